@@ -1,0 +1,1 @@
+//! Wire dialects of model servers as parsers without I/O: bytes in, records out.

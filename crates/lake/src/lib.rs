@@ -1,0 +1,1 @@
+//! Records as a Delta table: sealing, hot and sealed rows, SQL.
