@@ -1,0 +1,171 @@
+//! The fields that this program knows: the group each belongs to, its shape, its meaning and its unit.
+//!
+//! Names follow the OpenTelemetry GenAI semantic conventions where they have one. A field that is not listed here is
+//! stored all the same, under its name in its group; a listed one has a typed column of its own in the lake.
+
+use crate::group::Group;
+
+/// What values a field takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// UTF-8 text.
+    Text,
+    /// A 64-bit integer.
+    Int,
+    /// A double.
+    Float,
+    /// True or false.
+    Bool,
+    /// A short byte string such as a digest.
+    Bytes,
+    /// A body: bytes as they were sent, often JSON.
+    Body,
+    /// A list of texts.
+    TextList,
+    /// Names and texts.
+    TextMap,
+}
+
+/// The definition of one field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// The group it is committed to, revealed and erased with.
+    pub group: Group,
+    /// Its name in the record.
+    pub name: &'static str,
+    /// What values it takes.
+    pub shape: Shape,
+    /// What it means, with its unit.
+    pub doc: &'static str,
+}
+
+impl Field {
+    /// The name of its column: the field's name with `_` for `.`.
+    pub fn column(&self) -> String {
+        self.name.replace('.', "_")
+    }
+
+    /// The field that is kept in the column of that name.
+    pub fn of_column(column: &str) -> Option<&'static Self> {
+        ALL.iter().copied().find(|field| field.column() == column)
+    }
+}
+
+macro_rules! fields {
+    ($($group:ident { $($id:ident $name:literal $shape:ident $doc:literal;)* })*) => {
+        $($(#[doc = $doc] pub const $id: Field =
+            Field { group: Group::$group, name: $name, shape: Shape::$shape, doc: $doc };)*)*
+
+        /// Every field, by group.
+        pub const ALL: &[&Field] = &[$($(&$id),*),*];
+    };
+}
+
+fields! {
+    Who {
+        PRINCIPAL "onrecord.principal" Text "Name of the access token that was presented, `anonymous` without one.";
+        USER_ID "user.id" Text "The end user, as the application names them.";
+        CLIENT_ADDRESS "client.address" Text "Address of the client.";
+        USER_AGENT "user_agent.original" Text "The client's `User-Agent`.";
+    }
+    Context {
+        OPERATION "gen_ai.operation.name" Text "What was asked for: `chat`, `text_completion`, `embeddings`, …";
+        SESSION "gen_ai.conversation.id" Text "The session or conversation.";
+        REQUEST_ID "onrecord.request.id" Text "The caller's request id, or one that was generated.";
+        TAGS "onrecord.tags" TextMap "The caller's tags.";
+        TRACE_ID "trace_id" Text "W3C trace id, 32 hexadecimal digits.";
+        SPAN_ID "span_id" Text "The span of this record, 16 hexadecimal digits.";
+        PARENT_SPAN_ID "parent_span_id" Text "The span that this one is part of, 16 hexadecimal digits.";
+        METHOD "http.request.method" Text "HTTP method.";
+        PATH "url.path" Text "Path of the request.";
+        QUERY "url.query" Text "Query string of the request.";
+        UPSTREAM "onrecord.upstream" Text "Name of the model server's entry in the configuration.";
+        SERVER_ADDRESS "server.address" Text "Host of the model server.";
+        SERVER_PORT "server.port" Int "Port of the model server.";
+        DIALECT "onrecord.dialect" Text "The wire dialect, e.g. `openai.chat`; `unknown` for what was passed through.";
+        EVENT "onrecord.event" Text "What happened, in `system`, `access` and `disposal` records.";
+        STATEMENT "db.query.text" Text "The statement or command of an access.";
+        PURPOSE "onrecord.purpose" Text "Why payload was read, as the reader says.";
+        SERVICE_VERSION "service.version" Text "Version of this program.";
+    }
+    Config {
+        PROVIDER "gen_ai.provider.name" Text "Kind of model server.";
+        REQUEST_MODEL "gen_ai.request.model" Text "The model that was asked for.";
+        RESPONSE_MODEL "gen_ai.response.model" Text "The model that answered, as the server names it.";
+        FINGERPRINT "openai.response.system_fingerprint" Text "The server's `system_fingerprint`.";
+        TEMPERATURE "gen_ai.request.temperature" Float "Sampling temperature asked for.";
+        TOP_P "gen_ai.request.top_p" Float "Nucleus size asked for.";
+        TOP_K "gen_ai.request.top_k" Float "Candidates kept, as asked for.";
+        MAX_TOKENS "gen_ai.request.max_tokens" Int "Token limit asked for.";
+        CHOICE_COUNT "gen_ai.request.choice.count" Int "Number of answers asked for.";
+        SEED "gen_ai.request.seed" Int "Seed asked for.";
+        STOP_SEQUENCES "gen_ai.request.stop_sequences" TextList "Stop strings asked for.";
+        FREQUENCY_PENALTY "gen_ai.request.frequency_penalty" Float "Frequency penalty asked for.";
+        PRESENCE_PENALTY "gen_ai.request.presence_penalty" Float "Presence penalty asked for.";
+        STREAM "gen_ai.request.stream" Bool "True if a stream was asked for.";
+    }
+    Input {
+        INPUT_BODY "onrecord.input.body" Body "The request body, byte for byte, up to the capture limit.";
+        INPUT_TEXT "onrecord.input.text" Text "Text of the last message of the input.";
+        INPUT_SIZE "http.request.body.size" Int "Bytes of the request body.";
+        INPUT_SHA256 "onrecord.input.sha256" Bytes "SHA-256 of the whole request body.";
+        INPUT_CONTENT_TYPE "onrecord.input.content_type" Text "`Content-Type` of the request.";
+        INPUT_ENCODING "onrecord.input.content_encoding" Text "`Content-Encoding` of the request, as stored.";
+        INPUT_TRUNCATED "onrecord.input.truncated" Bool "True if only a prefix of the body is stored.";
+    }
+    Output {
+        OUTPUT_BODY "onrecord.output.body" Body "The response body, byte for byte, up to the capture limit.";
+        OUTPUT_MESSAGES "gen_ai.output.messages" Body "What a stream added up to: JSON list of messages with parts.";
+        OUTPUT_TEXT "onrecord.output.text" Text "Text of the answer; of several choices one after the other.";
+        OUTPUT_REASONING "onrecord.output.reasoning" Text "Reasoning that came before the answer.";
+        OUTPUT_SIZE "http.response.body.size" Int "Bytes of the response body as it went over the wire.";
+        OUTPUT_SHA256 "onrecord.output.sha256" Bytes "SHA-256 of the response body as it went over the wire.";
+        OUTPUT_CONTENT_TYPE "onrecord.output.content_type" Text "`Content-Type` of the response.";
+        OUTPUT_ENCODING "onrecord.output.content_encoding" Text "`Content-Encoding` of the response, as stored.";
+        OUTPUT_TRUNCATED "onrecord.output.truncated" Bool "True if only a prefix of the body is stored.";
+        OUTPUT_EVENTS "onrecord.output.events" Int "Events in the stream.";
+    }
+    Decisions {
+        LOGPROBS "onrecord.decisions.logprobs" Body "Token decisions of a stream: JSON list as the server sent them.";
+    }
+    Performance {
+        INPUT_TOKENS "gen_ai.usage.input_tokens" Int "Tokens of the input, as the server counts them.";
+        OUTPUT_TOKENS "gen_ai.usage.output_tokens" Int "Tokens of the output, as the server counts them.";
+        CACHED_TOKENS "gen_ai.usage.cache_read.input_tokens" Int "Tokens of the input that were served from a cache.";
+        REASONING_TOKENS "gen_ai.usage.reasoning.output_tokens" Int "Tokens spent on reasoning.";
+        DURATION "onrecord.duration_us" Int "From the request's head to the end of the answer, in microseconds.";
+        CONNECT "onrecord.connect_us" Int "To a connection with the model server, in microseconds; 0 if one was open.";
+        FIRST_BYTE "onrecord.first_byte_us" Int "To the head of the answer, in microseconds.";
+        FIRST_TOKEN "onrecord.first_token_us" Int "To the first content of the answer, in microseconds.";
+        TIMINGS "onrecord.upstream.timings" Body "The model server's own timings: JSON as it sent them.";
+    }
+    Outcome {
+        OUTCOME "onrecord.outcome" Text "`completed`, `upstream_error`, `client_disconnected`, `interrupted` or `rejected`.";
+        STATUS "http.response.status_code" Int "Status that the client got; of a cut-off call, the one it was going to get.";
+        FINISH_REASONS "gen_ai.response.finish_reasons" TextList "Why each answer ended.";
+        RESPONSE_ID "gen_ai.response.id" Text "The model server's id of the answer.";
+        ERROR_TYPE "error.type" Text "Kind of error.";
+        ERROR_MESSAGE "onrecord.error.message" Text "The error in words.";
+        ERROR_STAGE "onrecord.error.stage" Text "Where it arose: `client`, `gateway`, `connect`, `upstream`, `stream`.";
+        CAPTURE "onrecord.capture" Text "`parsed`, `unparsed` or `passthrough`.";
+        CAPTURE_PROBLEM "onrecord.capture.problem" Text "Why the answer could not be parsed.";
+        ACCESS_ROWS "onrecord.access.rows" Int "Rows that an access returned.";
+        GAP_CALLS "onrecord.gap.calls" Int "Calls that went unrecorded.";
+        GAP_FROM "onrecord.gap.from" Int "First of them, in microseconds since 1970-01-01 UTC.";
+        GAP_UNTIL "onrecord.gap.until" Int "Last of them, in microseconds since 1970-01-01 UTC.";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_and_columns_are_unique() {
+        let names: BTreeSet<_> = ALL.iter().map(|f| f.name).collect();
+        let columns: BTreeSet<_> = ALL.iter().map(|f| f.column()).collect();
+        assert_eq!((names.len(), columns.len()), (ALL.len(), ALL.len()));
+    }
+}
