@@ -1,5 +1,40 @@
 //! The append-only log on disk: segments, group commit, tiles, checkpoints, recovery.
+//!
+//! [`Ledger`] takes records: an *intent* when a call begins, the whole record when it ended. One thread, the sequencer,
+//! owns the order; it writes what has arrived as one batch, syncs once, and then answers. What is answered is durable.
+//! [`Reader`] reads what is committed, for followers that keep a cursor of their own.
+//!
+//! Synchronous and without HTTP or SQL; [`Pending`] answers can be awaited on any runtime.
 
+mod check;
+mod checkpoints;
+mod clock;
 mod committed;
+pub mod disk;
+mod error;
+mod frame;
+mod identity;
+mod ledger;
+mod lock;
+mod pending;
+mod queue;
+mod recovery;
+mod segment;
+mod sequencer;
+mod tree;
+mod wal;
 
+#[cfg(test)]
+mod tests;
+
+pub use check::{Checked, Problem, check};
+pub use checkpoints::Published;
+pub use clock::now;
 pub use committed::Committed;
+pub use error::Error;
+pub use ledger::{Ledger, Options, Reader};
+pub use pending::Pending;
+pub use queue::Receipt;
+
+/// The folders of a log.
+const FOLDERS: [&str; 3] = ["segments", "tree", "checkpoints"];

@@ -214,6 +214,7 @@ value_from! {
 type Out = Encoder<Vec<u8>>;
 
 /// Writing into memory cannot fail; this drops the unreachable error in one place.
+#[expect(clippy::needless_pass_by_value, reason = "it takes what the encoder returns")]
 pub(crate) fn infallible<T>(result: Result<T, minicbor::encode::Error<std::convert::Infallible>>) {
     debug_assert!(result.is_ok(), "a Vec takes every write");
 }
@@ -236,7 +237,9 @@ fn write_value(out: &mut Out, value: &Value) {
         Value::Bytes(bytes) => infallible(out.bytes(bytes)),
         Value::Array(items) => {
             infallible(out.array(items.len() as u64));
-            items.iter().for_each(|item| write_value(out, item));
+            for item in items {
+                write_value(out, item);
+            }
         }
         Value::Map(map) => write_map(out, map),
     }

@@ -169,7 +169,7 @@ impl FromStr for Signer {
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n", self.text)?;
+        writeln!(f, "{}", self.text)?;
         for SignatureLine { name, key_hash, signature } in &self.signatures {
             let bytes = [&key_hash.to_be_bytes(), &signature[..]].concat();
             writeln!(f, "\u{2014} {name} {}", BASE64.encode(bytes))?;
@@ -229,8 +229,8 @@ mod tests {
         let note = signer().sign("example.org/log\n1\nroot\n".to_owned());
         let theirs = signed_note::Note::from_bytes(note.to_string().as_bytes()).unwrap();
         let verifier = StandardVerifier::new(&signer().verifier().to_string()).unwrap();
-        let (verified, unverified) = theirs.verify(&VerifierList::new(vec![Box::new(verifier)])).unwrap();
-        assert_eq!((verified.len(), unverified.len()), (1, 0));
+        let (good, other) = theirs.verify(&VerifierList::new(vec![Box::new(verifier)])).unwrap();
+        assert_eq!((good.len(), other.len()), (1, 0));
     }
 
     #[test]

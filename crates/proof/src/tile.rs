@@ -19,11 +19,8 @@ pub struct Tile {
 impl Tile {
     /// The path of the tile below the log's prefix, e.g. `tile/0/x001/x234/067.p/8`.
     pub fn path(&self) -> String {
-        let mut path = format!("tile/{}/{}", self.level, index_path(self.index));
-        if u64::from(self.width) < TILE_WIDTH {
-            path += &format!(".p/{}", self.width);
-        }
-        path
+        let path = format!("tile/{}/{}", self.level, index_path(self.index));
+        if u64::from(self.width) < TILE_WIDTH { format!("{path}.p/{}", self.width) } else { path }
     }
 
     /// Reads a path as [`path`](Self::path) writes it.

@@ -1,0 +1,134 @@
+//! Signed checkpoints, every one kept: one file for each day, notes one after the other with a blank line between.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use onrecord_proof::Checkpoint;
+use onrecord_proof::note::{Note, Verifier};
+
+use crate::Error;
+use crate::clock::day;
+use crate::disk::{Disk, DiskFile};
+
+/// What separates two notes. A note holds one blank line, before its signatures, and ends in a single newline, so that
+/// a signature line followed by this ends a note.
+const END: &str = "\n";
+
+/// A checkpoint with its signed note.
+#[derive(Debug, Clone)]
+pub struct Published {
+    /// The note.
+    pub note: Note,
+    /// What it says.
+    pub checkpoint: Checkpoint,
+}
+
+/// The files with the checkpoints.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    /// The file that was written last and where its last whole note ends. A note that failed half-way is overwritten.
+    end: Mutex<Option<(PathBuf, u64)>>,
+}
+
+/// The checkpoints of one file and, if its last one was cut off, where that starts.
+pub(crate) struct Day {
+    pub path: PathBuf,
+    pub published: Vec<Published>,
+    pub torn_at: Option<u64>,
+}
+
+impl Checkpoints {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path) -> Self {
+        Self { disk, dir: dir.to_owned(), end: Mutex::default() }
+    }
+
+    /// The names of the files, oldest first.
+    pub(crate) fn days(&self) -> Result<Vec<String>, Error> {
+        self.disk.list(&self.dir).map_err(|e| Error::io("list", &self.dir, &e))
+    }
+
+    /// Reads one file. A checkpoint that does not verify is an error; one that was cut off while it was written is not.
+    pub(crate) fn read(&self, name: &str, verifier: &Verifier) -> Result<Day, Error> {
+        let path = self.dir.join(name);
+        let bytes = self.disk.read(&path).map_err(|e| Error::io("read", &path, &e))?;
+        let mut day = Day { path, published: Vec::new(), torn_at: None };
+        let mut at = 0;
+        while at < bytes.len() {
+            let Some(len) = note_len(&bytes[at..]) else {
+                if !is_cut_off(&bytes[at..]) {
+                    return Err(Error::corrupt(&day.path, at as u64, "this is not a signed checkpoint"));
+                }
+                day.torn_at = Some(at as u64);
+                break;
+            };
+            let text = std::str::from_utf8(&bytes[at..at + len]);
+            let text = text.map_err(|_| Error::corrupt(&day.path, at as u64, "the checkpoint is not UTF-8"))?;
+            let published = open(text, verifier).map_err(|e| Error::corrupt(&day.path, at as u64, e.to_string()))?;
+            day.published.push(published);
+            at += len + END.len();
+        }
+        Ok(day)
+    }
+
+    /// The newest checkpoint; what was cut off behind it is removed.
+    pub(crate) fn recover(&self, verifier: &Verifier) -> Result<Option<Published>, Error> {
+        for name in self.days()?.iter().rev() {
+            let day = self.read(name, verifier)?;
+            if let Some(at) = day.torn_at {
+                tracing::warn!(file = %day.path.display(), at, "cut off a checkpoint that was not written whole");
+                self.cut(&day.path, at)?;
+            }
+            if let Some(last) = day.published.into_iter().next_back() {
+                return Ok(Some(last));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Appends a checkpoint to the file of the day of `now` (microseconds since 1970-01-01 UTC), durably.
+    pub(crate) fn append(&self, note: &Note, now: i64) -> Result<(), Error> {
+        let path = self.dir.join(day(now));
+        let file = match self.disk.open(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => self.disk.create(&path, 0),
+            other => other,
+        };
+        let file = file.map_err(|e| Error::io("open", &path, &e))?;
+        let len = file.len().map_err(|e| Error::io("read", &path, &e))?;
+        let mut last = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = last.as_ref().filter(|(file, _)| *file == path).map_or(len, |(_, end)| *end);
+        *last = Some((path.clone(), end));
+        let text = format!("{note}{END}");
+        let cut = if len > end { file.set_len(end) } else { Ok(()) };
+        let written = cut.and_then(|()| file.write_at(end, text.as_bytes())).and_then(|()| file.sync());
+        written.map_err(|e| Error::io("write", &path, &e))?;
+        *last = Some((path, end + text.len() as u64));
+        Ok(())
+    }
+
+    fn cut(&self, path: &Path, at: u64) -> Result<(), Error> {
+        let cut = |file: Box<dyn DiskFile>| file.set_len(at).and_then(|()| file.sync());
+        self.disk.open(path).and_then(cut).map_err(|e| Error::io("truncate", path, &e))
+    }
+}
+
+/// The length of the note at the start of `bytes`, if it and what separates it from the next one are there: the first
+/// empty line ends its text, the second one the note.
+fn note_len(bytes: &[u8]) -> Option<usize> {
+    let empty_line = |from: usize| bytes[from..].windows(2).position(|pair| pair == b"\n\n").map(|at| from + at);
+    let text = empty_line(0)?;
+    empty_line(text + 2).map(|at| at + 1)
+}
+
+/// True if the write of a note can have left this: it does not end as a note does, or it ends before its signature.
+fn is_cut_off(bytes: &[u8]) -> bool {
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
+    !bytes.ends_with(b"\n\n") || lines <= 3
+}
+
+fn open(text: &str, verifier: &Verifier) -> Result<Published, onrecord_proof::Malformed> {
+    let note: Note = text.parse()?;
+    let checkpoint = Checkpoint::open(&note, verifier)?;
+    Ok(Published { note, checkpoint })
+}

@@ -1,0 +1,333 @@
+//! The log, open for writing.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use onrecord_proof::merkle::{HashReader, inclusion_proof};
+use onrecord_proof::note::{Signer, Verifier};
+use onrecord_proof::{Checkpoint, Hash, Record, field};
+
+use crate::checkpoints::{Checkpoints, Published};
+use crate::committed::Committed;
+use crate::disk::{Disk, RealDisk};
+use crate::lock::{Lock, lock};
+use crate::pending::Pending;
+use crate::queue::{Op, Queue, Receipt};
+use crate::recovery::{self, Recovered};
+use crate::segment::{SegmentHead, origin_hash};
+use crate::sequencer::{Sequencer, Shared};
+use crate::tree::Tree;
+use crate::wal::Wal;
+use crate::{Error, clock};
+
+/// How a log is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The name of the log. One is made up for a new log if it is left out; it must match a log that is there.
+    pub origin: Option<String>,
+    /// Size of a segment in bytes; a record that is larger gets a segment of its own.
+    pub segment_size: u64,
+    /// How often a checkpoint is signed when the log has grown.
+    pub checkpoint_interval: Duration,
+    /// Bytes that may wait for the sequencer before new calls are refused.
+    pub max_queued_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            origin: None,
+            segment_size: 64 << 20,
+            checkpoint_interval: Duration::from_secs(1),
+            max_queued_bytes: 256 << 20,
+        }
+    }
+}
+
+/// The log, open for writing. One process at a time can have it open.
+#[derive(Debug)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+    publisher: Arc<Publisher>,
+    threads: Mutex<Option<Threads>>,
+    interrupted: usize,
+    _lock: Option<Lock>,
+}
+
+#[derive(Debug)]
+struct Threads {
+    sequencer: JoinHandle<()>,
+    publisher: JoinHandle<()>,
+    stop: SyncSender<()>,
+}
+
+/// Signs checkpoints and gives the space of released segments back.
+#[derive(Debug)]
+struct Publisher {
+    signer: Signer,
+    disk: Arc<dyn Disk>,
+    tree: Arc<Tree>,
+    wal: Arc<Wal>,
+    checkpoints: Checkpoints,
+    /// Also the right to publish: whoever holds it is the only one who stores hashes.
+    last: Mutex<Option<Published>>,
+    /// Every leaf below this is durable in the lake.
+    released: AtomicU64,
+}
+
+impl Ledger {
+    /// Opens the log in `dir`, creating it if there is none. Calls that had begun when it was last written and did not
+    /// end are closed as `interrupted`.
+    pub fn open(dir: &Path, options: &Options) -> Result<Self, Error> {
+        let lock = lock(dir)?;
+        Self::open_with(Arc::new(RealDisk), dir, options, Some(lock))
+    }
+
+    /// Opens a log on a disk of the caller's. Nothing keeps others from opening it too.
+    pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, options: &Options) -> Result<Self, Error> {
+        Self::open_with(disk, dir, options, None)
+    }
+
+    fn open_with(disk: Arc<dyn Disk>, dir: &Path, options: &Options, lock: Option<Lock>) -> Result<Self, Error> {
+        let Recovered { signer, published, checkpoints, tree, wal, last, highest, open } =
+            recovery::open(&disk, dir, options.origin.as_deref())?;
+        let (tree, wal) = (Arc::new(tree), Arc::new(wal));
+        let shared = Arc::new(Shared {
+            disk: Arc::clone(&disk),
+            segments: dir.join("segments"),
+            segment_size: options.segment_size,
+            origin: origin_hash(signer.verifier().name()),
+            queue: Queue::new(options.max_queued_bytes),
+            wal: Arc::clone(&wal),
+            tree: Arc::clone(&tree),
+        });
+        // A segment is never written again after a restart: what a torn batch left in it then needs no erasing.
+        let head = SegmentHead {
+            number: highest + 1,
+            previous: last.0,
+            previous_end: last.1,
+            first_index: wal.read().size(),
+            origin: shared.origin,
+        };
+        let active = shared.create_segment(head, 0)?;
+        shared.free_tail(last.0);
+        let (last, released) = (Mutex::new(published), AtomicU64::new(0));
+        let publisher = Arc::new(Publisher { signer, disk, tree, wal, checkpoints, last, released });
+        let sequencer = Sequencer {
+            shared: Arc::clone(&shared),
+            active,
+            open: open.iter().map(|(place, record)| (record.id, *place)).collect(),
+            stalled: Vec::new(),
+            buffer: Vec::new(),
+        };
+        let threads = Threads::start(sequencer, &publisher, options.checkpoint_interval)?;
+        let ledger =
+            Self { shared, publisher, threads: Mutex::new(Some(threads)), interrupted: open.len(), _lock: lock };
+        ledger.close_interrupted(open.into_iter().map(|(_, record)| record))?;
+        Ok(ledger)
+    }
+
+    /// Closes the calls that had no end, by the same way as every other record.
+    fn close_interrupted(&self, records: impl Iterator<Item = Record>) -> Result<(), Error> {
+        let mut waiting = Vec::new();
+        for mut record in records {
+            drop(record.to_intent());
+            record.set(&field::OUTCOME, "interrupted");
+            record.set(&field::ERROR_TYPE, "interrupted");
+            record.set(&field::ERROR_STAGE, "gateway");
+            record.set(&field::ERROR_MESSAGE, "the recorder stopped before the call ended");
+            waiting.push(self.append(&record)?);
+        }
+        waiting.into_iter().try_for_each(|pending| pending.wait().map(|_| ()))
+    }
+
+    /// Makes the beginning of a call durable. Afterwards [`append`](Self::append) writes only the groups of `record`
+    /// that change. Refused when too much is waiting.
+    pub fn begin(&self, record: &mut Record) -> Result<Pending<()>, Error> {
+        let (reply, answer) = oneshot::async_channel();
+        let (id, bytes) = (record.id, record.to_intent());
+        self.shared.queue.begin(Op::Intent { id, bytes, reply })?;
+        Ok(Pending(answer))
+    }
+
+    /// Commits a record: with the answer it is durable and has its leaf index. If it was begun, this ends the call.
+    pub fn append(&self, record: &Record) -> Result<Pending<Receipt>, Error> {
+        let (reply, answer) = oneshot::async_channel();
+        self.shared.queue.complete(Op::Leaf { prepared: record.prepare()?, reply })?;
+        Ok(Pending(answer))
+    }
+
+    /// How many calls of an earlier run were closed as `interrupted` when the log was opened.
+    pub const fn interrupted(&self) -> usize {
+        self.interrupted
+    }
+
+    /// Reads what is committed.
+    pub fn reader(&self) -> Reader {
+        let (wal, publisher) = (Arc::clone(&self.shared.wal), Arc::clone(&self.publisher));
+        Reader { wal, tree: Arc::clone(&self.shared.tree), publisher }
+    }
+
+    /// Ends the log: works off what is waiting and signs a last checkpoint. Also runs on drop, without the error.
+    pub fn close(self) -> Result<(), Error> {
+        self.stop()
+    }
+
+    fn stop(&self) -> Result<(), Error> {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Threads { sequencer, publisher, stop }) = threads else { return Ok(()) };
+        self.shared.queue.close();
+        let worked = sequencer.join();
+        drop(stop);
+        let signed = publisher.join();
+        if worked.is_err() || signed.is_err() {
+            return Err(Error::Unavailable("a thread of the log failed".into()));
+        }
+        self.shared.free_tail(self.shared.wal.read().newest());
+        self.publisher.publish(&mut self.publisher.lock())
+    }
+}
+
+impl Threads {
+    fn start(sequencer: Sequencer, publisher: &Arc<Publisher>, interval: Duration) -> Result<Self, Error> {
+        let (stop, stopped) = sync_channel(1);
+        let publisher = Arc::clone(publisher);
+        let tick = move || {
+            while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                publisher.tick();
+            }
+        };
+        Ok(Self { sequencer: spawn("sequencer", || sequencer.run())?, publisher: spawn("publisher", tick)?, stop })
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+    thread.map_err(|e| Error::Unavailable(format!("no thread for the {name}: {e}")))
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            tracing::error!(%error, "the log was not closed cleanly; the next start recovers it");
+        }
+    }
+}
+
+impl Publisher {
+    fn tick(&self) {
+        let published = self.publish(&mut self.lock());
+        if let Err(error) = published.and_then(|()| self.trim()) {
+            tracing::error!(%error, "no checkpoint was signed; trying again");
+        }
+    }
+
+    /// Signs a checkpoint if the tree has grown. In this order: the hashes are durable, then the checkpoint over them is.
+    /// A crash in between leaves hashes behind the last checkpoint; the next start cuts them off.
+    fn publish(&self, last: &mut Option<Published>) -> Result<(), Error> {
+        if self.tree.size() == last.as_ref().map_or(0, |last| last.checkpoint.size) {
+            return Ok(());
+        }
+        let (size, root) = self.tree.store()?;
+        let checkpoint = Checkpoint { origin: self.signer.verifier().name().to_owned(), size, root };
+        let note = checkpoint.sign(&self.signer);
+        self.checkpoints.append(&note, clock::now())?;
+        *last = Some(Published { note, checkpoint });
+        Ok(())
+    }
+
+    /// Removes segments whose records are in the lake and whose hashes are in the tree.
+    fn trim(&self) -> Result<(), Error> {
+        let signed = self.lock().as_ref().map_or(0, |last| last.checkpoint.size);
+        let below = self.released.load(Ordering::Acquire).min(signed);
+        let released = self.wal.write().take_released(below);
+        for segment in released {
+            self.disk.remove(&segment.path).map_err(|e| Error::io("remove", &segment.path, &e))?;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Published>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads what is committed. Clones share the log.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    wal: Arc<Wal>,
+    tree: Arc<Tree>,
+    publisher: Arc<Publisher>,
+}
+
+impl Reader {
+    /// The name of the log.
+    pub fn origin(&self) -> String {
+        self.verifier().name().to_owned()
+    }
+
+    /// The public key of the log.
+    pub fn verifier(&self) -> Verifier {
+        self.publisher.signer.verifier()
+    }
+
+    /// How many leaves are committed.
+    pub fn size(&self) -> u64 {
+        self.wal.read().size()
+    }
+
+    /// The first leaf that is still in segments.
+    pub fn first(&self) -> u64 {
+        self.wal.read().first
+    }
+
+    /// Calls that have begun and have no leaf yet.
+    pub fn open_calls(&self) -> usize {
+        self.wal.read().segments.values().map(|segment| segment.open).sum()
+    }
+
+    /// Bytes of the segments that hold leaf `from` and those after it.
+    pub fn bytes_from(&self, from: u64) -> u64 {
+        self.wal.read().bytes_from(from)
+    }
+
+    /// Records `from..until` in order, as many as hold about `max_bytes` bytes, at least one.
+    pub fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, Error> {
+        self.wal.records(from, until, max_bytes)
+    }
+
+    /// Says that every leaf below `below` is durable in the lake. Segments that hold nothing else go with the next
+    /// checkpoint.
+    pub fn release(&self, below: u64) {
+        self.publisher.released.fetch_max(below, Ordering::AcqRel);
+    }
+
+    /// The last signed checkpoint, if there is one.
+    pub fn checkpoint(&self) -> Option<Published> {
+        self.publisher.lock().clone()
+    }
+
+    /// A checkpoint over everything that is committed now, signed for the purpose if need be. `None` if the log is empty.
+    pub fn checkpoint_now(&self) -> Result<Option<Published>, Error> {
+        let mut last = self.publisher.lock();
+        self.publisher.publish(&mut last)?;
+        Ok(last.clone())
+    }
+
+    /// The inclusion proof of leaf `index` in the tree of `size` leaves (RFC 9162 §2.1.3).
+    pub fn inclusion_proof(&self, index: u64, size: u64) -> Result<Vec<Hash>, Error> {
+        inclusion_proof(&*self.tree, index, size)
+    }
+}
+
+impl HashReader for Reader {
+    type Error = Error;
+
+    fn hashes(&self, level: u32, start: u64, count: usize) -> Result<Vec<Hash>, Error> {
+        self.tree.hashes(level, start, count)
+    }
+}

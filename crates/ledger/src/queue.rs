@@ -1,0 +1,127 @@
+//! What waits for the sequencer.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use onrecord_proof::{Hash, Prepared};
+use uuid::Uuid;
+
+use crate::Error;
+
+/// A record that is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its leaf index.
+    pub index: u64,
+    /// When it was committed, in microseconds since 1970-01-01 UTC.
+    pub committed_at: i64,
+    /// Its leaf hash.
+    pub leaf_hash: Hash,
+}
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// One thing to make durable.
+#[derive(Debug)]
+pub(crate) enum Op {
+    /// A call has begun.
+    Intent { id: Uuid, bytes: Vec<u8>, reply: Reply<()> },
+    /// A record is complete.
+    Leaf { prepared: Prepared, reply: Reply<Receipt> },
+}
+
+impl Op {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Intent { bytes, .. } => bytes,
+            Self::Leaf { prepared, .. } => &prepared.bytes,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ops: Vec<Op>,
+    bytes: usize,
+    closed: bool,
+}
+
+/// The bounded queue in front of the sequencer. A batch is what arrived during the last sync.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    arrived: Condvar,
+    max_bytes: usize,
+}
+
+/// What [`Queue::take`] found.
+pub(crate) enum Taken {
+    Ops(Vec<Op>),
+    Nothing,
+    Closed,
+}
+
+impl Queue {
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        Self { state: Mutex::default(), arrived: Condvar::new(), max_bytes }
+    }
+
+    /// Adds an intent, unless more than the queue's bytes are waiting.
+    pub(crate) fn begin(&self, op: Op) -> Result<(), Error> {
+        let state = self.lock();
+        if state.bytes >= self.max_bytes {
+            return Err(Error::Busy);
+        }
+        self.push(state, op)
+    }
+
+    /// Adds a record. It always finds room: a call's record takes the place that its intent was given, and what has no
+    /// intent comes from inside, one at a time.
+    pub(crate) fn complete(&self, op: Op) -> Result<(), Error> {
+        self.push(self.lock(), op)
+    }
+
+    fn push(&self, mut state: MutexGuard<'_, State>, op: Op) -> Result<(), Error> {
+        if state.closed {
+            return Err(Error::Closed);
+        }
+        state.bytes += op.bytes().len();
+        state.ops.push(op);
+        if state.ops.len() == 1 {
+            self.arrived.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Waits for work, at most `patience` if given.
+    pub(crate) fn take(&self, patience: Option<Duration>) -> Taken {
+        let mut state = self.lock();
+        while state.ops.is_empty() && !state.closed {
+            let Some(patience) = patience else {
+                state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let (back, waited) = self.arrived.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner);
+            state = back;
+            if waited.timed_out() {
+                break;
+            }
+        }
+        state.bytes = 0;
+        match std::mem::take(&mut state.ops) {
+            ops if !ops.is_empty() => Taken::Ops(ops),
+            _ if state.closed => Taken::Closed,
+            _ => Taken::Nothing,
+        }
+    }
+
+    /// No more is added; what is there is still worked off.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.arrived.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

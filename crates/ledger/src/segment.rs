@@ -1,0 +1,162 @@
+//! Segments: the files that hold frames until their records are in the lake and their hashes in the tree.
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::Error;
+use crate::frame::{self, BadFrame, Frame, FrameKind, HEADER};
+
+const MAGIC: [u8; 8] = *b"onrecord";
+const VERSION: u32 = 1;
+/// Bytes in front of the record in a leaf frame: index (8), commit time (8), intent's segment (8) and offset (4).
+pub(crate) const LEAF_HEAD: usize = 28;
+
+/// Where a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub segment: u64,
+    pub offset: u32,
+}
+
+/// The contents of a segment's first frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentHead {
+    pub number: u64,
+    /// The segment before this one, 0 if there is none.
+    pub previous: u64,
+    /// How many bytes of the segment before this one count. What a failed batch left behind them does not.
+    pub previous_end: u64,
+    /// The index of the first leaf in this segment.
+    pub first_index: u64,
+    /// SHA-256 of the log's origin.
+    pub origin: [u8; 32],
+}
+
+/// What stands in front of the record in a leaf frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeafHead {
+    pub index: u64,
+    pub committed_at: i64,
+    /// The frame with the groups that the record's own frame leaves out.
+    pub intent: Option<Place>,
+}
+
+/// The file of a segment.
+pub(crate) fn name(number: u64) -> String {
+    format!("{number:020}.seg")
+}
+
+/// The number of the segment whose file is called `name`.
+pub(crate) fn number(name: &str) -> Option<u64> {
+    name.strip_suffix(".seg").filter(|digits| digits.len() == 20)?.parse().ok()
+}
+
+pub(crate) fn origin_hash(origin: &str) -> [u8; 32] {
+    Sha256::digest(origin).into()
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+impl SegmentHead {
+    pub(crate) fn to_frame(self) -> Vec<u8> {
+        let mut bytes = [&MAGIC[..], &VERSION.to_le_bytes()].concat();
+        for n in [self.number, self.previous, self.previous_end, self.first_index] {
+            bytes.extend(n.to_le_bytes());
+        }
+        let mut out = Vec::new();
+        frame::write(&mut out, 0, FrameKind::Segment, [&bytes, &self.origin]);
+        out
+    }
+
+    /// Reads the head of a segment. `None` if there is no whole one, which is so only in a segment that was never used.
+    pub(crate) fn read(path: &Path, bytes: &[u8]) -> Result<Option<Self>, Error> {
+        let Ok(Frame { kind: FrameKind::Segment, bytes, .. }) = frame::read(bytes) else { return Ok(None) };
+        let found = bytes.get(8..12).map(|v| u32::from_le_bytes([v[0], v[1], v[2], v[3]]));
+        match found {
+            Some(VERSION) if bytes.starts_with(&MAGIC) => {}
+            Some(v) if bytes.starts_with(&MAGIC) && v > VERSION => {
+                return Err(Error::TooNew { path: path.to_owned(), found: v.into(), known: VERSION.into() });
+            }
+            _ => return Err(Error::corrupt(path, HEADER as u64, "this is not a segment of a log")),
+        }
+        let head = || {
+            let [number, previous, previous_end, first_index] =
+                [u64_at(bytes, 12)?, u64_at(bytes, 20)?, u64_at(bytes, 28)?, u64_at(bytes, 36)?];
+            let origin = bytes.get(44..76)?.try_into().ok()?;
+            Some(Self { number, previous, previous_end, first_index, origin })
+        };
+        head().map(Some).ok_or_else(|| Error::corrupt(path, HEADER as u64, "the segment's head is too short"))
+    }
+}
+
+impl LeafHead {
+    pub(crate) fn to_bytes(self) -> [u8; LEAF_HEAD] {
+        let intent = self.intent.unwrap_or(Place { segment: 0, offset: 0 });
+        let mut out = [0; LEAF_HEAD];
+        out[..8].copy_from_slice(&self.index.to_le_bytes());
+        out[8..16].copy_from_slice(&self.committed_at.to_le_bytes());
+        out[16..24].copy_from_slice(&intent.segment.to_le_bytes());
+        out[24..].copy_from_slice(&intent.offset.to_le_bytes());
+        out
+    }
+
+    /// Splits the contents of a leaf frame into its head and the record's bytes.
+    pub(crate) fn split(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (head, record) = bytes.split_at_checked(LEAF_HEAD)?;
+        let offset = u32::from_le_bytes([head[24], head[25], head[26], head[27]]);
+        let segment = u64_at(head, 16)?;
+        let intent = (segment != 0).then_some(Place { segment, offset });
+        Some((Self { index: u64_at(head, 0)?, committed_at: u64_at(head, 8)? as i64, intent }, record))
+    }
+}
+
+/// The id of the record in an intent or leaf frame, without decoding the record: format version (3 bytes), then key 1
+/// and a byte string of 16.
+pub(crate) fn record_id(record: &[u8]) -> Option<Uuid> {
+    const BEFORE_ID: [u8; 5] = [0xa7, 0x00, 0x01, 0x01, 0x50];
+    Uuid::from_slice(record.strip_prefix(&BEFORE_ID)?.get(..16)?).ok()
+}
+
+/// Visits the frames of a segment in order and says where they end.
+///
+/// With `end` given (a later segment says where this one ended) every frame up to there must be whole. Without it this
+/// is the newest segment, and a bad frame is where the last batch was torn, unless a later batch shows otherwise.
+pub(crate) fn walk(
+    path: &Path,
+    bytes: &[u8],
+    end: Option<u64>,
+    mut visit: impl FnMut(u32, Frame<'_>) -> Result<(), Error>,
+) -> Result<u64, Error> {
+    let mut at = 0;
+    while end.is_none_or(|end| (at as u64) < end) {
+        match frame::read(&bytes[at.min(bytes.len())..]) {
+            Ok(frame) if frame.batch as usize > at => {
+                return Err(Error::corrupt(path, at as u64, "the frame's batch starts behind it"));
+            }
+            Ok(frame) => {
+                visit(at as u32, frame)?;
+                at += HEADER + frame.bytes.len();
+            }
+            Err(bad) if end.is_some() => return Err(Error::corrupt(path, at as u64, bad.to_string())),
+            Err(bad) => return torn_or_corrupt(path, bytes, at, bad).map(|()| at as u64),
+        }
+    }
+    Ok(at as u64)
+}
+
+/// A batch is written only after the one before it was synced. So if any batch starts behind the bad place, that place
+/// was durable once and has been damaged since; if none does, the last batch was never acknowledged.
+fn torn_or_corrupt(path: &Path, bytes: &[u8], bad_at: usize, bad: BadFrame) -> Result<(), Error> {
+    for at in bad_at + 1..bytes.len().saturating_sub(HEADER) {
+        let batch = u32::from_le_bytes([bytes[at + 8], bytes[at + 9], bytes[at + 10], bytes[at + 11]]) as usize;
+        if batch > bad_at && batch <= at && frame::read(&bytes[at..]).is_ok() {
+            let problem = format!("{bad}, and there is a later batch at byte {batch}");
+            return Err(Error::corrupt(path, bad_at as u64, problem));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,288 @@
+//! The sequencer: one thread that owns the order. It takes what has arrived, assigns indexes, writes one batch of
+//! frames, syncs once, and then answers everybody in the batch.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use onrecord_proof::merkle;
+use uuid::Uuid;
+
+use crate::disk::{Disk, DiskFile};
+use crate::frame::{self, FrameKind, HEADER};
+use crate::queue::{Op, Queue, Receipt, Reply, Taken};
+use crate::segment::{self, LEAF_HEAD, LeafHead, Place, SegmentHead};
+use crate::tree::Tree;
+use crate::wal::{Segment, Wal};
+use crate::{Error, clock};
+
+/// A batch stops growing here: it bounds the memory of its copy and the time of its sync.
+const BATCH_MAX: usize = 16 << 20;
+/// How long records that could not be written wait for the next attempt.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The segment that is written to.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub number: u64,
+    pub path: PathBuf,
+    pub file: Arc<dyn DiskFile>,
+    pub end: u64,
+    pub capacity: u64,
+    /// A write or sync failed: nothing behind `end` counts, and nothing is written here any more.
+    pub failed: bool,
+}
+
+/// What the sequencer and everybody else have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub disk: Arc<dyn Disk>,
+    pub segments: PathBuf,
+    pub segment_size: u64,
+    pub origin: [u8; 32],
+    pub queue: Queue,
+    pub wal: Arc<Wal>,
+    pub tree: Arc<Tree>,
+}
+
+/// The state of the sequencer's thread; nobody else has it.
+#[derive(Debug)]
+pub(crate) struct Sequencer {
+    pub shared: Arc<Shared>,
+    pub active: Active,
+    /// Calls that have begun, and where.
+    pub open: HashMap<Uuid, Place>,
+    /// Records that could not be written. Their callers wait; the next segment takes them.
+    pub stalled: Vec<Op>,
+    pub buffer: Vec<u8>,
+}
+
+/// What a batch will have done once it is durable.
+#[derive(Debug)]
+enum Done {
+    Intent { id: Uuid, place: Place, reply: Reply<()> },
+    Leaf { id: Uuid, place: Place, intent: Option<Place>, receipt: Receipt, reply: Reply<Receipt> },
+}
+
+impl Sequencer {
+    /// Works until the queue is closed and empty.
+    pub(crate) fn run(mut self) {
+        loop {
+            let patience = (!self.stalled.is_empty()).then_some(RETRY);
+            let taken = self.shared.queue.take(patience);
+            let closing = matches!(taken, Taken::Closed);
+            let mut ops = std::mem::take(&mut self.stalled);
+            if let Taken::Ops(new) = taken {
+                ops.extend(new);
+            }
+            self.work(ops);
+            if closing {
+                break;
+            }
+        }
+        // What is still stalled was never acknowledged. Its intents are durable, so the next start closes the calls.
+        self.stalled.into_iter().for_each(|op| refuse(op, &Error::Closed));
+    }
+
+    fn work(&mut self, ops: Vec<Op>) {
+        let mut ops = ops.into_iter().peekable();
+        while ops.peek().is_some() {
+            let mut bytes = 0;
+            let mut batch = Vec::new();
+            while let Some(op) = ops.next_if(|op| batch.is_empty() || bytes + op.bytes().len() <= BATCH_MAX) {
+                bytes += op.bytes().len();
+                batch.push(op);
+            }
+            if let Err((batch, error)) = self.commit(batch) {
+                tracing::error!(%error, "the log cannot be written");
+                self.stall(batch, &error);
+            }
+        }
+    }
+
+    /// Commits a batch; if the segment fails, once more in a new segment.
+    fn commit(&mut self, batch: Vec<Op>) -> Result<(), (Vec<Op>, Error)> {
+        match self.attempt(batch) {
+            Err((batch, error)) if self.active.failed => {
+                tracing::warn!(%error, segment = %self.active.path.display(), "a segment failed, trying a new one");
+                self.attempt(batch)
+            }
+            other => other,
+        }
+    }
+
+    fn attempt(&mut self, batch: Vec<Op>) -> Result<(), (Vec<Op>, Error)> {
+        let need: usize = batch.iter().map(|op| HEADER + LEAF_HEAD + op.bytes().len()).sum();
+        if (self.active.failed || self.active.end + need as u64 > self.active.capacity)
+            && let Err(error) = self.rotate(need as u64)
+        {
+            return Err((batch, error));
+        }
+        let committed_at = clock::now();
+        let leaves = self.layout(&batch, committed_at);
+        // A crash before the sync returns leaves a torn or whole batch that nobody was told of; recovery keeps the
+        // frames up to the first bad one. A crash after it finds the whole batch.
+        if let Err(error) = self.write() {
+            self.active.failed = true;
+            return Err((batch, error));
+        }
+        let done = self.advance(batch, committed_at, leaves);
+        done.into_iter().for_each(Done::answer);
+        Ok(())
+    }
+
+    /// Encodes the batch into the buffer. Gives the place and, of leaves, the intent of each operation.
+    fn layout(&mut self, batch: &[Op], committed_at: i64) -> Vec<(Place, Option<Place>)> {
+        self.buffer.clear();
+        let start = self.active.end;
+        let mut index = self.shared.wal.read().size();
+        let mut begun = HashMap::new();
+        let mut places = Vec::with_capacity(batch.len());
+        for op in batch {
+            let place = Place { segment: self.active.number, offset: (start + self.buffer.len() as u64) as u32 };
+            let mut intent = None;
+            match op {
+                Op::Intent { id, bytes, .. } => {
+                    begun.insert(*id, place);
+                    frame::write(&mut self.buffer, start as u32, FrameKind::Intent, [bytes, &[]]);
+                }
+                Op::Leaf { prepared, .. } => {
+                    intent = self.open.get(&prepared.id).or_else(|| begun.get(&prepared.id)).copied();
+                    let head = LeafHead { index, committed_at, intent }.to_bytes();
+                    frame::write(&mut self.buffer, start as u32, FrameKind::Leaf, [&head, &prepared.bytes]);
+                    index += 1;
+                }
+            }
+            places.push((place, intent));
+        }
+        places
+    }
+
+    fn write(&mut self) -> Result<(), Error> {
+        let Active { file, path, end, .. } = &mut self.active;
+        file.write_at(*end, &self.buffer).map_err(|e| Error::io("write", path, &e))?;
+        file.sync().map_err(|e| Error::io("sync", path, &e))?;
+        *end += self.buffer.len() as u64;
+        Ok(())
+    }
+
+    /// The batch is durable: brings the tree, the places and the open calls up to it.
+    fn advance(&mut self, batch: Vec<Op>, committed_at: i64, places: Vec<(Place, Option<Place>)>) -> Vec<Done> {
+        let first = self.shared.wal.read().size();
+        let (mut done, mut hashes) = (Vec::with_capacity(batch.len()), Vec::new());
+        for (op, (place, intent)) in batch.into_iter().zip(places) {
+            done.push(match op {
+                Op::Intent { id, reply, .. } => Done::Intent { id, place, reply },
+                Op::Leaf { prepared, reply } => {
+                    let id = prepared.id;
+                    let leaf_hash = merkle::leaf_hash(&prepared.into_leaf(committed_at).to_bytes());
+                    let receipt = Receipt { index: first + hashes.len() as u64, committed_at, leaf_hash };
+                    hashes.push(leaf_hash);
+                    Done::Leaf { id, place, intent, receipt, reply }
+                }
+            });
+        }
+        self.shared.tree.push(hashes);
+        self.enter(&done);
+        done
+    }
+
+    fn enter(&mut self, done: &[Done]) {
+        let mut index = self.shared.wal.write();
+        if let Some(segment) = index.segments.get_mut(&self.active.number) {
+            segment.end = self.active.end;
+        }
+        for done in done {
+            match done {
+                Done::Intent { id, place, .. } => {
+                    self.open.insert(*id, *place);
+                    if let Some(segment) = index.segments.get_mut(&place.segment) {
+                        segment.open += 1;
+                    }
+                }
+                Done::Leaf { id, place, intent, .. } => {
+                    self.open.remove(id);
+                    index.committed(*place, *intent);
+                }
+            }
+        }
+    }
+
+    /// Goes on in a new segment with room for `need` bytes.
+    fn rotate(&mut self, need: u64) -> Result<(), Error> {
+        let head = SegmentHead {
+            number: self.active.number + 1,
+            previous: self.active.number,
+            previous_end: self.active.end,
+            first_index: self.shared.wal.read().size(),
+            origin: self.shared.origin,
+        };
+        let next = self.shared.create_segment(head, need)?;
+        let full = std::mem::replace(&mut self.active, next);
+        self.shared.free_tail(full.number);
+        Ok(())
+    }
+
+    /// Intents are refused, so that no model is called without its record. Records wait for the next attempt.
+    fn stall(&mut self, batch: Vec<Op>, error: &Error) {
+        for op in batch {
+            match op {
+                Op::Intent { .. } => refuse(op, &Error::Unavailable(error.to_string())),
+                Op::Leaf { .. } => self.stalled.push(op),
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Gives back the space behind the last frame that counts of a segment that is not written any more. Only now: its
+    /// successor says where it ends. That it happens is not important.
+    pub(crate) fn free_tail(&self, number: u64) {
+        let segment = self.wal.read().segments.get(&number).cloned();
+        if let Some(segment) = segment
+            && let Err(error) = segment.file.set_len(segment.end)
+        {
+            tracing::warn!(%error, segment = %segment.path.display(), "space of a full segment is not given back");
+        }
+    }
+
+    /// Creates a segment and makes its head durable. A file that an earlier attempt left behind is stepped over.
+    pub(crate) fn create_segment(&self, mut head: SegmentHead, need: u64) -> Result<Active, Error> {
+        loop {
+            let path = self.segments.join(segment::name(head.number));
+            let frame = head.to_frame();
+            let capacity = self.segment_size.max(frame.len() as u64 + need);
+            let file: Arc<dyn DiskFile> = match self.disk.create(&path, capacity) {
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                    head.number += 1;
+                    continue;
+                }
+                created => created.map_err(|e| Error::io("create", &path, &e))?.into(),
+            };
+            file.write_at(0, &frame).and_then(|()| file.sync()).map_err(|e| Error::io("write", &path, &e))?;
+            let end = frame.len() as u64;
+            let segment =
+                Segment { path: path.clone(), file: Arc::clone(&file), end, needed: head.first_index, open: 0 };
+            self.wal.write().segments.insert(head.number, segment);
+            return Ok(Active { number: head.number, path, file, end, capacity, failed: false });
+        }
+    }
+}
+
+impl Done {
+    /// Whoever does not wait any more does not need the answer.
+    fn answer(self) {
+        match self {
+            Self::Intent { reply, .. } => drop(reply.send(Ok(()))),
+            Self::Leaf { receipt, reply, .. } => drop(reply.send(Ok(receipt))),
+        }
+    }
+}
+
+fn refuse(op: Op, error: &Error) {
+    match op {
+        Op::Intent { reply, .. } => drop(reply.send(Err(error.clone()))),
+        Op::Leaf { reply, .. } => drop(reply.send(Err(error.clone()))),
+    }
+}

@@ -1,0 +1,95 @@
+//! The log as a whole. After each step the whole invariant is checked by [`Harness::check`].
+
+mod faults;
+mod flips;
+mod life;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use onrecord_proof::{Kind, Record, field};
+use uuid::Uuid;
+
+use crate::disk::{Disk, FaultyDisk};
+use crate::{Error, Ledger, Options, Receipt};
+
+/// A log on a disk that fails on demand, and what it has acknowledged.
+struct Harness {
+    disk: FaultyDisk,
+    dir: PathBuf,
+    /// Records that were acknowledged, with their receipts.
+    acknowledged: Vec<(Record, Receipt)>,
+    /// Ids of all calls that were begun, acknowledged or not.
+    begun: Vec<Uuid>,
+    next: u128,
+}
+
+impl Harness {
+    fn new() -> Self {
+        let dir = PathBuf::from("/log");
+        Self { disk: FaultyDisk::new(), dir, acknowledged: Vec::new(), begun: Vec::new(), next: 1 }
+    }
+
+    /// Small segments, so that a short workload fills several; checkpoints only on demand, so that steps are counted.
+    fn options() -> Options {
+        let checkpoint_interval = Duration::from_secs(3600);
+        Options { segment_size: 4096, checkpoint_interval, origin: Some("test/log".into()), ..Options::default() }
+    }
+
+    fn open(&self) -> Result<Ledger, Error> {
+        Ledger::open_on(Arc::new(self.disk.clone()), &self.dir, &Self::options())
+    }
+
+    fn record(&mut self) -> Record {
+        let id = Uuid::from_u128(self.next);
+        self.next += 1;
+        let mut record = Record::new(id, Kind::Interaction, self.next as i64, [self.next as u8; 32]);
+        record.set(&field::INPUT_TEXT, format!("question {} {}", self.next, "x".repeat(self.next as usize * 37 % 400)));
+        record
+    }
+
+    /// One call from its intent to its record.
+    fn call(&mut self, ledger: &Ledger) -> Result<(), Error> {
+        let mut record = self.record();
+        self.begun.push(record.id);
+        ledger.begin(&mut record)?.wait()?;
+        record.set(&field::OUTCOME, "completed");
+        record.set(&field::OUTPUT_TEXT, "an answer");
+        let receipt = ledger.append(&record)?.wait()?;
+        self.acknowledged.push((record, receipt));
+        Ok(())
+    }
+
+    /// The whole invariant: every acknowledged record is there once, at its index and unchanged; every index holds one
+    /// record; every begun call has at most one leaf, and after a restart exactly one if its intent was durable; tree,
+    /// checkpoints and segments agree.
+    fn check(&self, ledger: &Ledger) {
+        let reader = ledger.reader();
+        let published = reader.checkpoint_now().expect("a checkpoint");
+        assert_eq!(published.map_or(0, |p| p.checkpoint.size), reader.size());
+        let records =
+            if reader.size() > 0 { reader.read(0, reader.size(), usize::MAX).expect("records") } else { vec![] };
+        assert_eq!(records.iter().map(|r| r.index).collect::<Vec<_>>(), (0..reader.size()).collect::<Vec<_>>());
+        for (record, receipt) in &self.acknowledged {
+            let found: Vec<_> = records.iter().filter(|r| r.record.id == record.id).collect();
+            assert_eq!(found.len(), 1, "record {} is there once", record.id);
+            assert_eq!((found[0].index, found[0].leaf().hash()), (receipt.index, receipt.leaf_hash));
+            assert_eq!(found[0].record, *record);
+        }
+        for id in &self.begun {
+            assert!(records.iter().filter(|r| r.record.id == *id).count() <= 1, "call {id} has two leaves");
+        }
+        self.check_disk(0);
+    }
+
+    fn check_disk(&self, problems: usize) {
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let checked = crate::check(&disk, &self.dir, &mut |_, _| ()).expect("a check");
+        assert_eq!(checked.problems.len(), problems, "{:?}", checked.problems);
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        Path::new(&self.dir).join(name)
+    }
+}

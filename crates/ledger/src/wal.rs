@@ -1,0 +1,188 @@
+//! The segments that are on disk and where each committed record is in them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use onrecord_proof::Record;
+
+use crate::Error;
+use crate::committed::Committed;
+use crate::disk::DiskFile;
+use crate::frame::{self, Frame, FrameKind, HEADER};
+use crate::segment::{LeafHead, Place};
+
+/// A segment on disk.
+#[derive(Debug, Clone)]
+pub(crate) struct Segment {
+    pub path: PathBuf,
+    pub file: Arc<dyn DiskFile>,
+    /// Bytes that count.
+    pub end: u64,
+    /// The segment is needed until the lake has every leaf below this index.
+    pub needed: u64,
+    /// Calls that were begun in this segment and have no leaf yet.
+    pub open: usize,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    pub segments: BTreeMap<u64, Segment>,
+    /// The leaf index of the first place.
+    pub first: u64,
+    /// Where each leaf from `first` on is.
+    pub places: VecDeque<Place>,
+}
+
+/// Everything that is in segments. Written by the sequencer, read by followers.
+#[derive(Debug, Default)]
+pub(crate) struct Wal(RwLock<Index>);
+
+impl Index {
+    pub(crate) fn size(&self) -> u64 {
+        self.first + self.places.len() as u64
+    }
+
+    /// The number of the segment that is written to.
+    pub(crate) fn newest(&self) -> u64 {
+        self.segments.last_key_value().map_or(0, |(number, _)| *number)
+    }
+
+    /// Bytes from leaf `from` on.
+    pub(crate) fn bytes_from(&self, from: u64) -> u64 {
+        let place = from.checked_sub(self.first).and_then(|at| self.places.get(at as usize));
+        let Some(Place { segment, offset }) = place else { return 0 };
+        let ends = self.segments.range(segment..).map(|(_, segment)| segment.end);
+        ends.sum::<u64>().saturating_sub(u64::from(*offset))
+    }
+
+    /// A leaf was committed at `place`; its call was begun at `intent`.
+    pub(crate) fn committed(&mut self, place: Place, intent: Option<Place>) {
+        self.places.push_back(place);
+        let needed = self.size();
+        if let Some(segment) = self.segments.get_mut(&place.segment) {
+            segment.needed = needed;
+        }
+        if let Some(segment) = intent.and_then(|intent| self.segments.get_mut(&intent.segment)) {
+            segment.needed = needed;
+            segment.open = segment.open.saturating_sub(1);
+        }
+    }
+
+    /// Takes out the segments, oldest first, that hold nothing that is still needed once all leaves below `below` are
+    /// stored elsewhere. The newest one stays: it is written to.
+    pub(crate) fn take_released(&mut self, below: u64) -> Vec<Segment> {
+        let mut released = Vec::new();
+        while self.segments.len() > 1
+            && let Some(oldest) = self.segments.first_entry()
+            && oldest.get().needed <= below
+            && oldest.get().open == 0
+        {
+            let (number, segment) = oldest.remove_entry();
+            released.push(segment);
+            while self.places.front().is_some_and(|place| place.segment == number) {
+                self.places.pop_front();
+                self.first += 1;
+            }
+        }
+        released
+    }
+}
+
+impl Wal {
+    pub(crate) fn new(index: Index) -> Self {
+        Self(RwLock::new(index))
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Index> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Index> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records `from..until` in order, as many as hold about `max_bytes`, at least one.
+    pub(crate) fn records(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, Error> {
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        for index in from..until {
+            let (record, read) = self.record(index)?;
+            records.push(record);
+            bytes += read;
+            if bytes >= max_bytes {
+                break;
+            }
+        }
+        Ok(records)
+    }
+
+    /// One record and the bytes that it takes.
+    pub(crate) fn record(&self, index: u64) -> Result<(Committed, usize), Error> {
+        let (place, segment) = self.place(index).ok_or(Error::NotHere(index))?;
+        let frame = frame_at(&segment, place, FrameKind::Leaf)?;
+        let corrupt = |problem: String| Error::corrupt(&segment.path, place.offset.into(), problem);
+        let (head, bytes) = LeafHead::split(contents(&frame)).ok_or_else(|| corrupt("the leaf is too short".into()))?;
+        if head.index != index {
+            return Err(corrupt(format!("leaf {} where leaf {index} belongs", head.index)));
+        }
+        let mut record = Record::from_bytes(bytes).map_err(|e| corrupt(e.to_string()))?;
+        if let Some(intent) = head.intent {
+            record = self.intent(intent).map_err(|e| not_here(e, index))?.completed_by(record);
+        }
+        Ok((Committed { index, committed_at: head.committed_at, record }, frame.len()))
+    }
+
+    /// What was known of a call when it began.
+    pub(crate) fn intent(&self, place: Place) -> Result<Record, Error> {
+        let segment = self.read().segments.get(&place.segment).cloned().ok_or(Error::NotHere(0))?;
+        let frame = frame_at(&segment, place, FrameKind::Intent)?;
+        let record = Record::from_bytes(contents(&frame));
+        record.map_err(|e| Error::corrupt(&segment.path, place.offset.into(), e.to_string()))
+    }
+
+    fn place(&self, leaf: u64) -> Option<(Place, Segment)> {
+        let index = self.read();
+        let place = *index.places.get(leaf.checked_sub(index.first)? as usize)?;
+        Some((place, index.segments.get(&place.segment)?.clone()))
+    }
+}
+
+/// The bytes of a frame, header included, after its checksum and kind were checked.
+pub(crate) fn frame_at(segment: &Segment, place: Place, kind: FrameKind) -> Result<Vec<u8>, Error> {
+    let bytes = read_frame(&*segment.file, &segment.path, place.offset.into())?;
+    match frame::read(&bytes) {
+        Ok(Frame { kind: found, .. }) if found == kind => Ok(bytes),
+        Ok(_) => Err(Error::corrupt(&segment.path, place.offset.into(), "the frame is of another kind")),
+        Err(bad) => Err(Error::corrupt(&segment.path, place.offset.into(), bad.to_string())),
+    }
+}
+
+/// The contents of a frame that [`frame_at`] gave.
+pub(crate) fn contents(frame: &[u8]) -> &[u8] {
+    &frame[HEADER..]
+}
+
+fn not_here(error: Error, index: u64) -> Error {
+    if matches!(error, Error::NotHere(_)) { Error::NotHere(index) } else { error }
+}
+
+/// Most frames are smaller than this, so that one read gets header and contents.
+const FIRST_READ: usize = 4096;
+
+fn read_frame(file: &dyn DiskFile, path: &Path, offset: u64) -> Result<Vec<u8>, Error> {
+    let io = |e: std::io::Error| Error::io("read", path, &e);
+    let mut bytes = vec![0; FIRST_READ];
+    let read = file.read_at(offset, &mut bytes).map_err(io)?;
+    let head = bytes[..read].first_chunk::<HEADER>();
+    let head = head.ok_or_else(|| Error::corrupt(path, offset, "the file ends inside a frame"))?;
+    let len = HEADER + frame::content_length(head);
+    let file_len = file.len().map_err(io)?;
+    if offset + len as u64 > file_len {
+        return Err(Error::corrupt(path, offset, "the frame's length does not fit the file"));
+    }
+    bytes.resize(len, 0);
+    if len > read {
+        file.read_at(offset + read as u64, &mut bytes[read..]).map_err(io)?;
+    }
+    Ok(bytes)
+}
