@@ -1,1 +1,64 @@
 //! Wire dialects of model servers as parsers without I/O: bytes in, records out.
+//!
+//! A [`Request`] and a [`Response`] are fed the bytes of one body as they pass, in pieces of any size, and fill the
+//! fields of a [`Record`](onrecord_proof::Record) at the end. Nothing here waits, opens or reads a clock, and nothing
+//! that was sent can make it fail: what is not understood is kept as it came, and the record says why.
+//!
+//! The way of one body: [`Request::push`] and [`Response::push`] hash it and keep a bounded copy (`body`), undo
+//! `Content-Encoding` (`coding`), cut an event stream into events (`sse`), decide how much of it may go on to the
+//! client (`gate`) and hand the events to the dialect's parser (`openai`, and one module for each dialect to come).
+//!
+//! Memory is bounded by [`Limits::body`]: a few times that number for one body, however long it is.
+
+mod body;
+mod budget;
+mod coding;
+mod dialect;
+mod error;
+mod gate;
+mod json;
+mod openai;
+mod problem;
+mod request;
+mod response;
+mod sse;
+mod stream;
+
+pub use dialect::Dialect;
+pub use request::{Request, RequestFacts};
+pub use response::Response;
+
+/// How much of a body is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes that are kept of one body, of the decoded copy of a compressed one, and of what a stream adds up to.
+    /// Sizes and digests are of the whole body.
+    pub body: usize,
+    /// Keep the bytes of an event stream as well as what it added up to.
+    pub keep_raw_stream: bool,
+}
+
+impl Default for Limits {
+    /// 16 MiB, and streams only as what they added up to.
+    fn default() -> Self {
+        Self { body: 16 << 20, keep_raw_stream: false }
+    }
+}
+
+/// What the head of a message says of its body.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BodyHead<'a> {
+    /// `Content-Type`, as it was sent.
+    pub content_type: Option<&'a str>,
+    /// `Content-Encoding`, as it was sent.
+    pub content_encoding: Option<&'a str>,
+}
+
+/// How a response ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The model server sent all of it.
+    Complete,
+    /// The model server or the client ended it early.
+    CutOff,
+}

@@ -31,10 +31,7 @@ pub(crate) fn open(disk: &dyn Disk, dir: &Path, origin: Option<&str>) -> Result<
         Err(e) if e.kind() == io::ErrorKind::NotFound => return create(disk, dir, origin),
         other => other.map_err(|e| Error::io("read", &path, &e))?,
     };
-    let log: LogFile = serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(&path, 0, e.to_string()))?;
-    if log.format > FORMAT {
-        return Err(Error::TooNew { path, found: log.format, known: FORMAT });
-    }
+    let log = parse(&path, &bytes)?;
     if let Some(wanted) = origin.filter(|wanted| *wanted != log.origin) {
         return Err(Error::OtherOrigin { path, found: log.origin, wanted: wanted.to_owned() });
     }
@@ -44,6 +41,15 @@ pub(crate) fn open(disk: &dyn Disk, dir: &Path, origin: Option<&str>) -> Result<
         return Err(Error::corrupt(&dir.join(KEY), 0, problem));
     }
     Ok(signer)
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<LogFile, Error> {
+    let log: LogFile = serde_json::from_slice(bytes).map_err(|e| Error::corrupt(path, 0, e.to_string()))?;
+    match log.format {
+        0 => Err(Error::corrupt(path, 0, "there is no format 0")),
+        1..=FORMAT => Ok(log),
+        found => Err(Error::TooNew { path: path.to_owned(), found, known: FORMAT }),
+    }
 }
 
 fn read_key(disk: &dyn Disk, dir: &Path) -> Result<Signer, Error> {
@@ -90,7 +96,7 @@ pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> Result<Verifier, Error> {
     let (path, public) = read(PUBLIC_KEY)?;
     let verifier: Verifier = public.parse().map_err(|problem| Error::Invalid { path, problem })?;
     let (path, log) = read(NAME)?;
-    let log: LogFile = serde_json::from_str(&log).map_err(|e| Error::corrupt(&path, 0, e.to_string()))?;
+    let log = parse(&path, log.as_bytes())?;
     if log.origin != verifier.name() {
         return Err(Error::corrupt(
             &path,

@@ -3,10 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::parts::Delta;
+use super::parts::{Delta, ToolCall};
 use crate::{Alternative, Model, Token};
 
 /// What all chunks of one answer have in common.
@@ -22,9 +21,12 @@ pub(super) struct Envelope {
 /// Tokens read and written.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Usage {
-    prompt_tokens: usize,
-    completion_tokens: usize,
-    total_tokens: usize,
+    #[serde(rename = "prompt_tokens")]
+    prompt: usize,
+    #[serde(rename = "completion_tokens")]
+    completion: usize,
+    #[serde(rename = "total_tokens")]
+    total: usize,
 }
 
 /// A token with its log-probability. `id` is not part of the API but tells apart tokens that read the same.
@@ -45,7 +47,7 @@ struct Candidate {
 
 impl Usage {
     pub(super) fn new(prompt: usize, completion: usize) -> Self {
-        Self { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion }
+        Self { prompt, completion, total: prompt + completion }
     }
 }
 
@@ -75,73 +77,112 @@ impl Envelope {
     }
 
     /// The whole answer. `logprobs` says whether they were asked for.
-    pub(super) fn whole(&self, answer: &Delta, finish_reason: &str, usage: Usage, logprobs: bool) -> Value {
-        let choice = json!({
-            "index": 0,
-            "message": message(answer),
-            "logprobs": logprobs.then(|| json!({ "content": answer.logprobs, "refusal": null })),
-            "finish_reason": finish_reason,
-        });
-        let mut whole = self.object("chat.completion", [choice].into());
-        whole["usage"] = json!(usage);
-        whole
+    pub(super) fn whole(&self, answer: &Delta, finish_reason: &str, usage: Usage, logprobs: bool) -> String {
+        let logprobs = logprobs.then_some(Logprobs { content: &answer.logprobs, refusal: () });
+        let choice = Choice { index: 0, said: Said::message(answer), logprobs, finish_reason: Some(finish_reason) };
+        self.object("chat.completion", &[choice], Some(usage))
     }
 
     /// The first chunk, which says who speaks.
-    pub(super) fn opening(&self) -> Value {
-        self.chunk(json!({ "role": "assistant", "content": "" }), None, None)
+    pub(super) fn opening(&self) -> String {
+        let delta = Spoken { role: Some("assistant"), content: Some(""), ..Spoken::default() };
+        self.chunk(delta, None, None)
     }
 
     /// A chunk with a piece of the answer, or with how it ended.
-    pub(super) fn piece(&self, delta: &Delta, finish_reason: Option<&str>) -> Value {
-        let logprobs = (!delta.logprobs.is_empty()).then(|| json!({ "content": delta.logprobs, "refusal": null }));
-        self.chunk(delta_fields(delta).into(), logprobs, finish_reason)
+    pub(super) fn piece(&self, delta: &Delta, finish_reason: Option<&str>) -> String {
+        let logprobs = (!delta.logprobs.is_empty()).then_some(Logprobs { content: &delta.logprobs, refusal: () });
+        self.chunk(Spoken::new(delta), logprobs, finish_reason)
     }
 
     /// The chunk after the last choice, on request.
-    pub(super) fn usage(&self, usage: Usage) -> Value {
-        let mut chunk = self.object("chat.completion.chunk", Vec::new());
-        chunk["usage"] = json!(usage);
-        chunk
+    pub(super) fn usage(&self, usage: Usage) -> String {
+        self.object("chat.completion.chunk", &[], Some(usage))
     }
 
-    fn chunk(&self, delta: Value, logprobs: Option<Value>, finish_reason: Option<&str>) -> Value {
-        let choice = json!({ "index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason });
-        self.object("chat.completion.chunk", [choice].into())
+    fn chunk(&self, delta: Spoken<'_>, logprobs: Option<Logprobs<'_>>, finish_reason: Option<&str>) -> String {
+        let choice = Choice { index: 0, said: Said::Delta(delta), logprobs, finish_reason };
+        self.object("chat.completion.chunk", &[choice], None)
     }
 
-    fn object(&self, object: &str, choices: Vec<Value>) -> Value {
-        json!({
-            "id": self.id,
-            "object": object,
-            "created": self.created,
-            "model": self.model,
-            "system_fingerprint": self.system_fingerprint,
-            "choices": choices,
-        })
+    fn object(&self, object: &str, choices: &[Choice<'_>], usage: Option<Usage>) -> String {
+        let Self { id, created, model, system_fingerprint } = self;
+        let answer = Answer { id, object, created: *created, model, system_fingerprint, choices, usage };
+        // Nothing in it can fail: keys are strings, and serde_json writes a number that is not finite as null.
+        serde_json::to_string(&answer).unwrap_or_default()
     }
 }
 
-fn message(answer: &Delta) -> Value {
-    let mut message = delta_fields(answer);
-    // A call without text has null content, an empty answer has empty content.
-    let content = if answer.content.is_empty() && !answer.tool_calls.is_empty() { None } else { Some(&answer.content) };
-    message.insert("role".to_owned(), json!("assistant"));
-    message.insert("content".to_owned(), json!(content));
-    message.insert("refusal".to_owned(), Value::Null);
-    message.into()
+#[derive(Serialize)]
+struct Answer<'a> {
+    id: &'a str,
+    object: &'a str,
+    created: u64,
+    model: &'a str,
+    system_fingerprint: &'a str,
+    choices: &'a [Choice<'a>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Usage>,
 }
 
-fn delta_fields(delta: &Delta) -> Map<String, Value> {
-    let mut fields = Map::new();
-    if !delta.content.is_empty() {
-        fields.insert("content".to_owned(), json!(delta.content));
+#[derive(Serialize)]
+struct Choice<'a> {
+    index: usize,
+    #[serde(flatten)]
+    said: Said<'a>,
+    logprobs: Option<Logprobs<'a>>,
+    finish_reason: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Logprobs<'a> {
+    content: &'a [TokenLogprob],
+    refusal: (),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Said<'a> {
+    Delta(Spoken<'a>),
+    Message(Message<'a>),
+}
+
+/// What a chunk adds; what it does not add is absent.
+#[derive(Default, Serialize)]
+struct Spoken<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reasoning_content: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tool_calls: &'a [ToolCall],
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    role: &'static str,
+    /// Null if there is nothing but tool calls.
+    content: Option<&'a str>,
+    refusal: (),
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reasoning_content: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tool_calls: &'a [ToolCall],
+}
+
+impl<'a> Said<'a> {
+    fn message(answer: &'a Delta) -> Self {
+        let Spoken { content, reasoning_content, tool_calls, .. } = Spoken::new(answer);
+        let content = content.or(tool_calls.is_empty().then_some(""));
+        Self::Message(Message { role: "assistant", content, refusal: (), reasoning_content, tool_calls })
     }
-    if !delta.reasoning.is_empty() {
-        fields.insert("reasoning_content".to_owned(), json!(delta.reasoning));
+}
+
+impl<'a> Spoken<'a> {
+    fn new(delta: &'a Delta) -> Self {
+        let content = Some(delta.content.as_str()).filter(|content| !content.is_empty());
+        Self { role: None, content, reasoning_content: &delta.reasoning, tool_calls: &delta.tool_calls }
     }
-    if !delta.tool_calls.is_empty() {
-        fields.insert("tool_calls".to_owned(), json!(delta.tool_calls));
-    }
-    fields
 }

@@ -2,14 +2,13 @@
 
 use std::convert::Infallible;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::sse::{Event as SseEvent, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt, stream};
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::answer::Envelope;
@@ -28,7 +27,7 @@ pub(super) async fn complete(State(server): Shared, body: Result<Bytes, BytesRej
         return Ok(Sse::new(stream_answer(envelope, events, request.include_usage)).into_response());
     }
     let answer = whole_answer(&envelope, events, request.logprobs).await?;
-    Ok(Json(answer).into_response())
+    Ok(([(CONTENT_TYPE, "application/json")], answer).into_response())
 }
 
 /// Parsing and tokenizing a long body takes milliseconds, too many for a thread that serves other clients.
@@ -46,7 +45,7 @@ async fn whole_answer(
     envelope: &Envelope,
     mut events: mpsc::Receiver<Event>,
     logprobs: bool,
-) -> Result<Value, ApiError> {
+) -> Result<String, ApiError> {
     let mut answer = Delta::default();
     while let Some(event) = events.recv().await {
         match event {
@@ -66,7 +65,7 @@ fn stream_answer(
     events: mpsc::Receiver<Event>,
     include_usage: bool,
 ) -> impl Stream<Item = Result<SseEvent, Infallible>> {
-    let opening = stream::iter([data(&envelope.opening())]);
+    let opening = stream::iter([data(envelope.opening())]);
     let events = stream::unfold(events, async |mut events| Some((events.recv().await?, events)));
     let chunks = events.flat_map(move |event| stream::iter(chunks(&envelope, event, include_usage)));
     opening.chain(chunks).map(Ok)
@@ -75,18 +74,18 @@ fn stream_answer(
 /// A failure ends the stream without `[DONE]`: the status line has long been sent.
 fn chunks(envelope: &Envelope, event: Event, include_usage: bool) -> Vec<SseEvent> {
     match event {
-        Event::Delta(delta) => vec![data(&envelope.piece(&delta, None))],
-        Event::Failed(error) => vec![data(&ApiError::from(error).body())],
+        Event::Delta(delta) => vec![data(envelope.piece(&delta, None))],
+        Event::Failed(error) => vec![data(ApiError::from(error).body().to_string())],
         Event::End { rest, finish_reason, usage } => {
             let mut chunks = Vec::new();
             if rest.shows() {
-                chunks.push(data(&envelope.piece(&rest, None)));
-                chunks.push(data(&envelope.piece(&Delta::default(), Some(finish_reason))));
+                chunks.push(data(envelope.piece(&rest, None)));
+                chunks.push(data(envelope.piece(&Delta::default(), Some(finish_reason))));
             } else {
-                chunks.push(data(&envelope.piece(&rest, Some(finish_reason))));
+                chunks.push(data(envelope.piece(&rest, Some(finish_reason))));
             }
             if include_usage {
-                chunks.push(data(&envelope.usage(usage)));
+                chunks.push(data(envelope.usage(usage)));
             }
             chunks.push(SseEvent::default().data("[DONE]"));
             chunks
@@ -94,6 +93,6 @@ fn chunks(envelope: &Envelope, event: Event, include_usage: bool) -> Vec<SseEven
     }
 }
 
-fn data(value: &Value) -> SseEvent {
-    SseEvent::default().data(value.to_string())
+fn data(json: String) -> SseEvent {
+    SseEvent::default().data(json)
 }

@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    fn parse(change: Value) -> Result<ChatRequest, Value> {
+    fn parse(change: &Value) -> Result<ChatRequest, Value> {
         let mut body = json!({ "model": "m", "messages": [{ "role": "user", "content": "Hi" }] });
         let changes = change.as_object().unwrap().clone();
         body.as_object_mut().unwrap().extend(changes);
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_api() {
-        let request = parse(json!({ "seed": 0 })).ok().unwrap();
+        let request = parse(&json!({ "seed": 0 })).ok().unwrap();
         assert_eq!(request.sampling, Sampling::default());
         assert!(!request.stream && !request.logprobs && !request.include_usage);
     }
@@ -174,12 +174,12 @@ mod tests {
     #[test]
     fn null_counts_as_left_out() {
         let change = json!({ "temperature": null, "stop": null, "max_tokens": null, "tools": null, "seed": 0 });
-        assert_eq!(parse(change).ok().unwrap().sampling, Sampling::default());
+        assert_eq!(parse(&change).ok().unwrap().sampling, Sampling::default());
     }
 
     #[test]
     fn both_names_of_the_limit_are_read() {
-        let limit = |change| parse(change).ok().unwrap().sampling.max_tokens;
+        let limit = |change: Value| parse(&change).ok().unwrap().sampling.max_tokens;
         assert_eq!(limit(json!({ "max_tokens": 3 })), 3);
         assert_eq!(limit(json!({ "max_tokens": 3, "max_completion_tokens": 4 })), 4);
     }
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn bad_fields_are_named() {
         let check = |change: Value, param: &str, code: &str| {
-            let Err(error) = parse(change.clone()) else { panic!("{change} was accepted") };
+            let Err(error) = parse(&change) else { panic!("{change} was accepted") };
             assert_eq!((&error["param"], &error["code"]), (&json!(param), &json!(code)), "{change}: {error}");
             assert_eq!(error["type"], "invalid_request_error");
         };
@@ -214,7 +214,7 @@ mod tests {
     fn what_cannot_be_honoured_is_refused() {
         let image = json!([{ "type": "image_url", "image_url": { "url": "data:" } }]);
         let check = |change: Value, param: &str| {
-            let Err(error) = parse(change.clone()) else { panic!("{change} was accepted") };
+            let Err(error) = parse(&change) else { panic!("{change} was accepted") };
             assert_eq!((&error["param"], &error["code"]), (&json!(param), &json!("unsupported_value")));
         };
         check(json!({ "n": 2 }), "n");
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn content_may_be_a_list_of_texts() {
         let parts = json!([{ "type": "text", "text": "Hel" }, { "type": "text", "text": "lo" }]);
-        let request = parse(json!({ "messages": [{ "role": "developer", "content": parts }] })).ok().unwrap();
+        let request = parse(&json!({ "messages": [{ "role": "developer", "content": parts }] })).ok().unwrap();
         let message = &request.conversation.messages[0];
         assert_eq!((message.role.as_str(), message.content.as_str()), ("system", "Hel\nlo"));
     }

@@ -79,7 +79,7 @@ fn the_key_is_its_owners_and_the_origin_is_kept() {
     assert_eq!(open(dir.path()).unwrap().reader().origin(), origin);
     let other = Options { origin: Some("another/log".into()), ..Options::default() };
     assert!(matches!(Ledger::open(dir.path(), &other), Err(Error::OtherOrigin { .. })));
-    std::fs::remove_file(dir.path().join("log.json")).unwrap();
+    RealDisk.remove(&dir.path().join("log.json")).unwrap();
     assert!(matches!(open(dir.path()), Err(Error::Rollback { .. })), "half a copy must not get a new key");
 }
 

@@ -33,7 +33,7 @@ impl Harness {
 
     /// Small segments, so that a short workload fills several; checkpoints only on demand, so that steps are counted.
     fn options() -> Options {
-        let checkpoint_interval = Duration::from_secs(3600);
+        let checkpoint_interval = Duration::from_hours(1);
         Options { segment_size: 4096, checkpoint_interval, origin: Some("test/log".into()), ..Options::default() }
     }
 
