@@ -51,7 +51,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// `EmptyPrompt`, `ContextExceeded` and `UnknownToken` of [`Error`](crate::Error) before the first token; `Tensor` if a computation fails.
+    /// `EmptyPrompt`, `ContextExceeded` and `UnknownToken` of [`Error`](crate::Error), before the first token.
     pub fn generate(
         &self,
         prompt: &[u32],
@@ -60,19 +60,22 @@ impl Model {
     ) -> Result<Completion> {
         self.check_prompt(prompt)?;
         let limit = sampling.max_tokens.min(self.context_length() - prompt.len());
+        let mut answer = Answer::new(sampling, limit);
+        if limit == 0 {
+            return Ok(answer.end(Finish::Length));
+        }
         let mut context = self.llama().context(prompt.len() + limit);
-        let mut answer = Answer::new(sampling);
-        let mut unread = prompt.to_vec();
-        while answer.tokens < limit {
-            let logits = self.llama().forward(&unread, &mut context)?;
+        let mut logits = Vec::new();
+        self.llama().forward(prompt, &mut context, &mut logits);
+        loop {
             let (token, finish) = answer.step(self, &logits);
-            unread = vec![token.id];
+            let id = token.id;
             let finish = receive(token).is_break().then_some(Finish::Cancelled).or(finish);
             if let Some(finish) = finish {
                 return Ok(answer.end(finish));
             }
+            self.llama().forward(&[id], &mut context, &mut logits);
         }
-        Ok(answer.end(Finish::Length))
     }
 }
 
@@ -83,16 +86,18 @@ struct Answer<'a> {
     joiner: Utf8Joiner,
     gate: StopGate,
     tokens: usize,
+    limit: usize,
 }
 
 impl<'a> Answer<'a> {
-    fn new(sampling: &'a Sampling) -> Self {
+    fn new(sampling: &'a Sampling, limit: usize) -> Self {
         Self {
             sampling,
             sampler: Sampler::new(sampling),
             joiner: Utf8Joiner::default(),
             gate: StopGate::new(&sampling.stop),
             tokens: 0,
+            limit,
         }
     }
 
@@ -102,7 +107,8 @@ impl<'a> Answer<'a> {
         let released = self.gate.push(&self.joiner.push(&bytes));
         self.tokens += 1;
         let ended = model.ends_answer(chosen.id) && !self.sampling.ignore_eos;
-        let finish = (released.stopped || ended).then_some(Finish::Stop);
+        let stop = (released.stopped || ended).then_some(Finish::Stop);
+        let finish = stop.or((self.tokens == self.limit).then_some(Finish::Length));
         (Token { id: chosen.id, bytes, text: released.text, logprob: chosen.logprob, top }, finish)
     }
 

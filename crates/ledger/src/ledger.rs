@@ -1,7 +1,7 @@
 //! The log, open for writing.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -104,6 +104,7 @@ impl Ledger {
             queue: Queue::new(options.max_queued_bytes),
             wal: Arc::clone(&wal),
             tree: Arc::clone(&tree),
+            healthy: AtomicBool::new(true),
         });
         // A segment is never written again after a restart: what a torn batch left in it then needs no erasing.
         let head = SegmentHead {
@@ -164,6 +165,11 @@ impl Ledger {
     /// How many calls of an earlier run were closed as `interrupted` when the log was opened.
     pub const fn interrupted(&self) -> usize {
         self.interrupted
+    }
+
+    /// False while the log cannot be written, e.g. because the disk is full. It tries again with every batch.
+    pub fn is_healthy(&self) -> bool {
+        self.shared.healthy.load(Ordering::Acquire)
     }
 
     /// Reads what is committed.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use onrecord_proof::merkle;
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub queue: Queue,
     pub wal: Arc<Wal>,
     pub tree: Arc<Tree>,
+    /// The last batch was committed.
+    pub healthy: AtomicBool,
 }
 
 /// The state of the sequencer's thread; nobody else has it.
@@ -94,7 +97,9 @@ impl Sequencer {
                 bytes += op.bytes().len();
                 batch.push(op);
             }
-            if let Err((batch, error)) = self.commit(batch) {
+            let committed = self.commit(batch);
+            self.shared.healthy.store(committed.is_ok(), Ordering::Release);
+            if let Err((batch, error)) = committed {
                 tracing::error!(%error, "the log cannot be written");
                 self.stall(batch, &error);
             }

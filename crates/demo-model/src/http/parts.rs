@@ -22,10 +22,12 @@ impl Delta {
         !(self.content.is_empty() && self.reasoning.is_empty() && self.tool_calls.is_empty())
     }
 
+    /// Adds the next piece to a whole answer.
     pub(super) fn append(&mut self, mut next: Self) {
         self.content.push_str(&next.content);
         self.reasoning.push_str(&next.reasoning);
-        self.tool_calls.append(&mut next.tool_calls);
+        let calls = next.tool_calls.into_iter();
+        self.tool_calls.extend(calls.map(|call| ToolCall { index: None, ..call }));
         self.logprobs.append(&mut next.logprobs);
     }
 }
@@ -33,8 +35,9 @@ impl Delta {
 /// A function that the model wants called.
 #[derive(Debug, Serialize)]
 pub(super) struct ToolCall {
-    /// Which call of the answer this is; streams only.
-    pub(super) index: usize,
+    /// Which call of the answer this is. Only chunks say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
     id: String,
     #[serde(rename = "type")]
     kind: &'static str,
@@ -146,7 +149,7 @@ impl Splitter {
         match parse_call(text) {
             Some(function) => {
                 let id = format!("call_{}", Uuid::now_v7().simple());
-                delta.tool_calls.push(ToolCall { index: self.calls, id, kind: "function", function });
+                delta.tool_calls.push(ToolCall { index: Some(self.calls), id, kind: "function", function });
                 self.calls += 1;
             }
             None => delta.content.extend([CALL, text, END_CALL]),
