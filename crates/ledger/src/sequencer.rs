@@ -1,7 +1,7 @@
 //! The sequencer: one thread that owns the order. It takes what has arrived, assigns indexes, writes one batch of
 //! frames, syncs once, and then answers everybody in the batch.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +20,9 @@ use crate::{Error, clock};
 
 /// A batch stops growing here: it bounds the memory of its copy and the time of its sync.
 const BATCH_MAX: usize = 16 << 20;
+/// Records that may wait for the next attempt. Without intents no new calls begin, so these are the calls that were under
+/// way, of which a gateway has at most some thousands.
+const STALLED_MAX: usize = 16_384;
 /// How long records that could not be written wait for the next attempt.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -89,7 +92,7 @@ impl Sequencer {
     }
 
     fn work(&mut self, ops: Vec<Op>) {
-        let mut ops = ops.into_iter().peekable();
+        let mut ops = self.with_intents(ops).into_iter().peekable();
         while ops.peek().is_some() {
             let mut bytes = 0;
             let mut batch = Vec::new();
@@ -104,6 +107,26 @@ impl Sequencer {
                 self.stall(batch, &error);
             }
         }
+    }
+
+    /// Refuses records whose intent was refused: what their frame leaves out is nowhere.
+    fn with_intents(&self, ops: Vec<Op>) -> Vec<Op> {
+        let mut begun = HashSet::new();
+        let mut kept = Vec::with_capacity(ops.len());
+        for op in ops {
+            match &op {
+                Op::Intent { id, .. } => drop(begun.insert(*id)),
+                Op::Leaf { prepared, .. } if prepared.needs_intent => {
+                    if !self.open.contains_key(&prepared.id) && !begun.contains(&prepared.id) {
+                        refuse(op, &Error::Unavailable("the beginning of the call is not on record".into()));
+                        continue;
+                    }
+                }
+                Op::Leaf { .. } => {}
+            }
+            kept.push(op);
+        }
+        kept
     }
 
     /// Commits a batch; if the segment fails, once more in a new segment.
@@ -233,8 +256,8 @@ impl Sequencer {
     fn stall(&mut self, batch: Vec<Op>, error: &Error) {
         for op in batch {
             match op {
-                Op::Intent { .. } => refuse(op, &Error::Unavailable(error.to_string())),
-                Op::Leaf { .. } => self.stalled.push(op),
+                Op::Leaf { .. } if self.stalled.len() < STALLED_MAX => self.stalled.push(op),
+                _ => refuse(op, &Error::Unavailable(error.to_string())),
             }
         }
     }

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::leaf::{Commitment, Leaf};
 use crate::record::{Kind, Record, Ref};
-use crate::{Group, Malformed, REFS_MAX};
+use crate::{Group, GroupSet, Malformed, REFS_MAX};
 
 /// A record with its commitments computed and its bytes encoded.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Prepared {
     commitments: Vec<(Group, Commitment)>,
     /// The encoding of the record, without the groups that its intent has.
     pub bytes: Vec<u8>,
+    /// True if `bytes` leaves groups out: they are in the record's intent, without which it cannot be committed.
+    pub needs_intent: bool,
 }
 
 impl Record {
@@ -32,6 +34,7 @@ impl Record {
             refs: self.refs.clone(),
             commitments: self.commitments(),
             bytes: self.encode(self.durable()),
+            needs_intent: self.durable() != GroupSet::EMPTY,
         })
     }
 }

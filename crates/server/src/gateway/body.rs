@@ -1,0 +1,301 @@
+//! Bodies on their way through: a request that is copied while it goes up, and an answer whose end waits for its record.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+use onrecord_capture::Request;
+use onrecord_ledger::{Pending, Receipt};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::call::{Call, Failure, Outcome};
+
+/// How much of an answer may be held until its record is durable, in bytes. Whole answers of small models are some
+/// kilobytes; of a larger one the front flows on.
+pub(crate) const HOLD_MAX: usize = 1 << 20;
+/// How long a model server may take to close a stream after its terminal event.
+const AFTER_END: Duration = Duration::from_secs(1);
+
+/// How long an answer waits for a log that cannot be written before the client is told.
+pub(crate) const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why a body ended early.
+pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+/// The body of an answer.
+pub(crate) type ReplyBody = UnsyncBoxBody<Bytes, BodyError>;
+
+/// A request's body that is larger than the configuration allows.
+#[derive(Debug, thiserror::Error)]
+#[error("the request's body is larger than {0} bytes")]
+pub(crate) struct TooLarge(pub u64);
+
+/// The copy of a request's body that both sides of a [`Tee`] see.
+pub(crate) type Copy = Arc<Mutex<Option<Request>>>;
+
+/// A request's body that goes up as it comes in, and is copied on the way.
+pub(crate) struct Tee {
+    inner: Incoming,
+    copy: Copy,
+    seen: u64,
+    max: u64,
+}
+
+impl Tee {
+    pub(crate) fn new(inner: Incoming, copy: &Copy, max: u64) -> Self {
+        Self { inner, copy: Arc::clone(copy), seen: 0, max }
+    }
+}
+
+impl Body for Tee {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(frame) = ready!(Pin::new(&mut self.inner).poll_frame(cx)?) else { return Poll::Ready(None) };
+        if let Some(data) = frame.data_ref() {
+            self.seen += data.len() as u64;
+            if let Some(copy) = self.copy.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                copy.push(data);
+            }
+            if self.seen > self.max {
+                return Poll::Ready(Some(Err(TooLarge(self.max).into())));
+            }
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Where the answer is on its way.
+enum State {
+    /// More comes from the model server.
+    Flowing,
+    /// All is here, the record is on its way to the disk.
+    Committing(Pending<Receipt>),
+    /// The record is durable, or need not be waited for: what was held goes out.
+    Releasing,
+    /// Nothing more comes.
+    Done,
+}
+
+/// How an answer ended: what the record says, and the error that breaks the client's stream if it was not whole.
+type Ending = (Outcome, Option<BodyError>);
+
+/// An answer that flows on while it is recorded, but does not end before its record is durable.
+///
+/// What may not flow yet is held: of an event stream its terminal event, of other bodies the last piece. If the client
+/// goes away, this body is dropped, and with it the [`Call`], which then sends its record.
+pub(crate) struct Recorded {
+    call: Call,
+    upstream: Incoming,
+    held: VecDeque<Bytes>,
+    trailers: Option<HeaderMap>,
+    state: State,
+    idle: Pin<Box<Sleep>>,
+    patience: Duration,
+    /// The answer breaks off here, after its record is durable.
+    broken: Option<BodyError>,
+    /// The terminal event of a stream was seen.
+    ended: bool,
+    /// Bytes that are still to come, if the answer's head says so.
+    remaining: Option<u64>,
+    event_stream: bool,
+    wait_for_commit: bool,
+    withhold: bool,
+    _permit: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// What [`Recorded`] needs to know about the call.
+pub(crate) struct Rules {
+    pub patience: Duration,
+    pub event_stream: bool,
+    pub wait_for_commit: bool,
+    /// An answer whose record cannot be written does not end.
+    pub withhold: bool,
+    pub permit: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Recorded {
+    /// `begun` is what was already read of the answer, and recorded, but has not gone out.
+    pub(crate) fn new(call: Call, upstream: Incoming, begun: VecDeque<Bytes>, rules: Rules) -> Self {
+        let remaining = upstream.size_hint().exact();
+        Self {
+            call,
+            upstream,
+            held: begun,
+            trailers: None,
+            state: State::Flowing,
+            idle: Box::pin(sleep(rules.patience)),
+            patience: rules.patience,
+            broken: None,
+            ended: false,
+            remaining,
+            event_stream: rules.event_stream,
+            wait_for_commit: rules.wait_for_commit,
+            withhold: rules.withhold,
+            _permit: rules.permit,
+        }
+    }
+
+    /// Takes a piece in and gives what may go out now.
+    fn piece(&mut self, piece: Bytes) -> Option<Bytes> {
+        let free = self.call.received(&piece);
+        if let Some(remaining) = &mut self.remaining {
+            *remaining = remaining.saturating_sub(piece.len() as u64);
+        }
+        if self.event_stream {
+            let out = piece.slice(..free);
+            if free < piece.len() {
+                self.hold_the_end(piece.slice(free..));
+            }
+            return Some(out).filter(|out| !out.is_empty());
+        }
+        // Of a body of known length the last piece ends it for the client; of others the end of the body does.
+        self.held.push_back(piece);
+        if self.remaining == Some(0) { None } else { self.held.pop_front() }
+    }
+
+    /// The terminal event of a stream has come: what follows is its end, and that the server closes is not waited for
+    /// as long as for a token.
+    fn hold_the_end(&mut self, piece: Bytes) {
+        self.ended = true;
+        self.patience = self.patience.min(AFTER_END);
+        self.idle.as_mut().reset(Instant::now() + self.patience);
+        let held: usize = self.held.iter().map(Bytes::len).sum();
+        // Nothing of use follows a terminal event; a server that goes on without end must not fill the memory.
+        if held < HOLD_MAX {
+            self.held.push_back(piece);
+        }
+    }
+
+    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame<Bytes>, Ending>> {
+        match Pin::new(&mut self.upstream).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let later = Instant::now() + self.patience;
+                self.idle.as_mut().reset(later);
+                Poll::Ready(Ok(frame))
+            }
+            Poll::Ready(None) => Poll::Ready(Err((Outcome::Completed, None))),
+            Poll::Ready(Some(Err(error))) => {
+                let failure = Failure::new(
+                    "upstream_closed",
+                    "stream",
+                    format!("the model server broke its answer off: {error}"),
+                );
+                Poll::Ready(Err((Outcome::UpstreamError(failure), Some(error.into()))))
+            }
+            Poll::Pending => {
+                ready!(self.idle.as_mut().poll(cx));
+                if self.ended {
+                    return Poll::Ready(Err((Outcome::Completed, None)));
+                }
+                let seconds = self.patience.as_secs_f32();
+                let failure =
+                    Failure::new("timeout", "stream", format!("the model server sent nothing for {seconds} s"));
+                let error = failure.message.clone().into();
+                Poll::Ready(Err((Outcome::UpstreamError(failure), Some(error))))
+            }
+        }
+    }
+
+    fn end(&mut self, (outcome, broken): Ending) {
+        self.broken = broken;
+        self.idle.as_mut().reset(Instant::now() + COMMIT_PATIENCE);
+        self.state = match self.call.end(&outcome) {
+            Ok(Some(pending)) if self.wait_for_commit => State::Committing(pending),
+            Ok(_) => State::Releasing,
+            Err(error) => {
+                self.break_off(&error.to_string());
+                State::Releasing
+            }
+        };
+    }
+
+    /// An answer whose record is not durable does not end.
+    fn break_off(&mut self, problem: &str) {
+        tracing::error!(id = %self.call.id(), problem, "an answer ended before its record was durable");
+        if self.withhold {
+            self.held.clear();
+            self.broken = Some(format!("the answer is not on record yet: {problem}").into());
+        }
+    }
+
+    fn poll_commit(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let State::Committing(pending) = &mut self.state else { return Poll::Ready(()) };
+        let committed = match Pin::new(pending).poll(cx) {
+            Poll::Ready(committed) => committed.map(|_| ()).map_err(|error| error.to_string()),
+            Poll::Pending => Err(ready!(self.idle.as_mut().poll(cx).map(|()| "the log does not take it".to_owned()))),
+        };
+        self.state = State::Releasing;
+        if let Err(problem) = committed {
+            self.break_off(&problem);
+        }
+        Poll::Ready(())
+    }
+
+    fn release(&mut self) -> Option<Result<Frame<Bytes>, BodyError>> {
+        if let Some(piece) = self.held.pop_front() {
+            return Some(Ok(Frame::data(piece)));
+        }
+        if let Some(trailers) = self.trailers.take() {
+            return Some(Ok(Frame::trailers(trailers)));
+        }
+        self.state = State::Done;
+        self.broken.take().map(Err)
+    }
+}
+
+impl Body for Recorded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        loop {
+            match this.state {
+                State::Flowing => match ready!(this.poll_upstream(cx)) {
+                    Ok(frame) => match frame.into_data() {
+                        Ok(piece) => {
+                            if let Some(out) = this.piece(piece) {
+                                return Poll::Ready(Some(Ok(Frame::data(out))));
+                            }
+                        }
+                        Err(frame) => this.trailers = frame.into_trailers().ok(),
+                    },
+                    Err(ending) => this.end(ending),
+                },
+                State::Committing(_) => ready!(this.poll_commit(cx)),
+                State::Releasing => {
+                    if let Some(frame) = this.release() {
+                        return Poll::Ready(Some(frame));
+                    }
+                }
+                State::Done => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let held: u64 = self.held.iter().map(|piece| piece.len() as u64).sum();
+        self.remaining.map_or_else(SizeHint::new, |remaining| SizeHint::with_exact(remaining + held))
+    }
+}

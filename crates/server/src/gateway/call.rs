@@ -1,0 +1,163 @@
+//! One call on its way through, and the record that it becomes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use onrecord_capture::{BodyHead, Dialect, End, Request, Response};
+use onrecord_ledger::{Error, Pending, Receipt};
+use onrecord_proof::{Kind, Record, field};
+use rand::RngCore;
+use uuid::Uuid;
+
+use super::Gateway;
+
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The model server's answer was passed on whole, whatever its status.
+    Completed,
+    /// The model server could not be reached, or did not finish its answer.
+    UpstreamError(Failure),
+    /// The client went away.
+    ClientDisconnected,
+    /// The gateway refused the request.
+    Rejected(Failure),
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// A short name, e.g. `timeout`.
+    pub kind: &'static str,
+    /// Where: `client`, `gateway`, `connect`, `upstream` or `stream`.
+    pub stage: &'static str,
+    /// In words, for the client and the record.
+    pub message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: &'static str, stage: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, stage, message: message.into() }
+    }
+}
+
+impl Outcome {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::UpstreamError(_) => "upstream_error",
+            Self::ClientDisconnected => "client_disconnected",
+            Self::Rejected(_) => "rejected",
+        }
+    }
+
+    fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::UpstreamError(failure) | Self::Rejected(failure) => Some(failure.clone()),
+            Self::ClientDisconnected => Some(Failure::new(
+                "client_disconnected",
+                "client",
+                "the client went away before the answer was complete",
+            )),
+            Self::Completed => None,
+        }
+    }
+}
+
+/// One call. However it ends, it becomes exactly one record: [`end`](Self::end) sends it, and a call that is dropped
+/// before has lost its client and sends itself.
+pub(crate) struct Call {
+    gateway: Arc<Gateway>,
+    record: Record,
+    dialect: Dialect,
+    started: Instant,
+    response: Option<Response>,
+    /// The record was sent, or the call goes without one.
+    settled: bool,
+}
+
+impl Call {
+    /// Begins a call of `dialect` now.
+    pub(crate) fn new(gateway: Arc<Gateway>, dialect: Dialect) -> Self {
+        let mut secret = [0; 32];
+        rand::rng().fill_bytes(&mut secret);
+        let record = Record::new(Uuid::now_v7(), Kind::Interaction, onrecord_ledger::now(), secret);
+        Self { gateway, record, dialect, started: Instant::now(), response: None, settled: false }
+    }
+
+    /// The id of the record.
+    pub(crate) const fn id(&self) -> Uuid {
+        self.record.id
+    }
+
+    /// The record so far.
+    pub(crate) const fn record(&mut self) -> &mut Record {
+        &mut self.record
+    }
+
+    /// Microseconds since the call began.
+    pub(crate) fn elapsed_us(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// Puts the request's body into the record.
+    pub(crate) fn requested(&mut self, request: Request, head: BodyHead<'_>) {
+        let _ = request.finish(self.dialect, head, &mut self.record);
+    }
+
+    /// Makes the beginning of the call durable; to be called once the request is known.
+    pub(crate) fn begin(&mut self) -> Result<Pending<()>, Error> {
+        self.gateway.ledger.begin(&mut self.record)
+    }
+
+    /// The head of the answer has come.
+    pub(crate) fn answered(&mut self, status: u16, head: BodyHead<'_>) {
+        let first_byte = self.elapsed_us();
+        self.record.set(&field::FIRST_BYTE, first_byte);
+        self.record.set(&field::STATUS, i64::from(status));
+        self.response = Some(Response::new(self.dialect, status, head, self.gateway.limits));
+    }
+
+    /// A piece of the answer has come. Gives how many of its bytes may go on at once; the rest belongs to the end of
+    /// the answer and waits for the record.
+    pub(crate) fn received(&mut self, piece: &[u8]) -> usize {
+        let at = self.elapsed_us();
+        self.response.as_mut().map_or(0, |response| response.push(piece, at))
+    }
+
+    /// The call goes on without a record; the gap in the log says so.
+    pub(crate) fn abandon(&mut self) {
+        self.settled = true;
+        self.gateway.gap.count();
+    }
+
+    /// Ends the call and sends its record to the log. `None` if it has none.
+    pub(crate) fn end(&mut self, outcome: &Outcome) -> Result<Option<Pending<Receipt>>, Error> {
+        if std::mem::replace(&mut self.settled, true) {
+            return Ok(None);
+        }
+        if let Some(response) = self.response.take() {
+            let end = if *outcome == Outcome::Completed { End::Complete } else { End::CutOff };
+            response.finish(end, &mut self.record);
+        }
+        if let Some(Failure { kind, stage, message }) = outcome.failure() {
+            self.record.set(&field::ERROR_TYPE, kind);
+            self.record.set(&field::ERROR_STAGE, stage);
+            self.record.set(&field::ERROR_MESSAGE, message);
+        }
+        let duration = self.elapsed_us();
+        self.record.set(&field::DURATION, duration);
+        self.record.set(&field::OUTCOME, outcome.name());
+        self.gateway.ledger.append(&self.record).map(Some)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.settled
+            && let Err(error) = self.end(&Outcome::ClientDisconnected)
+        {
+            tracing::error!(id = %self.record.id, %error, "a call is not on record; its intent will be closed as interrupted");
+        }
+    }
+}

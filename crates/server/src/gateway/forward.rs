@@ -1,0 +1,417 @@
+//! One request on its way through the gateway.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{PathAndQuery, Uri};
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::{BodyExt, Either, Full, Limited};
+use hyper::body::Incoming;
+use onrecord_capture::{BodyHead, Dialect};
+use onrecord_ledger::Pending;
+use onrecord_proof::field;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use super::body::{COMMIT_PATIENCE, HOLD_MAX, Recorded, ReplyBody, Rules, Tee, TooLarge};
+use super::call::{Call, Failure, Outcome};
+use super::{Gateway, OnLogFailure, UpBody, headers, reply};
+use crate::auth::{Identity, Role};
+
+/// A request's body up to here, in bytes, is read before the model server is called, so that its intent is written while
+/// the model computes. A larger one flows up as it comes in.
+const READ_FIRST: u64 = 1 << 20;
+
+type Answer = Response<ReplyBody>;
+
+/// Why a call goes no further: what the client gets.
+struct Stop {
+    status: StatusCode,
+    outcome: Outcome,
+}
+
+impl Stop {
+    fn rejected(status: StatusCode, kind: &'static str, stage: &'static str, message: impl Into<String>) -> Self {
+        Self { status, outcome: Outcome::Rejected(Failure::new(kind, stage, message)) }
+    }
+
+    fn upstream(status: StatusCode, kind: &'static str, stage: &'static str, message: impl Into<String>) -> Self {
+        Self { status, outcome: Outcome::UpstreamError(Failure::new(kind, stage, message)) }
+    }
+}
+
+/// Takes one request through.
+pub(crate) async fn handle(gateway: Arc<Gateway>, peer: IpAddr, request: Request<Incoming>) -> Answer {
+    let dialect = Dialect::of(request.method().as_str(), request.uri().path());
+    let mut call = Call::new(Arc::clone(&gateway), dialect);
+    let id = call.id();
+    describe(&mut call, &gateway, dialect, peer, &request);
+    let mut answer = match forward(&gateway, &mut call, request).await {
+        Ok(Passed::Whole(answer)) => answer,
+        Ok(Passed::Flowing { parts, upstream, begun, permit }) => flow(&gateway, call, parts, upstream, begun, permit),
+        Err(stop) => refuse(&gateway, call, stop).await,
+    };
+    if let Ok(id) = HeaderValue::from_str(id.as_hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer())) {
+        answer.headers_mut().insert(headers::ID, id);
+    }
+    answer
+}
+
+/// What is known of a call from its request's head.
+fn describe(call: &mut Call, gateway: &Gateway, dialect: Dialect, peer: IpAddr, request: &Request<Incoming>) {
+    let upstream = &gateway.settings.upstream;
+    let record = call.record();
+    headers::describe(request.headers(), record);
+    record.set(&field::CLIENT_ADDRESS, peer.to_string());
+    record.set(&field::DIALECT, dialect.name());
+    if let Some(operation) = dialect.operation() {
+        record.set(&field::OPERATION, operation);
+    }
+    record.set(&field::METHOD, request.method().as_str());
+    record.set(&field::PATH, request.uri().path());
+    if let Some(query) = request.uri().query() {
+        record.set(&field::QUERY, query);
+    }
+    record.set(&field::UPSTREAM, upstream.name.as_str());
+    record.set(&field::SERVER_ADDRESS, upstream.url.host().unwrap_or_default());
+    if let Some(port) = upstream.url.port_u16() {
+        record.set(&field::SERVER_PORT, port);
+    }
+}
+
+/// An answer that can go to the client.
+enum Passed {
+    /// All of it is there and its record is durable.
+    Whole(Answer),
+    /// It flows while it is recorded.
+    Flowing { parts: http::response::Parts, upstream: Incoming, begun: VecDeque<Bytes>, permit: OwnedSemaphorePermit },
+}
+
+async fn forward(gateway: &Arc<Gateway>, call: &mut Call, request: Request<Incoming>) -> Result<Passed, Stop> {
+    let identity = authorize(gateway, request.headers())?;
+    call.record().set(&field::PRINCIPAL, identity.name);
+    let permit = Arc::clone(&gateway.in_flight).try_acquire_owned().map_err(|_| {
+        let message =
+            format!("{} calls are under way, more than that are refused; try again", gateway.settings.max_in_flight);
+        Stop::rejected(StatusCode::SERVICE_UNAVAILABLE, "too_many_calls", "gateway", message)
+    })?;
+    let (parts, body) = request.into_parts();
+    let (parts, upstream) = exchange(gateway, call, parts, body, identity.token_in_authorization).await?;
+    call.answered(parts.status.as_u16(), body_head(&parts.headers));
+    if is_event_stream(&parts.headers) {
+        return Ok(Passed::Flowing { parts, upstream, begun: VecDeque::new(), permit });
+    }
+    collect(gateway, call, parts, upstream, permit).await
+}
+
+fn authorize(gateway: &Gateway, headers: &HeaderMap) -> Result<Identity, Stop> {
+    gateway
+        .tokens
+        .authorize(headers, Role::Call)
+        .map_err(|refused| Stop::rejected(StatusCode::UNAUTHORIZED, "unauthorized", "client", refused.to_string()))
+}
+
+/// Sends the request up and gives the head and body of the answer, with the intent of the call durable.
+async fn exchange(
+    gateway: &Arc<Gateway>,
+    call: &mut Call,
+    mut parts: http::request::Parts,
+    body: Incoming,
+    token_in_authorization: bool,
+) -> Result<(http::response::Parts, Incoming), Stop> {
+    let max = gateway.settings.max_request_body;
+    if body.size_hint().lower() > max {
+        call.record().set(&field::INPUT_SIZE, i64::try_from(body.size_hint().lower()).unwrap_or(i64::MAX));
+        return Err(too_large(max));
+    }
+    let copy = onrecord_capture::Request::new(gateway.limits);
+    let content = (parts.headers.get(CONTENT_TYPE).cloned(), parts.headers.get(CONTENT_ENCODING).cloned());
+    let head = || BodyHead { content_type: str_of(content.0.as_ref()), content_encoding: str_of(content.1.as_ref()) };
+    headers::for_upstream(
+        &mut parts.headers,
+        &gateway.host,
+        gateway.settings.upstream.key.as_ref(),
+        token_in_authorization,
+    );
+    parts.uri = target(&gateway.settings.upstream.url, &parts.uri)?;
+    parts.version = http::Version::HTTP_11;
+    parts.extensions.clear();
+    if body.size_hint().upper().is_some_and(|upper| upper <= READ_FIRST) {
+        let mut copy = copy;
+        let bytes = read_body(gateway, body, &mut copy, call, head()).await?;
+        call.requested(copy, head());
+        let intent = begin(gateway, call).await?;
+        let sent = send(gateway, Request::from_parts(parts, Either::Left(Full::new(bytes))));
+        let (answer, intent) = tokio::join!(sent, intent.wait());
+        if let Some(intent) = intent {
+            begun(gateway, call, intent).await?;
+        }
+        return answer;
+    }
+    let copy = Arc::new(Mutex::new(Some(copy)));
+    let tee = Tee::new(body, &copy, max);
+    let answer = send(gateway, Request::from_parts(parts, Either::Right(tee.boxed_unsync()))).await;
+    if let Some(copy) = copy.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        call.requested(copy, head());
+    }
+    if let Some(intent) = begin(gateway, call).await?.wait().await {
+        begun(gateway, call, intent).await?;
+    }
+    answer
+}
+
+/// Reads a small request body whole.
+async fn read_body(
+    gateway: &Gateway,
+    body: Incoming,
+    copy: &mut onrecord_capture::Request,
+    call: &mut Call,
+    head: BodyHead<'_>,
+) -> Result<Bytes, Stop> {
+    let read = Limited::new(body, READ_FIRST as usize).collect();
+    match timeout(gateway.settings.client_timeout, read).await {
+        Ok(Ok(collected)) => {
+            let bytes = collected.to_bytes();
+            copy.push(&bytes);
+            Ok(bytes)
+        }
+        Ok(Err(error)) => {
+            call.requested(std::mem::replace(copy, onrecord_capture::Request::new(gateway.limits)), head);
+            let message = format!("the request's body broke off: {error}");
+            Err(Stop::rejected(StatusCode::BAD_REQUEST, "body_incomplete", "client", message))
+        }
+        Err(_) => {
+            let message =
+                format!("the request's body did not arrive within {} s", gateway.settings.client_timeout.as_secs());
+            Err(Stop::rejected(StatusCode::REQUEST_TIMEOUT, "client_timeout", "client", message))
+        }
+    }
+}
+
+/// Sends the intent of the call to the log. While the log is known to fail the answer is waited for, so that nobody calls
+/// the model on the chance that it works again.
+async fn begin(gateway: &Gateway, call: &mut Call) -> Result<Begun, Stop> {
+    match call.begin() {
+        Ok(pending) if gateway.ledger.is_healthy() => Ok(Begun::Soon(pending)),
+        Ok(pending) => begun(gateway, call, pending.await).await.map(|()| Begun::Settled),
+        Err(error) => begun(gateway, call, Err(error)).await.map(|()| Begun::Settled),
+    }
+}
+
+/// The intent of a call on its way.
+enum Begun {
+    Soon(Pending<()>),
+    Settled,
+}
+
+impl Begun {
+    async fn wait(self) -> Option<Result<(), onrecord_ledger::Error>> {
+        match self {
+            Self::Soon(pending) => Some(pending.await),
+            Self::Settled => None,
+        }
+    }
+}
+
+/// The log has answered: the call goes on, on record or, where that is allowed, without.
+async fn begun(gateway: &Gateway, call: &mut Call, answer: Result<(), onrecord_ledger::Error>) -> Result<(), Stop> {
+    match answer {
+        Ok(()) => gateway.gap.close(&gateway.ledger).await,
+        Err(_) if gateway.settings.on_log_failure == OnLogFailure::Forward => call.abandon(),
+        Err(error) => {
+            let message = format!("The call was not made, because it cannot be put on record: {error}.");
+            return Err(Stop::rejected(StatusCode::SERVICE_UNAVAILABLE, "log_unavailable", "gateway", message));
+        }
+    }
+    Ok(())
+}
+
+async fn send(gateway: &Gateway, request: Request<UpBody>) -> Result<(http::response::Parts, Incoming), Stop> {
+    let settings = &gateway.settings;
+    match timeout(settings.response_timeout, gateway.client.request(request)).await {
+        Ok(Ok(response)) => Ok(response.into_parts()),
+        Ok(Err(error)) => Err(sending_failed(&error, settings.max_request_body, &settings.upstream.url)),
+        Err(_) => {
+            let message = format!("the model server sent nothing for {} s", settings.response_timeout.as_secs());
+            Err(Stop::upstream(StatusCode::GATEWAY_TIMEOUT, "timeout", "upstream", message))
+        }
+    }
+}
+
+fn sending_failed(error: &hyper_util::client::legacy::Error, max: u64, url: &Uri) -> Stop {
+    if find::<TooLarge>(error).is_some() {
+        return too_large(max);
+    }
+    let cause = root_cause(error);
+    if error.is_connect() {
+        let message = format!(
+            "the model server at {url} cannot be reached: {cause}. Is it running? The address is `upstream` in the configuration"
+        );
+        return Stop::upstream(StatusCode::BAD_GATEWAY, "upstream_unreachable", "connect", message);
+    }
+    let message = format!("the model server at {url} broke the call off: {cause}");
+    Stop::upstream(StatusCode::BAD_GATEWAY, "upstream_closed", "upstream", message)
+}
+
+fn too_large(max: u64) -> Stop {
+    let message = format!("the request's body is larger than {max} bytes, the limit that `max_request_body` sets");
+    Stop::rejected(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "client", message)
+}
+
+/// Reads an answer that is no stream and waits for its record. One that is too large to hold flows on.
+async fn collect(
+    gateway: &Arc<Gateway>,
+    call: &mut Call,
+    parts: http::response::Parts,
+    mut upstream: Incoming,
+    permit: OwnedSemaphorePermit,
+) -> Result<Passed, Stop> {
+    let (mut pieces, mut size, mut trailers) = (VecDeque::new(), 0, None);
+    loop {
+        if size > HOLD_MAX {
+            return Ok(Passed::Flowing { parts, upstream, begun: pieces, permit });
+        }
+        match timeout(gateway.settings.response_timeout, upstream.frame()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(piece) => {
+                    call.received(&piece);
+                    size += piece.len();
+                    pieces.push_back(piece);
+                }
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            },
+            Ok(Some(Err(error))) => {
+                let message = format!("the model server broke its answer off: {}", root_cause(&error));
+                return Err(Stop::upstream(StatusCode::BAD_GATEWAY, "upstream_closed", "stream", message));
+            }
+            Err(_) => {
+                let message =
+                    format!("the model server sent nothing for {} s", gateway.settings.response_timeout.as_secs());
+                return Err(Stop::upstream(StatusCode::GATEWAY_TIMEOUT, "timeout", "stream", message));
+            }
+        }
+    }
+    Ok(Passed::Whole(whole(gateway, call, parts, pieces, trailers).await))
+}
+
+async fn whole(
+    gateway: &Gateway,
+    call: &mut Call,
+    mut parts: http::response::Parts,
+    mut pieces: VecDeque<Bytes>,
+    trailers: Option<HeaderMap>,
+) -> Answer {
+    let leaf = match commit(gateway, call, &Outcome::Completed).await {
+        Ok(leaf) => leaf,
+        Err(answer) => return answer,
+    };
+    headers::strip_hop_by_hop(&mut parts.headers);
+    if let Some(leaf) = leaf {
+        parts.headers.insert(headers::LEAF, HeaderValue::from(leaf));
+    }
+    let bytes =
+        if pieces.len() == 1 { pieces.pop_front().unwrap_or_default() } else { Vec::from(pieces).concat().into() };
+    let body = reply::full(bytes);
+    let body = match trailers {
+        Some(trailers) => body.with_trailers(std::future::ready(Some(Ok(trailers)))).boxed_unsync(),
+        None => body,
+    };
+    Response::from_parts(parts, body)
+}
+
+/// Ends the call and waits for its record. Gives its leaf index, or the answer for a client whose call is not on record.
+async fn commit(gateway: &Gateway, call: &mut Call, outcome: &Outcome) -> Result<Option<u64>, Answer> {
+    let committed = match call.end(outcome) {
+        Ok(Some(pending)) if gateway.settings.wait_for_commit => timeout(COMMIT_PATIENCE, pending).await,
+        Ok(_) => return Ok(None),
+        Err(error) => Ok(Err(error)),
+    };
+    let problem = match committed {
+        Ok(Ok(receipt)) => return Ok(Some(receipt.index)),
+        _ if gateway.settings.on_log_failure == OnLogFailure::Forward => return Ok(None),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("the log has not taken it for {} s", COMMIT_PATIENCE.as_secs()),
+    };
+    let message = format!("The answer is withheld, because it is not on record yet: {problem}.");
+    Err(reply::error(StatusCode::SERVICE_UNAVAILABLE, "log_unavailable", &message))
+}
+
+fn flow(
+    gateway: &Gateway,
+    call: Call,
+    mut parts: http::response::Parts,
+    upstream: Incoming,
+    begun: VecDeque<Bytes>,
+    permit: OwnedSemaphorePermit,
+) -> Answer {
+    let rules = Rules {
+        patience: gateway.settings.response_timeout,
+        event_stream: is_event_stream(&parts.headers),
+        wait_for_commit: gateway.settings.wait_for_commit,
+        withhold: gateway.settings.on_log_failure == OnLogFailure::Refuse,
+        permit,
+    };
+    headers::strip_hop_by_hop(&mut parts.headers);
+    Response::from_parts(parts, Recorded::new(call, upstream, begun, rules).boxed_unsync())
+}
+
+async fn refuse(gateway: &Gateway, mut call: Call, Stop { status, outcome }: Stop) -> Answer {
+    let (Outcome::Rejected(failure) | Outcome::UpstreamError(failure)) = &outcome else {
+        return reply::error(status, "error", "the call failed");
+    };
+    call.record().set(&field::STATUS, i64::from(status.as_u16()));
+    match commit(gateway, &mut call, &outcome).await {
+        Ok(_) => reply::error(status, failure.kind, &failure.message),
+        Err(answer) => answer,
+    }
+}
+
+fn body_head(headers: &HeaderMap) -> BodyHead<'_> {
+    let of = |name: HeaderName| str_of(headers.get(name));
+    BodyHead { content_type: of(CONTENT_TYPE), content_encoding: of(CONTENT_ENCODING) }
+}
+
+fn str_of(value: Option<&HeaderValue>) -> Option<&str> {
+    value?.to_str().ok()
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let of_type =
+        |value: &HeaderValue| value.as_bytes().get(..17).is_some_and(|v| v.eq_ignore_ascii_case(b"text/event-stream"));
+    headers.get(CONTENT_TYPE).is_some_and(of_type) && !headers.contains_key(CONTENT_LENGTH)
+}
+
+/// The URL at the model server: its base with the request's path and query behind it.
+fn target(base: &Uri, uri: &Uri) -> Result<Uri, Stop> {
+    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let prefix = base.path().trim_end_matches('/');
+    let mut parts = base.clone().into_parts();
+    let joined = if prefix.is_empty() { path.parse() } else { format!("{prefix}{path}").parse() };
+    parts.path_and_query = joined.ok();
+    Uri::from_parts(parts).map_err(|e| Stop::rejected(StatusCode::BAD_REQUEST, "bad_target", "client", e.to_string()))
+}
+
+fn find<'e, E: std::error::Error + 'static>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The innermost error, which is the one that says something.
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
