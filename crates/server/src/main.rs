@@ -1,2 +1,27 @@
-//! The audit log for small language models: gateway, API and command line in one binary.
-fn main() {}
+//! onrecord: the audit log for small language models. Gateway, API and command line in one binary.
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
+mod api;
+mod auth;
+mod cli;
+mod config;
+#[cfg(feature = "demo")]
+mod demo;
+mod engine;
+mod gateway;
+mod render;
+mod server;
+mod terminal;
+mod tls;
+mod watch;
+
+use std::process::ExitCode;
+
+/// The allocator of glibc keeps what many threads have freed; this one gives it back and is faster.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::main()
+}

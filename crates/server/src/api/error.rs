@@ -1,0 +1,80 @@
+//! Errors of the API: a text for the caller, and another for the operator where the caller can do nothing about it.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::engine::NotProved;
+
+/// An error of the API.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    pub(crate) fn unauthorized(refused: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", refused.to_string())
+    }
+
+    /// The caller cannot do anything about it; what happened is in the log of the program.
+    pub(crate) fn internal(error: impl Into<anyhow::Error>) -> Self {
+        let error = error.into();
+        tracing::error!(error = format!("{error:#}"), "a request to the API failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", format!("{error:#}"))
+    }
+}
+
+impl From<onrecord_lake::Error> for ApiError {
+    fn from(error: onrecord_lake::Error) -> Self {
+        use onrecord_lake::Error as E;
+        match &error {
+            E::Query(_) => Self::new(StatusCode::BAD_REQUEST, "bad_query", error.to_string()),
+            E::QueryMemory { .. } | E::QueryTime { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "query_limit", error.to_string()),
+            _ => Self::internal(error),
+        }
+    }
+}
+
+impl From<NotProved> for ApiError {
+    fn from(error: NotProved) -> Self {
+        match &error {
+            NotProved::NotThere { .. } => Self::bad_request(error.to_string()),
+            NotProved::Log(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<anyhow::Error> for ApiError {
+    fn from(error: anyhow::Error) -> Self {
+        match error.downcast::<onrecord_lake::Error>() {
+            Ok(error) => error.into(),
+            Err(error) => Self::internal(error),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({ "error": { "code": self.code, "message": self.message } }))).into_response()
+    }
+}
+
+pub(super) async fn not_found() -> ApiError {
+    ApiError::not_found("there is no such path; the API is below /api/v1")
+}

@@ -1,0 +1,103 @@
+//! The API: what the command line, dashboards and scripts ask. JSON over HTTP below `/api/v1`.
+//!
+//! It listens on an address of its own, so that no path of a model server is ever taken.
+
+mod calls;
+mod encode;
+mod error;
+mod query;
+mod verify;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::header::{HOST, HeaderMap};
+use axum::http::request::Parts;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+
+use crate::auth::{Identity, Role, Tokens};
+use crate::engine::{Engine, Reading};
+
+pub(crate) use encode::Format;
+pub(crate) use error::ApiError;
+
+/// What every handler has.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub engine: Arc<Engine>,
+    pub access: Access,
+}
+
+/// Who may ask.
+#[derive(Clone)]
+pub(crate) enum Access {
+    /// The command line on a folder that it has opened itself: whoever can read the folder can read the log.
+    Local,
+    /// Anybody with a token of role `read`, or with the token that the server leaves in its data folder for the command
+    /// line; and if there are no tokens, everybody on this machine.
+    Tokens { tokens: Arc<Tokens>, own: Arc<str> },
+}
+
+/// The API's routes.
+pub(crate) fn router(api: Api) -> Router {
+    let guarded = Router::new()
+        .route("/api/v1/calls", get(calls::list))
+        .route("/api/v1/calls/{wanted}", get(calls::show))
+        .route("/api/v1/calls/{wanted}/evidence", get(calls::evidence))
+        .route("/api/v1/tail", get(calls::tail))
+        .route("/api/v1/query", get(query::get).post(query::post))
+        .route("/api/v1/columns", get(query::columns))
+        .route("/api/v1/verify", post(verify::verify))
+        .route("/api/v1/stats", get(calls::stats))
+        .route("/api/v1/checkpoint", get(calls::checkpoint))
+        .layer(middleware::from_fn_with_state(api.clone(), authorize));
+    Router::new().route("/health", get(calls::health)).merge(guarded).fallback(error::not_found).with_state(api)
+}
+
+async fn authorize(State(api): State<Api>, mut request: Request, next: Next) -> Result<Response, ApiError> {
+    let identity = match &api.access {
+        Access::Local => Identity::named("local"),
+        Access::Tokens { tokens, own } => identify(tokens, own, request.headers())?,
+    };
+    request.extensions_mut().insert(identity);
+    Ok(next.run(request).await)
+}
+
+fn identify(tokens: &Tokens, own: &str, headers: &HeaderMap) -> Result<Identity, ApiError> {
+    if tokens.is_empty() {
+        own_name(headers)?;
+    }
+    if crate::auth::is_token(headers, own) {
+        return Ok(Identity::named("local"));
+    }
+    tokens.authorize(headers, Role::Read).map_err(ApiError::unauthorized)
+}
+
+/// Without tokens the API answers to its own machine only, and not to a web page that has its name point there (DNS
+/// rebinding): such a request names another host.
+fn own_name(headers: &HeaderMap) -> Result<(), ApiError> {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
+    let address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    if host.is_empty() || name == "localhost" || address.is_ok() {
+        return Ok(());
+    }
+    Err(ApiError::bad_request(format!("the host {host:?} is not this machine; use its address, or create a token (`onrecord token create --role read`)")))
+}
+
+/// Who reads, and why: for the access record.
+pub(crate) struct Reader(pub Reading);
+
+impl<S: Sync> FromRequestParts<S> for Reader {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let principal = parts.extensions.get::<Identity>().map_or_else(|| "anonymous".into(), |identity| identity.name.clone());
+        let address = parts.extensions.get::<axum::extract::ConnectInfo<std::net::SocketAddr>>();
+        let purpose = parts.headers.get("x-onrecord-purpose").map(|p| String::from_utf8_lossy(p.as_bytes()).into_owned());
+        Ok(Self(Reading { principal, address: address.map(|info| info.0.ip().to_string()), purpose }))
+    }
+}

@@ -1,0 +1,35 @@
+//! Where a request carries its token.
+
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use subtle::ConstantTimeEq as _;
+
+use super::token::PREFIX;
+
+/// The header that holds nothing but the token, so that `Authorization` stays free for the model server's key.
+pub(crate) const TOKEN_HEADER: &str = "x-onrecord-token";
+
+/// The token that a request presents: the value of `x-onrecord-token`, or else of an `Authorization: Bearer` that
+/// starts like one of our tokens. Any other `Authorization` is the model server's.
+pub(crate) fn presented_token(headers: &HeaderMap) -> Option<&str> {
+    match headers.get(TOKEN_HEADER) {
+        Some(value) => value.to_str().ok().map(str::trim),
+        None => headers.get_all(AUTHORIZATION).iter().find_map(our_bearer),
+    }
+}
+
+/// True if the request presents exactly `expected`, a secret other than an access token. Compared in constant time.
+pub(crate) fn is_token(headers: &HeaderMap, expected: &str) -> bool {
+    presented_token(headers).is_some_and(|presented| presented.as_bytes().ct_eq(expected.as_bytes()).into())
+}
+
+/// True if `Authorization` holds a token of ours, used or not, which must not reach the model server.
+pub(super) fn in_authorization(headers: &HeaderMap) -> bool {
+    headers.get_all(AUTHORIZATION).iter().any(|value| our_bearer(value).is_some())
+}
+
+/// The scheme's name is case-insensitive (RFC 9110 §11.1).
+fn our_bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = value.to_str().ok()?.trim_start().split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && token.starts_with(PREFIX)).then_some(token)
+}

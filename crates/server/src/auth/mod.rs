@@ -1,0 +1,22 @@
+//! Who may do what: access tokens, the roles they give, and the check of a request's headers.
+//!
+//! While no token was ever created, everybody who can connect is [`Identity::anonymous`], which is why a server without
+//! tokens only listens on loopback. From the first token on, every request needs one. Revoked tokens stay in the file, so
+//! that revoking the last one does not open the log to everybody, and an old record's name can still be looked up.
+
+mod file;
+mod guard;
+mod header;
+mod role;
+mod store;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use file::TokenError;
+pub(crate) use guard::Denied;
+pub(crate) use header::{TOKEN_HEADER, is_token, presented_token};
+pub(crate) use role::{Identity, Role};
+pub(crate) use store::Tokens;
+pub(crate) use token::{Token, TokenText};

@@ -1,0 +1,140 @@
+//! How the command line reaches a log: a server over HTTP, or a folder that nobody has open, through the same API.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use axum::body::Body;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+use crate::api::{self, Access, Api};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::server;
+
+type Http = hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>;
+
+/// A log to ask.
+pub(crate) enum Client {
+    /// A running server.
+    Server { http: Http, base: String, token: Option<String>, purpose: Option<String> },
+    /// A folder that this process has opened.
+    Folder { router: axum::Router, engine: Arc<Engine>, purpose: Option<String> },
+}
+
+/// Which log, where it is not that of the data folder.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Remote {
+    pub url: Option<String>,
+    pub token: Option<String>,
+    pub purpose: Option<String>,
+}
+
+fn http() -> Http {
+    hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http()
+}
+
+impl Client {
+    /// The server that is named, or the one that has the data folder open, or else the folder itself.
+    pub(crate) async fn connect(config: &Config, remote: Remote) -> anyhow::Result<Self> {
+        let Remote { url, token, purpose } = remote;
+        if let Some(url) = url {
+            return Ok(Self::Server { http: http(), base: url.trim_end_matches('/').to_owned(), token, purpose });
+        }
+        if let Some(contact) = server::contact(&config.data) {
+            let base = format!("http://{}", contact.api);
+            let client = Self::Server { http: http(), base, token: Some(contact.token), purpose: purpose.clone() };
+            if client.get("/health").await.is_ok() {
+                return Ok(client);
+            }
+        }
+        Self::open(config, purpose).await
+    }
+
+    async fn open(config: &Config, purpose: Option<String>) -> anyhow::Result<Self> {
+        no_log_in(&config.data)?;
+        let engine = Arc::new(Engine::open(&config.data, server::engine_options(config)).await?);
+        let router = api::router(Api { engine: Arc::clone(&engine), access: Access::Local });
+        Ok(Self::Folder { router, engine, purpose })
+    }
+
+    /// What a path answers; an error if it is one.
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Response<Body>> {
+        self.ask(Method::GET, path, None, None).await
+    }
+
+    /// What a path answers, as JSON.
+    pub(crate) async fn json<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let body = self.get(path).await?.into_body().collect().await?.to_bytes();
+        serde_json::from_slice(&body).context("the server's answer is not what this program expects; are they of one version?")
+    }
+
+    /// What a path answers to a JSON body.
+    pub(crate) async fn post(&self, path: &str, body: &Value, accept: Option<&str>) -> anyhow::Result<Response<Body>> {
+        self.ask(Method::POST, path, Some(body.to_string()), accept).await
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<String>, accept: Option<&str>) -> anyhow::Result<Response<Body>> {
+        let (base, token, purpose) = match self {
+            Self::Server { base, token, purpose, .. } => (base.as_str(), token.as_deref(), purpose),
+            Self::Folder { purpose, .. } => ("", None, purpose),
+        };
+        let mut request = Request::builder().method(method).uri(format!("{base}{path}"));
+        if let Some(token) = token {
+            request = request.header("x-onrecord-token", token);
+        }
+        if let Some(purpose) = purpose {
+            request = request.header("x-onrecord-purpose", purpose);
+        }
+        if let Some(accept) = accept {
+            request = request.header(ACCEPT, accept);
+        }
+        let request = request.header(CONTENT_TYPE, "application/json").body(Full::from(body.unwrap_or_default()))?;
+        let response = match self {
+            Self::Server { http, base, .. } => {
+                let answer = http.request(request).await.with_context(|| format!("the server at {base} cannot be reached"))?;
+                answer.map(Body::new)
+            }
+            Self::Folder { router, .. } => {
+                let Ok(answer) = router.clone().oneshot(request.map(Body::new)).await;
+                answer
+            }
+        };
+        if response.status().is_success() { Ok(response) } else { Err(refused(response).await) }
+    }
+
+    /// Closes a folder again.
+    pub(crate) async fn close(self) -> anyhow::Result<()> {
+        match self {
+            Self::Server { .. } => Ok(()),
+            Self::Folder { engine, .. } => engine.close().await,
+        }
+    }
+}
+
+/// A folder without a log is a wrong path far more often than a log to be created.
+pub(crate) fn no_log_in(data: &Path) -> anyhow::Result<()> {
+    if !crate::engine::ledger_dir(data).exists() {
+        bail!("there is no log in {}; name its folder with --data, or start one with `onrecord demo` or `onrecord serve`", data.display());
+    }
+    Ok(())
+}
+
+async fn refused(response: Response<Body>) -> anyhow::Error {
+    let status = response.status();
+    let body = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let message = serde_json::from_slice::<Value>(&body).ok().and_then(|body| Some(body["error"]["message"].as_str()?.to_owned()));
+    match message {
+        Some(message) if status == StatusCode::UNAUTHORIZED => anyhow::anyhow!("{message} (--token or ONRECORD_TOKEN)"),
+        Some(message) => anyhow::anyhow!(message),
+        None => anyhow::anyhow!("the server answered {status}"),
+    }
+}

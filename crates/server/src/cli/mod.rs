@@ -1,0 +1,97 @@
+//! The command line.
+
+mod calls;
+mod check;
+mod client;
+mod format;
+mod options;
+mod query;
+mod serve;
+mod setup;
+mod show;
+mod verify;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::config;
+use client::Client;
+use options::{Cli, Command, ConfigCommand};
+
+/// Something is wrong with what was checked, as opposed to: the check could not be made.
+const NOT_GOOD: u8 = 1;
+/// The command could not do its work.
+const FAILED: u8 = 2;
+
+/// Runs the command line.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let done = runtime.block_on(run(cli));
+    // What still runs on a blocking thread, e.g. a read of standard input, is not waited for.
+    runtime.shutdown_background();
+    done.unwrap_or_else(|error| fail(&error))
+}
+
+/// Prints an error with its causes, unless it is only that nobody reads our output any more (`onrecord list | head`).
+fn fail(error: &anyhow::Error) -> ExitCode {
+    let gone = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|e| e.kind() == io::ErrorKind::BrokenPipe);
+    if gone {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {}", crate::terminal::escape(&format!("{error:#}")));
+    ExitCode::from(FAILED)
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "onrecord", &mut io::stdout());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Check(args) => return check::check(&args),
+        Command::Config { command: ConfigCommand::Example } => {
+            print!("{}", config::example());
+            return Ok(ExitCode::SUCCESS);
+        }
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => return crate::demo::demo(args).await,
+        _ => {}
+    }
+    let (listen, upstream, api) = match &command {
+        Command::Serve(args) => (args.listen.clone(), args.upstream.clone(), args.api.clone()),
+        _ => (None, None, None),
+    };
+    let overrides = config::Overrides { config: global.config.clone(), data: global.data.clone(), listen, upstream, api };
+    let loaded = config::load(&overrides)?;
+    match command {
+        Command::Config { command: ConfigCommand::Check } => setup::config_check(&loaded),
+        Command::Serve(_) => serve::serve(&loaded.config).await,
+        Command::Token { command } => setup::token(&loaded.config.data, command),
+        Command::Key => setup::key(&loaded.config.data),
+        Command::Verify { json } => verify::verify(&loaded.config, global.remote(), json).await,
+        command => ask(command, Client::connect(&loaded.config, global.remote()).await?).await,
+    }
+}
+
+/// The commands that ask a log.
+async fn ask(command: Command, client: Client) -> anyhow::Result<ExitCode> {
+    let done = match command {
+        Command::Tail(args) => calls::tail(&client, &args).await,
+        Command::List(args) => calls::list(&client, &args).await,
+        Command::Show { record, json } => show::show(&client, &record, json).await,
+        Command::Query(args) => query::query(&client, args).await,
+        Command::Prove(args) => check::prove(&client, &args).await,
+        Command::Stats { json } => show::stats(&client, json).await,
+        _ => Ok(()),
+    };
+    // The log is closed however the command ended.
+    let closed = client.close().await;
+    done.and(closed).map(|()| ExitCode::SUCCESS)
+}

@@ -1,0 +1,245 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::client::Remote;
+use crate::api::Format;
+use crate::auth::Role;
+
+/// The audit log for small language models: every call of your model server on record, durable, provable, queryable.
+#[derive(Debug, Parser)]
+#[command(name = "onrecord", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Folder of the log [default: ./onrecord-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Configuration file [default: ./onrecord.toml or the one in the data folder, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Ask the server whose API is at this address, instead of the one that has the data folder open
+    #[arg(long, global = true, value_name = "URL", env = "ONRECORD_SERVER")]
+    pub server: Option<String>,
+    /// Access token for --server
+    #[arg(long, global = true, value_name = "TOKEN", env = "ONRECORD_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Why you read; goes on record with each access
+    #[arg(long, global = true, value_name = "TEXT", env = "ONRECORD_PURPOSE")]
+    pub purpose: Option<String>,
+}
+
+impl Global {
+    pub(crate) fn remote(&self) -> Remote {
+        Remote { url: self.server.clone(), token: self.token.clone(), purpose: self.purpose.clone() }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// See it work: a small real model, a few conversations, the log that they leave
+    #[cfg(feature = "demo")]
+    Demo(DemoArgs),
+    /// Stand in front of a model server and put every call on record
+    Serve(ServeArgs),
+    /// Show the newest calls, and with -f each new one as it comes
+    Tail(TailArgs),
+    /// List calls by time, model, session, request id, outcome or tag
+    List(ListArgs),
+    /// Show everything about one call
+    Show {
+        /// Its id (the header x-onrecord-id of the answer) or its leaf index
+        record: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask in SQL; the tables are `interactions`, `accesses`, `events` and `records`
+    Query(QueryArgs),
+    /// Verify that nothing in the log was changed, lost or added; exit code 1 if it was
+    Verify {
+        /// The report as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write evidence about one record that others can check offline
+    Prove(ProveArgs),
+    /// Check evidence with nothing but the file and the log's public key; exit code 1 if it does not hold
+    Check(CheckArgs),
+    /// Count records, files and bytes
+    Stats {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Manage access tokens
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+    /// Print the log's public key, which evidence is checked with
+    Key,
+    /// Check the configuration, or print an example of all of it
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print a completion script for your shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[cfg(feature = "demo")]
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Exit after the tour
+    #[arg(long)]
+    pub once: bool,
+    /// Begin with an empty folder
+    #[arg(long)]
+    pub fresh: bool,
+    /// Folder for the demo's log
+    #[arg(long, value_name = "DIR", default_value = "./onrecord-demo")]
+    pub data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Base URL of the model server, e.g. http://127.0.0.1:11434
+    #[arg(long, value_name = "URL")]
+    pub upstream: Option<String>,
+    /// Address of the gateway [default: 127.0.0.1:4100]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Address of the API [default: 127.0.0.1:4180]
+    #[arg(long, value_name = "ADDR")]
+    pub api: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TailArgs {
+    /// Go on showing calls as they come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many of the newest calls to begin with
+    #[arg(short = 'n', long, default_value_t = 10)]
+    pub lines: usize,
+    /// A JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// From this time on: RFC 3339, a date, or how long ago (90m, 2h, 7d)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Before this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Model that was asked for or that answered
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Session
+    #[arg(long)]
+    pub session: Option<String>,
+    /// Request id
+    #[arg(long)]
+    pub request_id: Option<String>,
+    /// How it ended: completed, upstream_error, client_disconnected, interrupted, rejected
+    #[arg(long)]
+    pub outcome: Option<String>,
+    /// Tag, as KEY or KEY=VALUE
+    #[arg(long)]
+    pub tag: Option<String>,
+    /// Leave out requests that are no model calls, such as lists of models
+    #[arg(long)]
+    pub calls_only: bool,
+    /// How many
+    #[arg(short = 'n', long, default_value_t = 50)]
+    pub limit: usize,
+    /// As a JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueryArgs {
+    /// The statement; `-` reads it from standard input
+    pub sql: Option<String>,
+    /// Instead of a table
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// To a file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// List the tables and columns that there are
+    #[arg(long)]
+    pub columns: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProveArgs {
+    /// Its id or its leaf index
+    pub record: String,
+    /// Groups to show: who, context, config, input, output, decisions, performance, outcome. The rest stays hidden
+    #[arg(long, value_delimiter = ',', value_name = "GROUPS")]
+    pub reveal: Vec<String>,
+    /// To a file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The evidence
+    pub evidence: PathBuf,
+    /// The log's public key, or a file that holds it (`onrecord key` prints it)
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// What it proves as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Create a token and show it, this once
+    Create {
+        /// What it may do
+        #[arg(long, value_enum)]
+        role: Role,
+        /// Whose it is; goes on record with what is done with it
+        #[arg(long)]
+        name: String,
+    },
+    /// List the tokens, without their secrets
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a token
+    Revoke {
+        /// Its id, as the list shows it
+        id: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check it, and show every value with where it comes from
+    Check,
+    /// Print a documented file with every key
+    Example,
+}

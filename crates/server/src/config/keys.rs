@@ -1,0 +1,115 @@
+//! Every key of the configuration file. The documentation here is what `onrecord config example` prints.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+use url::Url;
+
+use super::raw::Raw;
+use super::section::{Key, Section, flag, number, section, text, unset};
+use super::size::ByteSize;
+use super::value::{LogFormat, LogName, OnLogFailure, Release, Secret};
+
+/// All sections in the order of the file.
+pub(super) const SECTIONS: [&Section; 6] =
+    [&Top::SECTION, &Gateway::SECTION, &Log::SECTION, &Lake::SECTION, &Tls::SECTION, &Telemetry::SECTION];
+
+section! {
+    /// Where the log is and what it is called.
+    Top = "" {
+        /// The data folder: log, keys, tables and access tokens. Created if it is missing.
+        /// Also `--data` and ONRECORD_DATA.
+        data: PathBuf = text("./onrecord-data");
+        /// The name of the log, which its signed checkpoints carry; used when the log is created and fixed from then on.
+        /// Without it, a name is made of this host's and a random part.
+        origin: Option<LogName> = unset("example.org/onrecord/support");
+    }
+}
+
+section! {
+    /// The gateway between the applications and the model server.
+    Gateway = "gateway" {
+        /// The address to listen on. Anything but loopback needs an access token (`onrecord token create`).
+        /// Also `--listen` and ONRECORD_LISTEN.
+        listen: SocketAddr = text("127.0.0.1:4100");
+        /// The model server, http:// or https://. A path in it precedes the path of each call.
+        /// Also `--upstream` and ONRECORD_UPSTREAM.
+        upstream: Option<Url> = unset("http://127.0.0.1:11434");
+        /// The model server's key. It replaces the `Authorization` of each call.
+        upstream_key: Option<Secret> = unset("sk-…");
+        /// The environment variable that holds the model server's key, instead of `upstream_key`.
+        upstream_key_env: Option<String> = unset("UPSTREAM_KEY");
+        /// How long connecting to the model server may take.
+        connect_timeout: Duration = text("10s").between("1ms", "10m");
+        /// How long the model server may send nothing at all, before its answer starts or within it.
+        response_timeout: Duration = text("600s").between("1ms", "24h");
+        /// How long a client may pause within its request.
+        client_timeout: Duration = text("60s").between("1ms", "1h");
+        /// The largest request body; a larger one is refused with status 413.
+        max_request_body: ByteSize = text("64 MiB").between("1 KiB", "1 GiB");
+        /// How much of a request or answer is kept. A longer one still passes in full; its record says that it was cut.
+        max_captured_body: ByteSize = text("16 MiB").between("1 KiB", "256 MiB");
+        /// The largest header section of a request; a larger one is refused with status 431.
+        max_header_size: ByteSize = text("64 KiB").between("8 KiB", "1 MiB");
+        /// How many calls may be under way at once; further ones are refused with status 503.
+        max_in_flight: usize = number(1024).from_to(1, 65_536);
+        /// Whether to keep a streamed answer's bytes as they came, besides what was understood of them.
+        keep_raw_stream: bool = flag(false);
+        /// How long calls under way may take to end when the program is told to stop.
+        shutdown_grace: Duration = text("30s").between("0s", "1h");
+    }
+}
+
+section! {
+    /// The log itself.
+    Log = "log" {
+        /// What happens to calls while the log cannot be written: "refuse" answers 503 before the model is called,
+        /// "forward" lets them pass unrecorded and later logs how many there were.
+        on_log_failure: OnLogFailure = text("refuse");
+        /// When an answer may end: "after-commit" holds back its last bytes until its record is durable,
+        /// "at-once" does not wait, so a crash can lose the record of an answer that was given.
+        release: Release = text("after-commit");
+        /// The size of one write-ahead file.
+        segment_size: ByteSize = text("64 MiB").between("1 MiB", "4 GiB");
+        /// How often a checkpoint is signed while records arrive.
+        checkpoint_interval: Duration = text("1s").between("100ms", "1h");
+    }
+}
+
+section! {
+    /// The tables that records move to, and the queries over them.
+    Lake = "lake" {
+        /// Records move from the log to the tables after this time at the latest.
+        seal_after: Duration = text("60s").between("1s", "24h");
+        /// They move earlier once there are this many bytes of them.
+        seal_bytes: ByteSize = text("32 MiB").between("1 MiB", "1 GiB");
+        /// The memory that queries may use together.
+        query_memory: ByteSize = text("256 MiB").between("16 MiB", "1 TiB");
+        /// How long one query may run.
+        query_time: Duration = text("30s").between("10ms", "24h");
+        /// How many rows one query may return.
+        query_rows: usize = number(100_000).from_to(1, 100_000_000);
+    }
+}
+
+section! {
+    /// HTTPS for the clients of the gateway; plain HTTP without it. The files are read again when they change.
+    Tls = "tls" {
+        /// The certificate in PEM form, followed by those of its issuers. Needs `key`.
+        cert: Option<PathBuf> = unset("/etc/onrecord/cert.pem");
+        /// The private key of the certificate in PEM form. Needs `cert`.
+        key: Option<PathBuf> = unset("/etc/onrecord/key.pem");
+    }
+}
+
+section! {
+    /// The program's own messages, which go to standard error.
+    Telemetry = "telemetry" {
+        /// The least important messages shown: "off", "error", "warn", "info", "debug" or "trace".
+        level: LevelFilter = text("info");
+        /// "text" for people, "json" for machines, one object per line.
+        format: LogFormat = text("text");
+    }
+}

@@ -1,0 +1,174 @@
+//! The configuration: one file, a few environment variables and flags, checked before anything starts.
+//!
+//! It is read in two stages. [`raw`] takes in what was written, with its place; [`keys`] turns that into the typed
+//! [`Config`], one section at a time. Every problem is collected, so that one run of `onrecord config check` names
+//! them all.
+
+mod example;
+mod exposure;
+mod find;
+mod keys;
+mod problem;
+mod raw;
+mod section;
+mod size;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use url::Url;
+
+pub(crate) use example::example;
+pub(crate) use exposure::{Exposed, check_exposure, is_local};
+pub(crate) use keys::{Gateway, Lake, Log, Telemetry};
+pub(crate) use problem::{ConfigError, Place, Problem};
+pub(crate) use raw::Effective;
+pub(crate) use size::ByteSize;
+pub(crate) use value::{LogFormat, LogName, OnLogFailure, Release, Secret};
+
+use keys::{Tls, Top};
+use raw::Raw;
+
+/// The name of the configuration file where no other is given.
+pub(crate) const FILE_NAME: &str = "onrecord.toml";
+
+/// The checked configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Config {
+    /// The data folder.
+    pub(crate) data: PathBuf,
+    /// The name of a log that is yet to be created; an existing log keeps its own.
+    pub(crate) origin: Option<LogName>,
+    /// The gateway.
+    pub(crate) gateway: Gateway,
+    /// The log.
+    pub(crate) log: Log,
+    /// The lake.
+    pub(crate) lake: Lake,
+    /// The certificate to serve with, unless plain HTTP is spoken.
+    pub(crate) tls: Option<TlsFiles>,
+    /// The program's own messages.
+    pub(crate) telemetry: Telemetry,
+}
+
+/// The two PEM files of the server's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    /// The certificate, followed by those of its issuers.
+    pub(crate) cert: PathBuf,
+    /// Its private key.
+    pub(crate) key: PathBuf,
+}
+
+/// The model server behind the gateway.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Upstream {
+    /// `http://` or `https://`, with an optional path that precedes the client's.
+    pub(crate) url: Url,
+    /// Replaces the client's `Authorization`.
+    pub(crate) key: Option<Secret>,
+}
+
+/// The command-line flags that outrank the file and the environment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Overrides {
+    /// `--config`.
+    pub(crate) config: Option<PathBuf>,
+    /// `--data`.
+    pub(crate) data: Option<PathBuf>,
+    /// `--listen`.
+    pub(crate) listen: Option<String>,
+    /// `--upstream`.
+    pub(crate) upstream: Option<String>,
+}
+
+/// The configuration with what `onrecord config check` shows of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Loaded {
+    /// The checked configuration.
+    pub(crate) config: Config,
+    /// The file that was read, if there was one.
+    pub(crate) file: Option<PathBuf>,
+    /// Every key with the value in force and where it comes from; secrets are masked.
+    pub(crate) effective: Vec<Effective>,
+}
+
+/// The environment as a lookup, so that tests need not change the real one.
+type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// Reads and checks the configuration of this process.
+pub(crate) fn load(flags: &Overrides) -> Result<Loaded, ConfigError> {
+    load_from(flags, Path::new(""), &|name| std::env::var_os(name))
+}
+
+/// Flags before environment before file before defaults; `folder` is the working folder.
+fn load_from(flags: &Overrides, folder: &Path, environment: Environment<'_>) -> Result<Loaded, ConfigError> {
+    let mut raw = Raw::default();
+    let file = find::read_file(&mut raw, flags, folder, environment)?;
+    find::add_environment(&mut raw, environment);
+    find::add_flags(&mut raw, flags);
+    let checked = Config::check(&mut raw);
+    let (effective, problems) = raw.finish();
+    match checked {
+        Some(config) if problems.is_empty() => Ok(Loaded { config, file, effective }),
+        _ => Err(ConfigError(problems)),
+    }
+}
+
+impl Config {
+    /// Checks every section before it gives up, so that all problems are found.
+    fn check(raw: &mut Raw) -> Option<Self> {
+        let top = Top::check(raw);
+        let gateway = Gateway::check(raw);
+        let log = Log::check(raw);
+        let lake = Lake::check(raw);
+        let tls = Tls::check(raw);
+        let telemetry = Telemetry::check(raw);
+        let tls = tls.and_then(|tls| tls.files(raw));
+        let gateway = gateway.filter(|gateway| gateway.has_one_key(raw));
+        let Top { data, origin } = top?;
+        Some(Self { data, origin, gateway: gateway?, log: log?, lake: lake?, tls: tls?, telemetry: telemetry? })
+    }
+
+    /// The model server to forward to, with its key. Only serving needs one, so only serving asks for it.
+    pub(crate) fn upstream(&self) -> Result<Upstream, ConfigError> {
+        self.upstream_from(&|name| std::env::var_os(name))
+    }
+
+    fn upstream_from(&self, environment: Environment<'_>) -> Result<Upstream, ConfigError> {
+        let Some(url) = self.gateway.upstream.clone() else { return Err(Problem::no_upstream().into()) };
+        let key = match (&self.gateway.upstream_key, &self.gateway.upstream_key_env) {
+            (Some(key), _) => Some(key.clone()),
+            (None, Some(name)) => Some(Secret::from_environment(name, environment(name))?),
+            (None, None) => None,
+        };
+        Ok(Upstream { url, key })
+    }
+}
+
+impl Gateway {
+    fn has_one_key(&self, raw: &mut Raw) -> bool {
+        let twice = self.upstream_key.is_some() && self.upstream_key_env.is_some();
+        if twice {
+            raw.conflict("gateway.upstream_key_env", "`upstream_key` is set too", "keep one of the two");
+        }
+        !twice
+    }
+}
+
+impl Tls {
+    /// Both files or none.
+    fn files(self, raw: &mut Raw) -> Option<Option<TlsFiles>> {
+        match (self.cert, self.key) {
+            (Some(cert), Some(key)) => return Some(Some(TlsFiles { cert, key })),
+            (None, None) => return Some(None),
+            (Some(_), None) => raw.conflict("tls.cert", "it has no `key` beside it", "set `key` too, or neither"),
+            (None, Some(_)) => raw.conflict("tls.key", "it has no `cert` beside it", "set `cert` too, or neither"),
+        }
+        None
+    }
+}

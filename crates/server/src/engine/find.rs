@@ -1,0 +1,154 @@
+//! Finding calls: lists by filter, and one record by what names it.
+
+use onrecord_lake::QueryLimits;
+use onrecord_lake::datafusion::arrow::json::ArrayWriter;
+use onrecord_lake::datafusion::scalar::ScalarValue;
+use onrecord_ledger::Committed;
+use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::Engine;
+
+/// One line about a call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    pub leaf_index: u64,
+    pub id: String,
+    /// RFC 3339, UTC.
+    pub time: String,
+    pub session: Option<String>,
+    pub request_id: Option<String>,
+    pub model: Option<String>,
+    pub operation: Option<String>,
+    pub method: Option<String>,
+    pub path: Option<String>,
+    pub input_tokens: Option<i64>,
+    pub output_tokens: Option<i64>,
+    pub first_token_ms: Option<f64>,
+    pub duration_ms: Option<f64>,
+    pub outcome: Option<String>,
+    pub status: Option<i64>,
+    pub finish_reasons: Option<Vec<String>>,
+    pub error_type: Option<String>,
+}
+
+const COLUMNS: &str = "leaf_index, id, time, session, request_id, coalesce(response_model, model) AS model, operation, \
+    method, path, input_tokens, output_tokens, first_token_ms, duration_ms, outcome, status, finish_reasons, error_type";
+
+/// Which calls are listed. What is left out does not restrict.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Filter {
+    /// Microseconds since 1970-01-01 UTC, inclusive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<i64>,
+    /// Microseconds since 1970-01-01 UTC, exclusive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<i64>,
+    /// Asked for or answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// `key` or `key=value`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Only calls with a leaf index of at least this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
+    /// Model calls only, not what was passed through without being understood.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub calls_only: bool,
+    /// At most so many: the newest ones, or the oldest with `from`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// What names one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Id(Uuid),
+    Leaf(u64),
+}
+
+impl std::str::FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let leaf = text.parse().map(Self::Leaf);
+        leaf.or_else(|_| Uuid::parse_str(text).map(Self::Id)).map_err(|_| {
+            format!("{text:?} is neither a record's id (as in the header x-onrecord-id) nor a leaf index")
+        })
+    }
+}
+
+impl Engine {
+    /// The record that `wanted` names.
+    pub(crate) async fn find(&self, wanted: Wanted) -> onrecord_lake::Result<Option<Committed>> {
+        match wanted {
+            Wanted::Id(id) => self.lake.find(id).await,
+            Wanted::Leaf(index) => self.lake.get(index).await,
+        }
+    }
+
+    /// Calls that pass the filter: the newest first, or with `from` in the order of the log.
+    pub(crate) async fn list(&self, filter: &Filter) -> anyhow::Result<Vec<Summary>> {
+        let (statement, values) = filter.statement();
+        let mut rows = self.lake.query_with(&statement, values, QueryLimits { rows: usize::MAX, ..self.limits.clone() }).await?;
+        let mut json = ArrayWriter::new(Vec::new());
+        while let Some(batch) = rows.try_next().await? {
+            json.write(&batch)?;
+        }
+        json.finish()?;
+        let json = json.into_inner();
+        Ok(if json.is_empty() { Vec::new() } else { serde_json::from_slice(&json)? })
+    }
+}
+
+impl Filter {
+    /// The statement and the values of its parameters.
+    fn statement(&self) -> (String, Vec<ScalarValue>) {
+        let mut values = Vec::new();
+        let mut conditions = Vec::new();
+        let mut when = |condition: &str, value: Option<ScalarValue>| {
+            if let Some(value) = value {
+                values.push(value);
+                conditions.push(condition.replace('?', &format!("${}", values.len())));
+            }
+        };
+        let text = |text: &Option<String>| text.as_deref().map(ScalarValue::from);
+        let time = |at: Option<i64>| at.map(|at| ScalarValue::TimestampMicrosecond(Some(at), Some("UTC".into())));
+        when("time >= ?", time(self.since));
+        when("time < ?", time(self.until));
+        when("(model = ? OR response_model = ?)", text(&self.model));
+        when("session = ?", text(&self.session));
+        when("request_id = ?", text(&self.request_id));
+        when("outcome = ?", text(&self.outcome));
+        when("leaf_index >= ?", self.from.map(|from| ScalarValue::from(from as i64)));
+        if let Some(tag) = &self.tag {
+            let (key, value) = tag.split_once('=').map_or((tag.as_str(), None), |(key, value)| (key, Some(value)));
+            match value {
+                None => when("array_has(map_keys(tags), ?)", Some(ScalarValue::from(key))),
+                Some(value) => {
+                    values.extend([ScalarValue::from(key), ScalarValue::from(value)]);
+                    let at = values.len();
+                    conditions.push(format!("array_has(map_extract(tags, ${}), ${at})", at - 1));
+                }
+            }
+        }
+        if self.calls_only {
+            conditions.push("operation IS NOT NULL".into());
+        }
+        let conditions = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
+        let order = if self.from.is_some() { "ASC" } else { "DESC" };
+        let limit = self.limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
+        let statement =
+            format!("SELECT {COLUMNS} FROM interactions WHERE {conditions} ORDER BY leaf_index {order}{limit}");
+        (statement, values)
+    }
+}

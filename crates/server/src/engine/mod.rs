@@ -1,0 +1,111 @@
+//! The log and the lake of one data folder, open, and what the API and the command line ask of them.
+
+mod access;
+mod evidence;
+mod find;
+mod report;
+mod stats;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use onrecord_lake::{Lake, LakeOptions, QueryLimits, SealPolicy, Sealer};
+use onrecord_ledger::{Ledger, Reader};
+use onrecord_proof::{Kind, Record, field};
+use rand::RngCore;
+use uuid::Uuid;
+
+pub(crate) use access::{Access, Reading};
+pub(crate) use evidence::NotProved;
+pub(crate) use find::{Filter, Summary, Wanted};
+pub(crate) use report::{Phase, Report};
+pub(crate) use stats::Stats;
+pub(crate) use verify::check_offline;
+
+/// How a data folder is opened.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub ledger: onrecord_ledger::Options,
+    pub seal: SealPolicy,
+    pub limits: QueryLimits,
+}
+
+/// The log and the lake of one data folder. One process at a time can have it open.
+pub(crate) struct Engine {
+    pub ledger: Arc<Ledger>,
+    pub lake: Lake,
+    pub limits: QueryLimits,
+    reader: Reader,
+    dir: PathBuf,
+    opened: Instant,
+    sealer: Mutex<Option<Sealer>>,
+}
+
+/// The folder of the log in a data folder.
+pub(crate) fn ledger_dir(data: &Path) -> PathBuf {
+    data.join("ledger")
+}
+
+/// The folder of the lake in a data folder.
+pub(crate) fn lake_dir(data: &Path) -> PathBuf {
+    data.join("lake")
+}
+
+/// An empty record that begins now.
+pub(crate) fn new_record(kind: Kind) -> Record {
+    let mut secret = [0; 32];
+    rand::rng().fill_bytes(&mut secret);
+    Record::new(Uuid::now_v7(), kind, onrecord_ledger::now(), secret)
+}
+
+impl Engine {
+    /// Opens the log and the lake in `data`, creating them if they are not there.
+    pub(crate) async fn open(data: &Path, options: Options) -> anyhow::Result<Self> {
+        let dir = ledger_dir(data);
+        let ledger_options = options.ledger.clone();
+        let ledger = tokio::task::spawn_blocking(move || Ledger::open(&dir, &ledger_options)).await??;
+        let reader = ledger.reader();
+        let lake_options = LakeOptions { spill: Some(data.join("tmp")), ..LakeOptions::default() };
+        let lake = Lake::open(&lake_dir(data), reader.clone(), lake_options).await?;
+        let sealer = Sealer::start(lake.clone(), options.seal)?;
+        Ok(Self {
+            ledger: Arc::new(ledger),
+            lake,
+            limits: options.limits,
+            reader,
+            dir: data.to_owned(),
+            opened: Instant::now(),
+            sealer: Mutex::new(Some(sealer)),
+        })
+    }
+
+    /// Reads what is committed.
+    pub(crate) const fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Puts an event of this program on record, e.g. its start.
+    pub(crate) async fn event(&self, event: &str) -> anyhow::Result<()> {
+        let mut record = new_record(Kind::System);
+        record.set(&field::EVENT, event);
+        record.set(&field::SERVICE_VERSION, env!("CARGO_PKG_VERSION"));
+        self.ledger.append(&record)?.await?;
+        Ok(())
+    }
+
+    /// Stops sealing and closes the log, after what is waiting was written.
+    pub(crate) async fn close(&self) -> anyhow::Result<()> {
+        let sealer = self.sealer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ledger = Arc::clone(&self.ledger);
+        tokio::task::spawn_blocking(move || {
+            if let Some(sealer) = sealer {
+                sealer.stop();
+            }
+            ledger.close()
+        })
+        .await??;
+        Ok(())
+    }
+}

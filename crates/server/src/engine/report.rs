@@ -1,0 +1,61 @@
+//! What a verification found.
+
+use serde::{Deserialize, Serialize};
+
+/// How far a verification is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Phase {
+    /// `tree`, `files` or `records`.
+    pub phase: String,
+    pub done: u64,
+    pub of: u64,
+}
+
+/// Something that is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Problem {
+    /// `TAMPERED`, `MISSING` or `DAMAGED`.
+    pub verdict: String,
+    /// The file or the record.
+    pub place: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// Nothing is wrong.
+    pub ok: bool,
+    /// The public key of the log.
+    pub key: String,
+    /// Leaves in the tree.
+    pub leaves: u64,
+    /// Records whose contents are what the tree commits to.
+    pub verified: u64,
+    /// Of these, records with groups that were erased, as a disposal record says.
+    pub erased: u64,
+    /// Records that are gone.
+    pub missing: u64,
+    /// Records that are not what was committed.
+    pub tampered: u64,
+    /// Signed checkpoints that were checked.
+    pub checkpoints: u64,
+    /// The last one, as it was signed.
+    pub checkpoint: Option<String>,
+    /// What is wrong; at most [`PROBLEMS_MAX`], the counts above say how many there are.
+    pub problems: Vec<Problem>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// More problems than this are counted, not listed.
+pub(crate) const PROBLEMS_MAX: usize = 100;
+
+impl Report {
+    pub(crate) fn problem(&mut self, verdict: &str, place: impl Into<String>, problem: impl Into<String>) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(Problem { verdict: verdict.to_owned(), place: place.into(), problem: problem.into() });
+        }
+    }
+}

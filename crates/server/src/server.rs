@@ -1,0 +1,173 @@
+//! The running server: engine, gateway and API together, from start to an orderly end.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use onrecord_lake::{QueryLimits, SealPolicy};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{self, Access, Api};
+use crate::auth::Tokens;
+use crate::config::{self, Config};
+use crate::engine::{self, Engine};
+use crate::gateway::{self, Gateway, OnLogFailure, Settings, Upstream};
+use crate::tls;
+
+/// Where the command line finds a running server, in its data folder. Readable by its owner alone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Contact {
+    pub pid: u32,
+    /// The API's address.
+    pub api: SocketAddr,
+    /// What the command line presents to it.
+    pub token: String,
+}
+
+/// A running server.
+pub(crate) struct Server {
+    pub engine: Arc<Engine>,
+    /// Where the gateway listens.
+    pub gateway: SocketAddr,
+    /// Where the API listens.
+    pub api: SocketAddr,
+    pub tls: bool,
+    contact: PathBuf,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// How the engine of a configuration is opened.
+pub(crate) fn engine_options(config: &Config) -> engine::Options {
+    let Config { log, lake, origin, .. } = config;
+    engine::Options {
+        ledger: onrecord_ledger::Options {
+            origin: origin.as_ref().map(|origin| origin.0.clone()),
+            segment_size: log.segment_size.bytes(),
+            checkpoint_interval: log.checkpoint_interval,
+            ..onrecord_ledger::Options::default()
+        },
+        seal: SealPolicy { age: lake.seal_after, bytes: lake.seal_bytes.bytes(), ..SealPolicy::default() },
+        limits: QueryLimits { rows: lake.query_rows, memory_bytes: lake.query_memory.as_usize(), time: lake.query_time },
+    }
+}
+
+fn settings(config: &Config, upstream: &config::Upstream) -> anyhow::Result<Settings> {
+    let gateway = &config.gateway;
+    let key = upstream.key.as_ref().map(|key| format!("Bearer {}", key.reveal()).parse()).transpose();
+    Ok(Settings {
+        upstream: Upstream {
+            name: upstream.url.host_str().unwrap_or("upstream").to_owned(),
+            url: upstream.url.as_str().parse().with_context(|| format!("the upstream {}", upstream.url))?,
+            key: key.context("the upstream's key has characters that a header cannot hold")?,
+        },
+        limits: onrecord_capture::Limits {
+            body: gateway.max_captured_body.as_usize(),
+            keep_raw_stream: gateway.keep_raw_stream,
+        },
+        max_request_body: gateway.max_request_body.bytes(),
+        max_header_size: gateway.max_header_size.as_usize(),
+        max_in_flight: gateway.max_in_flight,
+        connect_timeout: gateway.connect_timeout,
+        response_timeout: gateway.response_timeout,
+        client_timeout: gateway.client_timeout,
+        shutdown_grace: gateway.shutdown_grace,
+        on_log_failure: match config.log.on_log_failure {
+            config::OnLogFailure::Refuse => OnLogFailure::Refuse,
+            config::OnLogFailure::Forward => OnLogFailure::Forward,
+        },
+        wait_for_commit: config.log.release == config::Release::AfterCommit,
+    })
+}
+
+async fn bind(address: SocketAddr, what: &str, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("the {what} cannot listen on {address}; another address can be set as `{key}` or on the command line"))
+}
+
+impl Server {
+    /// Opens the data folder, then listens.
+    pub(crate) async fn start(config: &Config, upstream: &config::Upstream) -> anyhow::Result<Self> {
+        let tokens = Arc::new(Tokens::load(&config.data)?);
+        config::check_exposure(config.gateway.listen, !tokens.is_empty())?;
+        config::check_exposure(config.api.listen, !tokens.is_empty())?;
+        let tls = config.tls.as_ref().map(|files| tls::acceptor(&files.cert, &files.key)).transpose()?;
+        // Before the folder is opened, so that a port that is taken leaves no trace in the log.
+        let gateway_listener = bind(config.gateway.listen, "gateway", "gateway.listen").await?;
+        let api_listener = bind(config.api.listen, "API", "api.listen").await?;
+        let settings = settings(config, upstream)?;
+        let engine = Arc::new(Engine::open(&config.data, engine_options(config)).await?);
+        engine.event("start").await?;
+        let gateway = Arc::new(Gateway::new(Arc::clone(&engine.ledger), Arc::clone(&tokens), settings)?);
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let contact = config.data.join(CONTACT);
+        let (gateway_address, api_address) = (gateway_listener.local_addr()?, api_listener.local_addr()?);
+        let own: Arc<str> = tell(&contact, api_address)?.into();
+        let encrypted = tls.is_some();
+        tasks.spawn(gateway::serve(gateway, gateway_listener, tls.clone(), stop.clone()));
+        let router = api::router(Api { engine: Arc::clone(&engine), access: Access::Tokens { tokens, own } });
+        tasks.spawn(serve_api(router, api_listener, stop.clone()));
+        tasks.close();
+        Ok(Self { engine, gateway: gateway_address, api: api_address, tls: encrypted, contact, stop, tasks })
+    }
+
+    /// Lets running calls finish and closes the log.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.tasks.wait().await;
+        self.engine.event("stop").await?;
+        forget(&self.contact);
+        self.engine.close().await
+    }
+}
+
+async fn serve_api(router: axum::Router, listener: TcpListener, stop: CancellationToken) {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let ended = stop.clone();
+    let serve = axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await });
+    // A reader that follows the log never ends by itself.
+    let patience = async move {
+        ended.cancelled().await;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    };
+    tokio::select! {
+        served = serve => if let Err(error) = served {
+            tracing::error!(%error, "the API has stopped");
+        },
+        () = patience => {}
+    }
+}
+
+/// Where [`Contact`] is, in the data folder.
+const CONTACT: &str = "server.json";
+
+/// Leaves the API's address and a token of this run for the command line.
+fn tell(path: &Path, api: SocketAddr) -> anyhow::Result<String> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|e| anyhow::anyhow!("no random numbers: {e}"))?;
+    let token = format!("run_{}", crate::render::hex(&secret));
+    let contact = Contact { pid: std::process::id(), api, token: token.clone() };
+    let disk = onrecord_ledger::disk::RealDisk;
+    onrecord_ledger::disk::Disk::replace(&disk, path, &serde_json::to_vec_pretty(&contact)?, 0o600)
+        .with_context(|| format!("writing {}", path.display()))?;
+    Ok(token)
+}
+
+fn forget(path: &Path) {
+    let removed = onrecord_ledger::disk::Disk::remove(&onrecord_ledger::disk::RealDisk, path);
+    if let Err(error) = removed {
+        tracing::warn!(%error, "the server's address stays behind; the next start replaces it");
+    }
+}
+
+/// The server that has `data` open, if one left its address there.
+pub(crate) fn contact(data: &Path) -> Option<Contact> {
+    serde_json::from_slice(&std::fs::read(data.join(CONTACT)).ok()?).ok()
+}
+
