@@ -97,7 +97,7 @@ impl Server {
         let tokens = Arc::new(Tokens::load(&config.data)?);
         config::check_exposure(config.gateway.listen, !tokens.is_empty())?;
         config::check_exposure(config.api.listen, !tokens.is_empty())?;
-        let tls = config.tls.as_ref().map(|files| tls::acceptor(&files.cert, &files.key)).transpose()?;
+        let tls = config.tls.clone().map(tls::server_config).transpose()?.map(TlsAcceptor::from);
         // Before the folder is opened, so that a port that is taken leaves no trace in the log.
         let gateway_listener = bind(config.gateway.listen, "gateway", "gateway.listen").await?;
         let api_listener = bind(config.api.listen, "API", "api.listen").await?;

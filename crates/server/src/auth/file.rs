@@ -112,6 +112,7 @@ pub(super) fn change<T>(
     Ok(result)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the lock file holds no data")]
 fn take(folder: &Path, lock: &Path) -> io::Result<File> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(lock)?;
@@ -119,8 +120,9 @@ fn take(folder: &Path, lock: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The only place that writes token files. A crash leaves the old file or the new one, never a part of either: the new
+/// A crash leaves the old file or the new one, never a part of either: the new
 /// one is durable before it takes the name, and the name before the caller is told.
+#[expect(clippy::disallowed_methods, reason = "the one place where token files are written")]
 fn replace(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("json.new");
     // A rest of an earlier crash may have another mode, which opening would keep.

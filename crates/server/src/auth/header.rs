@@ -19,7 +19,8 @@ pub(crate) fn presented_token(headers: &HeaderMap) -> Option<&str> {
 
 /// True if the request presents exactly `expected`, a secret other than an access token. Compared in constant time.
 pub(crate) fn is_token(headers: &HeaderMap, expected: &str) -> bool {
-    presented_token(headers).is_some_and(|presented| presented.as_bytes().ct_eq(expected.as_bytes()).into())
+    let same = |presented: &str| bool::from(presented.as_bytes().ct_eq(expected.as_bytes()));
+    !expected.is_empty() && presented_token(headers).is_some_and(same)
 }
 
 /// True if `Authorization` holds a token of ours, used or not, which must not reach the model server.

@@ -12,11 +12,10 @@ mod store;
 mod token;
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test's own files")]
 mod tests;
 
-pub(crate) use file::TokenError;
-pub(crate) use guard::Denied;
-pub(crate) use header::{TOKEN_HEADER, is_token, presented_token};
+pub(crate) use header::is_token;
 pub(crate) use role::{Identity, Role};
 pub(crate) use store::Tokens;
-pub(crate) use token::{Token, TokenText};
+pub(crate) use token::Token;

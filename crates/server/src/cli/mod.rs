@@ -20,6 +20,15 @@ use crate::config;
 use client::Client;
 use options::{Cli, Command, ConfigCommand};
 
+#[cfg(feature = "demo")]
+pub(crate) use format::Calls;
+#[cfg(feature = "demo")]
+pub(crate) use options::DemoArgs;
+#[cfg(feature = "demo")]
+pub(crate) use serve::until_told_to_stop;
+#[cfg(feature = "demo")]
+pub(crate) use verify::text as report_text;
+
 /// Something is wrong with what was checked, as opposed to: the check could not be made.
 const NOT_GOOD: u8 = 1;
 /// The command could not do its work.
@@ -40,11 +49,10 @@ pub(crate) fn main() -> ExitCode {
 
 /// Prints an error with its causes, unless it is only that nobody reads our output any more (`onrecord list | head`).
 fn fail(error: &anyhow::Error) -> ExitCode {
-    let gone = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|e| e.kind() == io::ErrorKind::BrokenPipe);
-    if gone {
+    if crate::terminal::is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {}", crate::terminal::escape(&format!("{error:#}")));
+    eprintln!("error: {}", crate::terminal::escape_lines(&format!("{error:#}")));
     ExitCode::from(FAILED)
 }
 

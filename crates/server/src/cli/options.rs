@@ -139,7 +139,7 @@ pub(crate) struct TailArgs {
     pub json: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct ListArgs {
     /// From this time on: RFC 3339, a date, or how long ago (90m, 2h, 7d)
     #[arg(long, value_name = "TIME")]

@@ -19,12 +19,9 @@ pub(crate) fn example() -> String {
 }
 
 fn section_text(section: &Section) -> String {
-    let mut text = format!("\n{}", comment(section.about));
-    if !section.name.is_empty() {
-        text.push_str(&format!("[{}]\n", section.name));
-    }
-    text.extend(section.keys.iter().map(key_text));
-    text
+    let title = if section.name.is_empty() { String::new() } else { format!("[{}]\n", section.name) };
+    let keys: String = section.keys.iter().map(key_text).collect();
+    format!("\n{}{title}{keys}", comment(section.about))
 }
 
 fn key_text(key: &Key) -> String {
@@ -35,5 +32,5 @@ fn key_text(key: &Key) -> String {
 
 /// Documentation lines keep the space that followed `///`.
 fn comment(doc: &str) -> String {
-    doc.lines().map(|line| format!("#{line}\n")).collect()
+    doc.lines().flat_map(|line| ["#", line, "\n"]).collect()
 }

@@ -17,6 +17,6 @@ pub(crate) fn check_exposure(listen: SocketAddr, has_tokens: bool) -> Result<(),
 }
 
 /// True if only programs on this machine can connect to the address.
-pub(crate) fn is_local(listen: SocketAddr) -> bool {
+fn is_local(listen: SocketAddr) -> bool {
     listen.ip().to_canonical().is_loopback()
 }

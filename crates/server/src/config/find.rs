@@ -9,8 +9,12 @@ use super::section::Literal;
 use super::{Environment, FILE_NAME, Overrides, keys};
 
 /// The keys that the environment may set.
-const VARIABLES: [(&str, &str); 3] =
-    [("ONRECORD_DATA", "data"), ("ONRECORD_LISTEN", "gateway.listen"), ("ONRECORD_UPSTREAM", "gateway.upstream")];
+const VARIABLES: [(&str, &str); 4] = [
+    ("ONRECORD_DATA", "data"),
+    ("ONRECORD_LISTEN", "gateway.listen"),
+    ("ONRECORD_UPSTREAM", "gateway.upstream"),
+    ("ONRECORD_API", "api.listen"),
+];
 
 /// Takes in the file that `--config` names, else the one in the working folder, else the one in the data folder.
 pub(super) fn read_file(
@@ -73,9 +77,11 @@ pub(super) fn add_flags(raw: &mut Raw, flags: &Overrides) {
     if let Some(data) = &flags.data {
         add(raw, "data", data.to_str(), Place::Flag("--data"));
     }
-    for (flag, name, value) in
-        [("--listen", "gateway.listen", &flags.listen), ("--upstream", "gateway.upstream", &flags.upstream)]
-    {
+    for (flag, name, value) in [
+        ("--listen", "gateway.listen", &flags.listen),
+        ("--upstream", "gateway.upstream", &flags.upstream),
+        ("--api", "api.listen", &flags.api),
+    ] {
         if let Some(value) = value {
             raw.set(name, value, Place::Flag(flag));
         }

@@ -13,8 +13,15 @@ use super::size::ByteSize;
 use super::value::{LogFormat, LogName, OnLogFailure, Release, Secret};
 
 /// All sections in the order of the file.
-pub(super) const SECTIONS: [&Section; 6] =
-    [&Top::SECTION, &Gateway::SECTION, &Log::SECTION, &Lake::SECTION, &Tls::SECTION, &Telemetry::SECTION];
+pub(super) const SECTIONS: [&Section; 7] = [
+    &Top::SECTION,
+    &Gateway::SECTION,
+    &Api::SECTION,
+    &Log::SECTION,
+    &Lake::SECTION,
+    &Tls::SECTION,
+    &Telemetry::SECTION,
+];
 
 section! {
     /// Where the log is and what it is called.
@@ -54,11 +61,20 @@ section! {
         /// The largest header section of a request; a larger one is refused with status 431.
         max_header_size: ByteSize = text("64 KiB").between("8 KiB", "1 MiB");
         /// How many calls may be under way at once; further ones are refused with status 503.
-        max_in_flight: usize = number(1024).from_to(1, 65_536);
+        max_in_flight: usize = number(1024).within(1, 65_536);
         /// Whether to keep a streamed answer's bytes as they came, besides what was understood of them.
         keep_raw_stream: bool = flag(false);
         /// How long calls under way may take to end when the program is told to stop.
         shutdown_grace: Duration = text("30s").between("0s", "1h");
+    }
+}
+
+section! {
+    /// The API that the command line, dashboards and scripts ask.
+    Api = "api" {
+        /// The address to listen on. Anything but loopback needs an access token (`onrecord token create`).
+        /// Also `--api` and ONRECORD_API.
+        listen: SocketAddr = text("127.0.0.1:4180");
     }
 }
 
@@ -90,7 +106,7 @@ section! {
         /// How long one query may run.
         query_time: Duration = text("30s").between("10ms", "24h");
         /// How many rows one query may return.
-        query_rows: usize = number(100_000).from_to(1, 100_000_000);
+        query_rows: usize = number(100_000).within(1, 100_000_000);
     }
 }
 

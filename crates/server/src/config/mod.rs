@@ -15,6 +15,7 @@ mod size;
 mod value;
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test's own files")]
 mod tests;
 
 use std::ffi::OsString;
@@ -23,15 +24,16 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 pub(crate) use example::example;
-pub(crate) use exposure::{Exposed, check_exposure, is_local};
-pub(crate) use keys::{Gateway, Lake, Log, Telemetry};
-pub(crate) use problem::{ConfigError, Place, Problem};
+pub(crate) use exposure::check_exposure;
+pub(crate) use keys::Telemetry;
+pub(crate) use problem::ConfigError;
 pub(crate) use raw::Effective;
-pub(crate) use size::ByteSize;
-pub(crate) use value::{LogFormat, LogName, OnLogFailure, Release, Secret};
+pub(crate) use value::{LogFormat, OnLogFailure, Release};
 
-use keys::{Tls, Top};
+use keys::{Api, Gateway, Lake, Log, Tls, Top};
+use problem::Problem;
 use raw::Raw;
+use value::{LogName, Secret};
 
 /// The name of the configuration file where no other is given.
 pub(crate) const FILE_NAME: &str = "onrecord.toml";
@@ -45,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) origin: Option<LogName>,
     /// The gateway.
     pub(crate) gateway: Gateway,
+    /// The API.
+    pub(crate) api: Api,
     /// The log.
     pub(crate) log: Log,
     /// The lake.
@@ -84,6 +88,8 @@ pub(crate) struct Overrides {
     pub(crate) listen: Option<String>,
     /// `--upstream`.
     pub(crate) upstream: Option<String>,
+    /// `--api`.
+    pub(crate) api: Option<String>,
 }
 
 /// The configuration with what `onrecord config check` shows of it.
@@ -105,6 +111,16 @@ pub(crate) fn load(flags: &Overrides) -> Result<Loaded, ConfigError> {
     load_from(flags, Path::new(""), &|name| std::env::var_os(name))
 }
 
+/// The defaults and flags, whatever files and variables there are.
+#[cfg(feature = "demo")]
+pub(crate) fn load_only(flags: &Overrides) -> Result<Config, ConfigError> {
+    let mut raw = Raw::default();
+    find::add_flags(&mut raw, flags);
+    let checked = Config::check(&mut raw);
+    let (_, problems) = raw.finish();
+    checked.filter(|_| problems.is_empty()).ok_or(ConfigError(problems))
+}
+
 /// Flags before environment before file before defaults; `folder` is the working folder.
 fn load_from(flags: &Overrides, folder: &Path, environment: Environment<'_>) -> Result<Loaded, ConfigError> {
     let mut raw = Raw::default();
@@ -124,14 +140,24 @@ impl Config {
     fn check(raw: &mut Raw) -> Option<Self> {
         let top = Top::check(raw);
         let gateway = Gateway::check(raw);
+        let api = Api::check(raw);
         let log = Log::check(raw);
         let lake = Lake::check(raw);
         let tls = Tls::check(raw);
         let telemetry = Telemetry::check(raw);
-        let tls = tls.and_then(|tls| tls.files(raw));
+        let tls = tls.map(|tls| tls.files(raw));
         let gateway = gateway.filter(|gateway| gateway.has_one_key(raw));
         let Top { data, origin } = top?;
-        Some(Self { data, origin, gateway: gateway?, log: log?, lake: lake?, tls: tls?, telemetry: telemetry? })
+        Some(Self {
+            data,
+            origin,
+            gateway: gateway?,
+            api: api?,
+            log: log?,
+            lake: lake?,
+            tls: tls?,
+            telemetry: telemetry?,
+        })
     }
 
     /// The model server to forward to, with its key. Only serving needs one, so only serving asks for it.
@@ -161,11 +187,11 @@ impl Gateway {
 }
 
 impl Tls {
-    /// Both files or none.
-    fn files(self, raw: &mut Raw) -> Option<Option<TlsFiles>> {
+    /// Both files or none; one alone is a problem.
+    fn files(self, raw: &mut Raw) -> Option<TlsFiles> {
         match (self.cert, self.key) {
-            (Some(cert), Some(key)) => return Some(Some(TlsFiles { cert, key })),
-            (None, None) => return Some(None),
+            (Some(cert), Some(key)) => return Some(TlsFiles { cert, key }),
+            (None, None) => {}
             (Some(_), None) => raw.conflict("tls.cert", "it has no `key` beside it", "set `key` too, or neither"),
             (None, Some(_)) => raw.conflict("tls.key", "it has no `cert` beside it", "set `cert` too, or neither"),
         }

@@ -114,7 +114,11 @@ impl Raw {
                 (Some(section), DeValue::Table(_)) => self.add_section(source, section, value.into_inner()),
                 (Some(section), _) => {
                     let (place, title) = (source.place(start), section.name);
-                    self.problem(Some(place), format!("`{title}` is a section, not a value"), format!("write [{title}]"));
+                    self.problem(
+                        Some(place),
+                        format!("`{title}` is a section, not a value"),
+                        format!("write [{title}]"),
+                    );
                 }
                 (None, DeValue::Table(_)) => self.unknown_section(source.place(start), name.get_ref()),
                 (None, _) => self.add_value(source, SECTIONS[0], &name, value),
@@ -186,8 +190,7 @@ impl Effective {
 
 impl Source<'_> {
     fn place(&self, offset: usize) -> Place {
-        let before = self.text.as_bytes().get(..offset).unwrap_or_default();
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = self.text.get(..offset).unwrap_or_default().matches('\n').count() + 1;
         Place::File { path: self.path.to_owned(), line: Some(line) }
     }
 }

@@ -59,7 +59,7 @@ impl Preset {
     }
 
     /// Limits a number.
-    pub(super) const fn from_to(self, least: i64, most: i64) -> Self {
+    pub(super) const fn within(self, least: i64, most: i64) -> Self {
         Self { range: Some((Literal::Number(least), Literal::Number(most))), ..self }
     }
 }

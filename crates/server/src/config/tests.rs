@@ -7,6 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::keys::SECTIONS;
+use super::size::ByteSize;
 use super::*;
 
 fn load_with(flags: &Overrides, folder: &TempDir, variables: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
@@ -40,7 +41,7 @@ fn the_example_is_the_default() {
     assert_eq!(with.config.data, folder.path().join("./onrecord-data"));
     with.config.data = without.config.data.clone();
     assert_eq!(with.config, without.config);
-    assert_eq!(without.config.gateway.response_timeout, Duration::from_secs(600));
+    assert_eq!(without.config.gateway.response_timeout, Duration::from_mins(10));
     assert_eq!(without.config.gateway.max_captured_body.bytes(), 16 << 20);
 }
 
@@ -68,8 +69,8 @@ fn unknown_names_get_guidance() {
         &["onrecord.toml:3: unknown key `upsteam` in [gateway], did you mean `upstream`?"],
     );
     check(
-        "listen = \"127.0.0.1:1\"\n",
-        &["onrecord.toml:1: unknown key `listen` before the first section; it belongs in [gateway]"],
+        "upstream = \"http://x\"\n",
+        &["onrecord.toml:1: unknown key `upstream` before the first section; it belongs in [gateway]"],
     );
     check(
         "[tls]\ndata = \"x\"\n",
@@ -78,7 +79,9 @@ fn unknown_names_get_guidance() {
     check("\n[gatway]\n", &["onrecord.toml:2: unknown section [gatway], did you mean [gateway]?"]);
     check(
         "[zz]\n",
-        &["onrecord.toml:1: unknown section [zz]; the sections are [gateway], [log], [lake], [tls], [telemetry]"],
+        &[
+            "onrecord.toml:1: unknown section [zz]; the sections are [gateway], [api], [log], [lake], [tls], [telemetry]",
+        ],
     );
     check("[tls]\nzz = 1\n", &["onrecord.toml:2: unknown key `zz` in [tls]; the keys here are `cert`, `key`"]);
     check("log = 3\n", &["onrecord.toml:1: `log` is a section, not a value; write [log]"]);
@@ -158,8 +161,7 @@ fn flags_outrank_environment_outranks_file_outranks_default() {
     let text = "data = \"file\"\n[gateway]\nlisten = \"127.0.0.1:1\"\nupstream = \"http://file\"\n";
     fs::write(folder.path().join(FILE_NAME), text).unwrap();
     let flags = Overrides { listen: Some("127.0.0.1:3".into()), ..Overrides::default() };
-    let variables =
-        [("ONRECORD_LISTEN", "127.0.0.1:2"), ("ONRECORD_UPSTREAM", "http://env"), ("ONRECORD_DATA", "")];
+    let variables = [("ONRECORD_LISTEN", "127.0.0.1:2"), ("ONRECORD_UPSTREAM", "http://env"), ("ONRECORD_DATA", "")];
     let loaded = load_with(&flags, &folder, &variables).unwrap();
     assert_eq!(loaded.config.gateway.listen.port(), 3);
     assert_eq!(loaded.config.upstream().unwrap().url.as_str(), "http://env/");

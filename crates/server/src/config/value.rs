@@ -222,7 +222,8 @@ impl Setting for Duration {
 impl Setting for Url {
     fn read(value: &toml::Value) -> Result<Self, String> {
         let text = as_text(value)?;
-        let url = Self::parse(text).map_err(|error| format!("is not a URL ({error}); it starts with http:// or https://"))?;
+        let url =
+            Self::parse(text).map_err(|error| format!("is not a URL ({error}); it starts with http:// or https://"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err("must start with http:// or https://".to_owned());
         }

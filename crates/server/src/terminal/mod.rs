@@ -1,1 +1,96 @@
-//! Soon.
+//! Text for people: tables, units and times, and above all nothing of a model's or a client's text that a terminal
+//! would obey instead of show.
+
+mod escape;
+mod format;
+mod style;
+mod table;
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use crate::config::{LogFormat, Telemetry};
+
+pub(crate) use escape::{escape, escape_lines};
+pub(crate) use format::{bytes, clock, count, date_time, duration};
+pub(crate) use style::Style;
+pub(crate) use table::{Cell, Column, Layout, table};
+
+use escape::escape_json;
+use style::Paint;
+
+/// The width where there is no terminal to ask.
+const WIDTH: usize = 120;
+
+/// What standard output is connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Terminal {
+    /// Columns of a line.
+    pub(crate) width: usize,
+    /// Colors, if it shows them.
+    pub(crate) paint: Paint,
+}
+
+impl Terminal {
+    /// Looks at standard output and at NO_COLOR (<https://no-color.org>).
+    pub(crate) fn stdout() -> Self {
+        let stdout = io::stdout();
+        let interactive = stdout.is_terminal();
+        let columns = || rustix::termios::tcgetwinsize(&stdout).ok().map(|size| usize::from(size.ws_col));
+        let width = interactive.then(columns).flatten().filter(|columns| *columns > 0).unwrap_or(WIDTH);
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { width, paint: Paint::new(interactive && wanted) }
+    }
+}
+
+/// Writes a line to standard output. A reader that has left, such as `head`, is an error of kind `BrokenPipe`, which
+/// [`is_broken_pipe`] recognizes; `println!` would panic.
+pub(crate) fn print_line(line: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(line.as_bytes())?;
+    stdout.write_all(b"\n")
+}
+
+/// Writes JSON to standard output: as it is for a program, and with the same value but harmless for a terminal.
+pub(crate) fn print_json(json: &str) -> io::Result<()> {
+    let interactive = io::stdout().is_terminal();
+    print_line(&if interactive { escape_json(json) } else { json.into() })
+}
+
+/// True if the program should just end, since nobody reads what it writes.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let is_broken = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+    error.chain().filter_map(|cause| cause.downcast_ref()).any(is_broken)
+}
+
+/// Creates a file for a result; one that is there is replaced.
+#[expect(clippy::disallowed_methods, reason = "a result that somebody asked for, not data of the log")]
+pub(crate) fn create(path: &Path) -> anyhow::Result<File> {
+    File::create(path).with_context(|| format!("writing {}", path.display()))
+}
+
+/// Sends the program's own messages to standard error, as the configuration says.
+pub(crate) fn log_to_stderr(telemetry: &Telemetry) {
+    // A panic of tracing's own, if somebody was first, is no reason to stop.
+    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(telemetry.level);
+    let set = match telemetry.format {
+        LogFormat::Text => log.with_target(false).try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+    drop(set);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_pipe_is_found_below_its_context() {
+        let pipe = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("printing");
+        let other = anyhow::Error::from(io::Error::from(io::ErrorKind::NotFound)).context("printing");
+        assert!(is_broken_pipe(&pipe) && !is_broken_pipe(&other));
+    }
+}

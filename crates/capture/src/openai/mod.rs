@@ -1,0 +1,3 @@
+//! The dialects of the OpenAI API.
+
+pub(crate) mod chat;

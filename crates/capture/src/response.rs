@@ -1,0 +1,104 @@
+//! One response body.
+
+use onrecord_proof::Record;
+
+use crate::body::{Body, OUTPUT};
+use crate::error::Failure;
+use crate::problem::{Problem, record_capture};
+use crate::stream::Stream;
+use crate::{BodyHead, Dialect, End, Limits, coding, json};
+
+/// Raw bytes of a stream that are kept for the case that it cannot be parsed: enough to see why.
+const RAW_PREFIX: usize = 64 << 10;
+
+/// A response body that is being received.
+pub struct Response {
+    dialect: Dialect,
+    status: u16,
+    content_type: Option<String>,
+    content_encoding: Option<String>,
+    limits: Limits,
+    body: Body,
+    stream: Option<Stream>,
+}
+
+impl Response {
+    /// An empty body. It is an event stream if its content type says so, and one value otherwise.
+    pub fn new(dialect: Dialect, status: u16, head: BodyHead<'_>, limits: Limits) -> Self {
+        let is_stream = head.content_type.is_some_and(is_event_stream);
+        let stream = is_stream.then(|| Stream::new(dialect, head.content_encoding, limits));
+        let adds_up = stream.as_ref().is_some_and(Stream::is_parsed) && !limits.keep_raw_stream;
+        Self {
+            dialect,
+            status,
+            content_type: head.content_type.map(Into::into),
+            content_encoding: head.content_encoding.map(Into::into),
+            limits,
+            body: Body::new(if adds_up { RAW_PREFIX.min(limits.body) } else { limits.body }),
+            stream,
+        }
+    }
+
+    /// Takes the next bytes of the body, `at_us` microseconds after the request's head, and tells how many of them
+    /// may go to the client before the record is durable.
+    ///
+    /// A number above 0 also frees whatever earlier calls held back. Of an event stream everything flows up to the
+    /// line `data: [DONE]`, and nothing from its first byte on; a piece that ends within what may become that line
+    /// is held from the start of that line. Of a compressed stream the piece is held in which that line appears, and
+    /// all of it if its end cannot be seen, because the encoding is not supported or the data is damaged. Of
+    /// anything else every byte may flow: holding whole bodies is for the caller.
+    pub fn push(&mut self, piece: &[u8], at_us: i64) -> usize {
+        self.body.push(piece);
+        match &mut self.stream {
+            Some(stream) => stream.push(piece, at_us),
+            None => piece.len(),
+        }
+    }
+
+    /// True if the event that ends a stream was seen. No token follows, so the record may be finished at once.
+    pub fn has_ended(&self) -> bool {
+        self.stream.as_ref().is_some_and(Stream::has_ended)
+    }
+
+    /// Records the body and what it says. The bytes of a stream are left out if what it adds up to is recorded.
+    pub fn finish(mut self, end: End, record: &mut Record) {
+        let stream = self.stream.take();
+        let adds_up = stream.is_some() && !self.limits.keep_raw_stream;
+        let result = match stream {
+            Some(stream) => stream.finish(end, self.status, record),
+            None => self.whole(record),
+        };
+        let parsed = record_capture(result, record);
+        let (content_type, content_encoding) = (self.content_type.as_deref(), self.content_encoding.as_deref());
+        self.body.record(&OUTPUT, BodyHead { content_type, content_encoding }, !(parsed && adds_up), record);
+    }
+
+    /// Records what a body says that is one value; `None` if the dialect is not known.
+    fn whole(&self, record: &mut Record) -> Option<Result<(), Problem>> {
+        let body = coding::decode(self.content_encoding.as_deref(), self.body.kept(), self.limits.body);
+        let result = match body {
+            Ok(body) if self.status >= 400 => {
+                self.failure(&json::utf8(&body), record);
+                Ok(())
+            }
+            Err(problem) => {
+                self.failure("", record);
+                Err(problem)
+            }
+            Ok(_) if self.body.is_cut() => Err(Problem::TooLong(self.limits.body)),
+            Ok(body) => return self.dialect.whole(&json::utf8(&body), record),
+        };
+        (self.dialect != Dialect::Unknown).then_some(result)
+    }
+
+    /// Records an error, which looks alike in all dialects.
+    fn failure(&self, body: &str, record: &mut Record) {
+        if self.status >= 400 {
+            Failure::of_body(body).record("upstream", self.status, record);
+        }
+    }
+}
+
+fn is_event_stream(content_type: &str) -> bool {
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
+}

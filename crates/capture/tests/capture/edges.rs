@@ -1,0 +1,205 @@
+//! What is rare, and what is not as it should be.
+
+use onrecord_capture::{Dialect, End, Limits, Request};
+use onrecord_proof::{Record, Value, field};
+
+use crate::support::{EVENTS, JSON, answer, events, feed, record, record_of, request};
+
+fn captured(record: &Record) -> (&str, Option<&str>) {
+    (record.text(&field::CAPTURE).unwrap(), record.text(&field::CAPTURE_PROBLEM))
+}
+
+fn json(record: &Record, field: &onrecord_proof::Field) -> String {
+    String::from_utf8(record.get(field).unwrap().as_bytes().unwrap().to_vec()).unwrap()
+}
+
+fn delta(delta: &str) -> String {
+    format!(r#"{{"choices":[{{"index":0,"delta":{delta}}}]}}"#)
+}
+
+#[test]
+fn streams_that_end_strangely() {
+    let word = delta(r#"{"content":"a"}"#);
+    let no_end = "the stream ended without `[DONE]` and without a finish reason";
+    let none = "the answer has neither choices nor an error";
+    for (body, end, expect) in [
+        (String::new(), End::Complete, ("unparsed", Some("the answer is empty"))),
+        (String::new(), End::CutOff, ("parsed", None)),
+        (": ping\n\n".into(), End::Complete, ("unparsed", Some("the answer is empty"))),
+        ("data: [DONE]\n\n".into(), End::Complete, ("unparsed", Some(none))),
+        (format!("data: {word}\n\n"), End::Complete, ("parsed", Some(no_end))),
+        (format!("data: {word}\n\n"), End::CutOff, ("parsed", None)),
+        (format!("data: {word}\n\ndata: {{\"cho"), End::CutOff, ("parsed", None)),
+        (format!("data: {word}"), End::Complete, ("parsed", Some(no_end))),
+        (r#"data: {"choices":[{"finish_reason":"stop"}]}"#.into(), End::Complete, ("parsed", None)),
+    ] {
+        let fed = feed(Dialect::OpenAiChat, 200, EVENTS, Limits::default(), &[body.as_bytes()], end);
+        assert_eq!(captured(&fed.record), expect, "{body:?} {end:?}");
+    }
+}
+
+#[test]
+fn a_bad_event_is_told_of_and_the_bytes_are_kept() {
+    let body = events(&[&delta(r#"{"content":"a"}"#), "{rubbish", "[]", &delta(r#"{"content":"b"}"#)]);
+    let record = record_of(200, EVENTS, &body);
+    let problem = "2 of the events cannot be parsed; the first, event 2: key must be a string at line 1 column 2";
+    assert_eq!(captured(&record), ("unparsed", Some(problem)));
+    assert_eq!(record.text(&field::OUTPUT_TEXT), Some("ab"));
+    assert_eq!(record.int(&field::OUTPUT_EVENTS), Some(5));
+    assert_eq!(json(&record, &field::OUTPUT_BODY), body);
+}
+
+#[test]
+fn bytes_that_are_no_text() {
+    let mut body = events(&[&delta(r#"{"content":"a?b"}"#)]).into_bytes();
+    let at = body.iter().position(|byte| *byte == b'?').unwrap();
+    body[at] = 0xff;
+    let record = record_of(200, EVENTS, &body);
+    assert_eq!(record.text(&field::OUTPUT_TEXT), Some("a\u{fffd}b"));
+    assert_eq!(captured(&record).0, "unparsed");
+    assert_eq!(record.get(&field::OUTPUT_BODY).unwrap().as_bytes(), Some(&body[..]));
+}
+
+#[test]
+fn the_raw_stream_is_kept_on_request() {
+    let answer = answer("vllm/chat_stream");
+    assert_eq!(answer.recorded().get(&field::OUTPUT_BODY), None);
+    let limits = Limits { keep_raw_stream: true, ..Limits::default() };
+    let record = feed(Dialect::OpenAiChat, 200, EVENTS, limits, &[&answer.body], End::Complete).record;
+    assert_eq!(record.get(&field::OUTPUT_BODY).unwrap().as_bytes(), Some(&answer.body[..]));
+    assert!(record.get(&field::OUTPUT_MESSAGES).is_some());
+}
+
+#[test]
+fn an_unknown_dialect_is_kept_whole() {
+    let answer = answer("llama-server/chat_stream_unicode");
+    let fed = feed(Dialect::Unknown, 200, EVENTS, Limits::default(), &[&answer.body], End::Complete);
+    assert_eq!(captured(&fed.record), ("passthrough", None));
+    assert_eq!(fed.record.get(&field::OUTPUT_BODY).unwrap().as_bytes(), Some(&answer.body[..]));
+    assert!(fed.held.starts_with(b"data: [DONE]") && fed.record.get(&field::OUTPUT_TEXT).is_none());
+}
+
+#[test]
+fn tool_calls_of_all_servers() {
+    let call = |call: &str| delta(&format!(r#"{{"tool_calls":[{call}]}}"#));
+    let by_index = [
+        call(r#"{"index":1,"id":"b","function":{"name":"g","arguments":"["}}"#),
+        call(r#"{"index":0,"id":"a","function":{"name":"f","arguments":"{"}}"#),
+        call(r#"{"index":1,"function":{"arguments":"]"}},{"index":0,"function":{"arguments":"}"}}"#),
+    ];
+    let all_zero = [
+        call(r#"{"index":0,"id":"b","function":{"name":"g","arguments":"[]"}}"#),
+        call(r#"{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}"#),
+    ];
+    let no_index = [
+        call(r#"{"id":"b","function":{"name":"g","arguments":[]}}"#),
+        call(r#"{"id":"a","function":{"name":"f","arguments":"{"}},{"function":{"name":"f","arguments":"}"}}"#),
+    ];
+    let expect = r#""parts":[{"type":"tool_call","id":"b","name":"g","arguments":"[]"},{"type":"tool_call","id":"a","name":"f","arguments":"{}"}]"#;
+    for calls in [&by_index[..], &all_zero, &no_index] {
+        let data: Vec<_> = calls.iter().map(String::as_str).collect();
+        let messages = json(&record_of(200, EVENTS, events(&data)), &field::OUTPUT_MESSAGES);
+        assert!(messages.contains(expect), "{messages}");
+    }
+}
+
+#[test]
+fn what_is_not_known_is_kept() {
+    let record = record_of(
+        200,
+        EVENTS,
+        events(&[
+            r#"{"service_tier":"x","choices":[{"index":0,"odd":1,"delta":{"content":"a","mood":[1.0e2],"role":"critic"}}]}"#,
+            r#"{"service_tier":null,"choices":[{"index":0,"odd":12345678901234567890,"delta":{"refusal":"no","content":null}}]}"#,
+            r#"{"choices":[{"index":0,"finish_reason":"stop","delta":{"content":{"b":"c"}},"logprobs":{"refusal":[2]}}]}"#,
+            r#"{"choices":[],"usage":{"prompt_tokens":3,"cost":0.10}}"#,
+        ]),
+    );
+    let expect = concat!(
+        r#"[{"role":"critic","parts":[{"type":"text","content":"a"},{"type":"refusal","content":"no"}],"finish_reason":"stop","#,
+        r#""extra":{"mood":[1.0e2],"odd":12345678901234567890,"service_tier":"x","content":{"b":"c"},"refusal":[2],"#,
+        r#""usage":{"prompt_tokens":3,"cost":0.10}}}]"#
+    );
+    assert_eq!(json(&record, &field::OUTPUT_MESSAGES), expect);
+    assert_eq!(record.int(&field::INPUT_TOKENS), Some(3));
+}
+
+#[test]
+fn the_first_token_is_when_the_model_first_speaks() {
+    for (first, expect) in [
+        (r#"{"content":"a"}"#, 1),
+        (r#"{"reasoning":"a"}"#, 1),
+        (r#"{"tool_calls":[{"index":0}]}"#, 1),
+        (r#"{"role":"assistant","content":""}"#, 2),
+    ] {
+        let body = events(&[&delta(first), &delta(r#"{"content":"b"}"#)]);
+        let pieces: Vec<_> = body.split_inclusive("\n\n").map(str::as_bytes).collect();
+        let pieces = [&[&b": ping\n\n"[..]], &pieces[..]].concat();
+        let record = feed(Dialect::OpenAiChat, 200, EVENTS, Limits::default(), &pieces, End::Complete).record;
+        assert_eq!(record.int(&field::FIRST_TOKEN), Some(expect), "{first}");
+    }
+}
+
+#[test]
+fn what_is_too_long_is_cut_and_says_so() {
+    let limits = Limits { body: 2000, ..Limits::default() };
+    let word = delta(r#"{"content":"0123456789"}"#);
+    let body = events(&vec![word.as_str(); 1000]);
+    let record = feed(Dialect::OpenAiChat, 200, EVENTS, limits, &[body.as_bytes()], End::Complete).record;
+    let text = record.text(&field::OUTPUT_TEXT).unwrap();
+    assert!((1000..=2000).contains(&text.len()) && "0123456789".repeat(1000).starts_with(text));
+    assert_eq!(record.get(&field::OUTPUT_TRUNCATED), Some(&Value::Bool(true)));
+    assert_eq!(captured(&record), ("parsed", None));
+    let whole = feed(Dialect::OpenAiChat, 200, JSON, limits, &[body.as_bytes()], End::Complete).record;
+    assert_eq!(captured(&whole), ("unparsed", Some("the answer is longer than the 2000 bytes that are kept")));
+    assert_eq!(json(&whole, &field::OUTPUT_BODY), body[..2000]);
+    assert_eq!(whole.get(&field::OUTPUT_TRUNCATED), Some(&Value::Bool(true)));
+    assert_eq!(whole.int(&field::OUTPUT_SIZE), i64::try_from(body.len()).ok());
+}
+
+#[test]
+fn requests_of_the_wrong_shape() {
+    for (body, model, text) in [
+        (&br#"{"model":5,"messages":"hi","temperature":"hot","n":1.5,"stop":[1],"stream":"yes","seed":99999999999999999999}"#[..], None, None),
+        (br#"{"model":"a","model":"b","messages":[{"content":"x"}],"messages":[{"content":"y"}]}"#, Some("b"), Some("y")),
+        (b"{\"model\":\"m\",\"messages\":[{\"content\":\"a\xff\xfeb\"}]}", Some("m"), Some("a\u{fffd}\u{fffd}b")),
+        (br#"{"model":"m","messages":[{"role":"user"#, Some("m"), None),
+        (br#"{"model":"m","messages":[{"content":[{"text":"one"},{"image_url":{}},{"text":"two"}]}]}"#, Some("m"), Some("one\ntwo")),
+        (b"[1]", None, None),
+        (b"", None, None),
+    ] {
+        let (facts, record) = request(JSON, body, record());
+        assert_eq!((facts.model.as_deref(), facts.stream), (model, false));
+        assert_eq!((record.text(&field::REQUEST_MODEL), record.text(&field::INPUT_TEXT)), (model, text));
+        assert_eq!(record.get(&field::INPUT_BODY).and_then(Value::as_bytes).unwrap_or_default(), body);
+        let unset = [&field::TEMPERATURE, &field::CHOICE_COUNT, &field::STOP_SEQUENCES, &field::SEED, &field::STREAM];
+        assert!(unset.iter().all(|field| record.get(field).is_none()));
+    }
+}
+
+#[test]
+fn what_a_request_asks_for() {
+    let body = br#"{"model":"m","max_completion_tokens":5,"max_tokens":9,"temperature":1,"top_k":40,"stop":["a","b"],
+        "stream":true,"user":"u1","metadata":{"conversation_id":"c","session_id":"s"},"n":2,"presence_penalty":-0.5}"#;
+    let (facts, asked) = request(JSON, body, record());
+    assert!(facts.stream);
+    assert_eq!(asked.int(&field::MAX_TOKENS), Some(5));
+    assert_eq!(asked.get(&field::TEMPERATURE), Some(&Value::Float(1.0)));
+    assert_eq!(asked.get(&field::STOP_SEQUENCES), Some(&Value::Array(vec!["a".into(), "b".into()])));
+    assert_eq!((asked.text(&field::USER_ID), asked.text(&field::SESSION)), (Some("u1"), Some("s")));
+    let mut known = record();
+    known.set(&field::SESSION, "from a header");
+    let (_, known) = request(JSON, body, known);
+    assert_eq!(known.text(&field::SESSION), Some("from a header"));
+}
+
+#[test]
+fn a_request_of_an_unknown_dialect_is_kept_and_tells_its_model() {
+    let mut sent = Request::new(Limits { body: 30, ..Limits::default() });
+    sent.push(br#"{"model":"m","prompt":"x","stream":true}"#);
+    let mut record = record();
+    let facts = sent.finish(Dialect::Unknown, JSON, &mut record);
+    assert_eq!((facts.model.as_deref(), facts.stream), (Some("m"), false), "the limit cuts `stream` off");
+    assert_eq!(record.get(&field::INPUT_TRUNCATED), Some(&Value::Bool(true)));
+    assert_eq!((record.int(&field::INPUT_SIZE), record.get(&field::REQUEST_MODEL)), (Some(40), None));
+}

@@ -1,0 +1,11 @@
+//! What is recorded of real answers, and of what no server should send.
+#![allow(clippy::unwrap_used)]
+
+mod compressed;
+mod edges;
+mod errors;
+mod golden;
+mod oracle;
+mod pieces;
+mod rubbish;
+mod support;

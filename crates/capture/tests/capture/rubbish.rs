@@ -1,0 +1,116 @@
+//! Nothing that is sent makes a parser panic or lose count.
+
+use onrecord_capture::{BodyHead, Dialect, End, Limits};
+use onrecord_proof::{Record, field};
+use proptest::prelude::*;
+
+use crate::support::{answer, cases, feed, record, request};
+
+fn head() -> impl Strategy<Value = (Option<&'static str>, Option<&'static str>)> {
+    let types = [None, Some("text/event-stream"), Some("application/json"), Some("Text/Event-Stream; charset=x")];
+    let encodings = [None, Some("gzip"), Some("deflate"), Some("br")];
+    (prop::sample::select(types.to_vec()), prop::sample::select(encodings.to_vec()))
+}
+
+/// Bytes that look a little like an answer.
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    let words = [
+        "data:",
+        "data: ",
+        "\n",
+        "\n\n",
+        "\r\n",
+        "[DONE]",
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "null",
+        "1e9",
+        "\"",
+        "\\",
+        "\\ud800",
+        "\"choices\":",
+        "\"delta\":",
+        "\"content\":",
+        "\"tool_calls\":",
+        "\"index\":",
+        "\"usage\":",
+        "\"error\":",
+        "\"x\"",
+        "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
+        "event: error\n",
+        "\u{feff}",
+        "ü",
+    ];
+    let piece = prop_oneof![
+        4 => prop::sample::select(words.to_vec()).prop_map(|word| word.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..8),
+    ];
+    prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+}
+
+fn check(record: &Record, body: &[u8]) {
+    assert_eq!(record.int(&field::OUTPUT_SIZE), i64::try_from(body.len()).ok());
+    assert!(record.text(&field::CAPTURE).is_some());
+    assert_eq!(&Record::from_bytes(&record.to_bytes()).unwrap(), record);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_answer(
+        (content_type, content_encoding) in head(),
+        body in bytes(),
+        size in 1_usize..40,
+        status in prop::sample::select(vec![200_u16, 204, 400, 500]),
+        limit in prop::sample::select(vec![0_usize, 1, 50, 1 << 20]),
+        cut_off in any::<bool>(),
+    ) {
+        let head = BodyHead { content_type, content_encoding };
+        let end = if cut_off { End::CutOff } else { End::Complete };
+        let limits = Limits { body: limit, keep_raw_stream: cut_off };
+        let pieces: Vec<_> = body.chunks(size).collect();
+        for dialect in [Dialect::OpenAiChat, Dialect::Unknown] {
+            let fed = feed(dialect, status, head, limits, &pieces, end);
+            prop_assert_eq!([fed.released, fed.held].concat(), body.clone());
+            check(&fed.record, &body);
+        }
+    }
+
+    #[test]
+    fn any_request((content_type, content_encoding) in head(), body in bytes()) {
+        let (_, record) = request(BodyHead { content_type, content_encoding }, &body, record());
+        prop_assert_eq!(record.int(&field::INPUT_SIZE), i64::try_from(body.len()).ok());
+    }
+
+    #[test]
+    fn a_real_answer_with_a_byte_changed(which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), byte: u8) {
+        let cases: Vec<_> = ["text/event-stream", "application/json"].into_iter().flat_map(cases).collect();
+        let mut message = answer(&cases[which.index(cases.len())]);
+        let at = at.index(message.body.len());
+        message.body[at] = byte;
+        check(&message.recorded(), &message.body);
+    }
+}
+
+/// Deep nesting would use up the stack of a parser that recurses.
+#[test]
+fn deep_nesting() {
+    for open in ["[", "{\"error\":", "{\"choices\":[", "{\"choices\":[{\"delta\":", "{\"messages\":["] {
+        let deep = open.repeat(200_000);
+        let (_, _) = request(BodyHead::default(), deep.as_bytes(), record());
+        for content_type in ["text/event-stream", "application/json"] {
+            let head = BodyHead { content_type: Some(content_type), content_encoding: None };
+            let body = format!("data: {deep}\n\n");
+            let bodies = [body.as_bytes(), deep.as_bytes()];
+            for body in bodies {
+                let fed = feed(Dialect::OpenAiChat, 500, head, Limits::default(), &[body], End::Complete);
+                check(&fed.record, body);
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! `onrecord prove` and `onrecord check`.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use http_body_util::BodyExt as _;
+use onrecord_proof::evidence::{Checked, CheckedEntry, Evidence};
+use onrecord_proof::note::Verifier;
+use serde_json::{Value, json};
+
+use super::NOT_GOOD;
+use super::client::Client;
+use super::options::{CheckArgs, ProveArgs};
+use crate::render;
+use crate::terminal::escape;
+
+pub(super) async fn prove(client: &Client, args: &ProveArgs) -> anyhow::Result<()> {
+    let reveal: String = url::form_urlencoded::byte_serialize(args.reveal.join(",").as_bytes()).collect();
+    let record: String = url::form_urlencoded::byte_serialize(args.record.as_bytes()).collect();
+    let path = format!("/api/v1/calls/{record}/evidence?reveal={reveal}");
+    let body = client.get(&path).await?.into_body().collect().await?.to_bytes();
+    match &args.output {
+        None => Ok(writeln!(std::io::stdout(), "{}", String::from_utf8_lossy(&body))?),
+        Some(path) => {
+            crate::terminal::create(path)?.write_all(&body)?;
+            eprintln!("wrote {}; check it with: onrecord check {} --key \"$(onrecord key)\"", path.display(), path.display());
+            Ok(())
+        }
+    }
+}
+
+/// Checks evidence. Touches nothing but the file and the key.
+pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let Some(key) = &args.key else {
+        bail!("which log is it from? Give its public key with --key, as `onrecord key` prints it; the file itself cannot say whom to trust");
+    };
+    let key = read_key(key)?;
+    let bytes = std::fs::read(&args.evidence).with_context(|| format!("reading {}", args.evidence.display()))?;
+    let checked = serde_json::from_slice::<Evidence>(&bytes).map_err(anyhow::Error::from).and_then(|evidence| Ok(evidence.check(&key)?));
+    let mut out = std::io::stdout();
+    match (checked, args.json) {
+        (Ok(checked), false) => write!(out, "{}", text(&checked))?,
+        (Ok(checked), true) => writeln!(out, "{:#}", json(&checked))?,
+        (Err(error), as_json) => {
+            let problem = format!("{error:#}");
+            match as_json {
+                true => writeln!(out, "{:#}", json!({ "ok": false, "problem": problem }))?,
+                false => writeln!(out, "NOT PROVED  {}: {}", escape(&args.evidence.display().to_string()), escape(&problem))?,
+            }
+            return Ok(ExitCode::from(NOT_GOOD));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A key, or a file that holds one.
+fn read_key(key: &str) -> anyhow::Result<Verifier> {
+    if let Ok(key) = key.parse() {
+        return Ok(key);
+    }
+    let text = if Path::new(key).exists() { std::fs::read_to_string(key)? } else { key.to_owned() };
+    text.parse().with_context(|| format!("{key:?} is neither a public key nor a file with one"))
+}
+
+fn json(checked: &Checked) -> Value {
+    let entry = |entry: &CheckedEntry| {
+        let groups = entry.groups.iter().map(|(group, fields)| {
+            (group.name().to_owned(), fields.as_ref().map_or_else(|| json!("hidden"), render::map))
+        });
+        json!({
+            "leaf_index": entry.index,
+            "id": entry.leaf.id,
+            "kind": entry.leaf.kind.name(),
+            "captured_at": render::time(entry.leaf.captured_at),
+            "committed_at": render::time(entry.leaf.committed_at),
+            "groups": groups.collect::<serde_json::Map<_, _>>(),
+        })
+    };
+    json!({
+        "ok": true,
+        "origin": checked.checkpoint.origin,
+        "checkpoint_size": checked.checkpoint.size,
+        "entries": checked.entries.iter().map(entry).collect::<Vec<_>>(),
+    })
+}
+
+/// What is proved, what is hidden, and what no evidence can prove.
+fn text(checked: &Checked) -> String {
+    let mut out = String::new();
+    for entry in &checked.entries {
+        out += &format!("PROVED  {entry} of the log {}, which had {} records and was signed\n", escape(&checked.checkpoint.origin), checked.checkpoint.size);
+        out += &format!("  began {}, committed {} (by the recorder's clock)\n", render::time(entry.leaf.captured_at), render::time(entry.leaf.committed_at));
+        for (group, fields) in &entry.groups {
+            let Some(fields) = fields else {
+                out += &format!("  {group}: hidden\n");
+                continue;
+            };
+            out += &format!("  {group}: revealed, and is what was committed\n");
+            for line in super::show::fields(&render::map(fields)) {
+                out += &format!("    {line}\n");
+            }
+        }
+    }
+    out + "Not proved: that the recorder's clock was right, and that nothing happened that never reached the log.\n"
+}

@@ -1,0 +1,46 @@
+//! `onrecord serve`.
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use crate::server::Server;
+
+/// Serves until the process is told to stop.
+pub(crate) async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
+    crate::terminal::log_to_stderr(&config.telemetry);
+    let upstream = config.upstream()?;
+    let server = Server::start(config, &upstream).await?;
+    let scheme = if server.tls { "https" } else { "http" };
+    let stats = server.engine.stats();
+    eprintln!("onrecord {} keeps the record of {}", stats.version, upstream.url);
+    eprintln!("  gateway   {scheme}://{}   (the base URL for your clients)", server.gateway);
+    eprintln!("  API       http://{}", server.api);
+    eprintln!("  log       {} in {}, {} records", stats.origin, stats.data, stats.records);
+    if stats.interrupted_at_start > 0 {
+        eprintln!("  {} calls of the last run had no end and are on record as interrupted", stats.interrupted_at_start);
+    }
+    eprintln!("Stop with Ctrl-C. Calls show with `onrecord tail -f`.");
+    until_told_to_stop().await?;
+    eprintln!("stopping; running calls may finish");
+    server.stop().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// SIGINT or SIGTERM. A second one ends the process at once; the next start recovers the log.
+pub(crate) async fn until_told_to_stop() -> anyhow::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        std::process::exit(130);
+    });
+    Ok(())
+}

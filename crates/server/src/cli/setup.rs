@@ -1,0 +1,70 @@
+//! `onrecord token`, `key` and `config check`.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::client::no_log_in;
+use super::options::TokenCommand;
+use crate::auth::{Token, Tokens};
+use crate::config::{Effective, Loaded};
+use crate::terminal::{Cell, Column, Terminal, clock, escape, table};
+
+pub(super) fn token(data: &Path, command: TokenCommand) -> anyhow::Result<ExitCode> {
+    let tokens = Tokens::load(data)?;
+    match command {
+        TokenCommand::Create { role, name } => {
+            let (token, text) = tokens.create(&name, role)?;
+            eprintln!("Token {} of role {role} for {}. Its text is shown this once:", token.id, escape(&name));
+            writeln!(std::io::stdout(), "{}", text.reveal())?;
+        }
+        TokenCommand::List { json: true } => {
+            let list: Vec<_> = tokens.list().iter().map(as_json).collect();
+            writeln!(std::io::stdout(), "{:#}", json!(list))?;
+        }
+        TokenCommand::List { json: false } => {
+            let columns = ["id", "name", "role", "created", "revoked"].map(Column::new).into();
+            let rows: Vec<_> = tokens.list().iter().map(row).collect();
+            write!(std::io::stdout(), "{}", table(columns, &rows, Terminal::stdout()))?;
+        }
+        TokenCommand::Revoke { id } => {
+            tokens.revoke(&id)?;
+            eprintln!("revoked {}", escape(&id));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn as_json(token: &Token) -> serde_json::Value {
+    let Token { id, name, role, created, revoked, .. } = token;
+    json!({ "id": id, "name": name, "role": role, "created": created, "revoked": revoked })
+}
+
+fn row(token: &Token) -> Vec<Cell> {
+    let revoked = token.revoked.map_or_else(|| "–".to_owned(), |time| clock(time.as_microsecond()));
+    let created = clock(token.created.as_microsecond());
+    vec![token.id.as_str().into(), token.name.as_str().into(), token.role.name().into(), created.into(), revoked.into()]
+}
+
+pub(super) fn key(data: &Path) -> anyhow::Result<ExitCode> {
+    no_log_in(data)?;
+    let path = crate::engine::ledger_dir(data).join("key.pub");
+    let key = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    writeln!(std::io::stdout(), "{}", key.trim())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn config_check(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    match &loaded.file {
+        Some(file) => eprintln!("{} is good", file.display()),
+        None => eprintln!("there is no onrecord.toml; these are the defaults"),
+    }
+    let row = |line: &Effective| vec![line.key.clone().into(), line.value.as_deref().unwrap_or("–").into(), line.place.to_string().into()];
+    let rows: Vec<_> = loaded.effective.iter().map(row).collect();
+    let columns = ["key", "value", "from"].map(Column::new).into();
+    write!(std::io::stdout(), "{}", table(columns, &rows, Terminal::stdout()))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,103 @@
+//! `onrecord verify`.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::bail;
+use serde_json::{Value, json};
+
+use super::calls::Lines;
+use super::client::{Client, Remote, no_log_in};
+use super::{FAILED, NOT_GOOD};
+use crate::config::Config;
+use crate::engine::{Phase, Report, check_offline};
+use crate::server;
+use crate::terminal::escape;
+
+pub(super) async fn verify(config: &Config, remote: Remote, json: bool) -> anyhow::Result<ExitCode> {
+    let running = remote.url.is_some() || server::contact(&config.data).is_some();
+    if !running {
+        no_log_in(&config.data)?;
+        // A folder that nobody has open is first checked as it is: what is wrong with it may keep it from opening.
+        let data = config.data.clone();
+        let report = tokio::task::spawn_blocking(move || check_offline(&data, &Arc::new(show_progress))).await??;
+        clear_progress();
+        if !report.ok {
+            return print(&report, json);
+        }
+    }
+    let client = Client::connect(config, remote).await?;
+    let report = ask(&client).await;
+    client.close().await?;
+    print(&report?, json)
+}
+
+/// Verifies through the API, with progress.
+pub(crate) async fn ask(client: &Client) -> anyhow::Result<Report> {
+    let mut lines = Lines::of(client.post("/api/v1/verify", &json!({}), None).await?.into_body());
+    let mut report = None;
+    while let Some(batch) = lines.next().await? {
+        for line in batch {
+            let mut line: Value = serde_json::from_str(&line)?;
+            if let Ok(phase) = serde_json::from_value::<Phase>(line["progress"].take()) {
+                show_progress(phase);
+            } else if let Some(error) = line["error"].as_str() {
+                clear_progress();
+                bail!("{error}");
+            } else {
+                report = Some(serde_json::from_value(line["report"].take())?);
+            }
+        }
+    }
+    clear_progress();
+    report.ok_or_else(|| anyhow::anyhow!("the server broke the verification off"))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is called back with what the verification made")]
+fn show_progress(phase: Phase) {
+    if std::io::stderr().is_terminal() {
+        let percent = (phase.done * 100).checked_div(phase.of).unwrap_or(100);
+        eprint!("\r\x1b[2Kverifying {}: {} of {} ({percent} %)", phase.phase, phase.done, phase.of);
+        drop(std::io::stderr().flush());
+    }
+}
+
+fn clear_progress() {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[2K");
+    }
+}
+
+/// Prints the report; the exit code says whether the log is as it was written.
+fn print(report: &Report, json: bool) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout();
+    if json {
+        writeln!(out, "{}", serde_json::to_string_pretty(report)?)?;
+    } else {
+        write!(out, "{}", text(report))?;
+    }
+    Ok(match report.ok {
+        true => ExitCode::SUCCESS,
+        false if report.problems.is_empty() => ExitCode::from(FAILED),
+        false => ExitCode::from(NOT_GOOD),
+    })
+}
+
+/// The report in words.
+pub(crate) fn text(report: &Report) -> String {
+    let Report { leaves, verified, erased, missing, tampered, checkpoints, seconds, .. } = report;
+    let mut lines = Vec::new();
+    for problem in &report.problems {
+        lines.push(format!("{:8}  {}: {}", problem.verdict, escape(&problem.place), escape(&problem.problem)));
+    }
+    if report.ok {
+        let rate = if *seconds > 0.0 { *verified as f64 / seconds } else { 0.0 };
+        let erased = if *erased > 0 { format!(", {erased} of them with erased parts") } else { String::new() };
+        lines.push(format!("VERIFIED  {verified} of {leaves} records{erased}, {checkpoints} checkpoints, in {seconds:.2} s ({rate:.0} records/s)"));
+    } else {
+        let counted = format!("{verified} of {leaves} records verified, {tampered} tampered, {missing} missing");
+        lines.push(format!("FAILED    {counted}, {} problem(s)", report.problems.len()));
+    }
+    lines.join("\n") + "\n"
+}
