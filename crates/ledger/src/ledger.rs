@@ -178,8 +178,8 @@ impl Ledger {
         Reader { wal, tree: Arc::clone(&self.shared.tree), publisher }
     }
 
-    /// Ends the log: works off what is waiting and signs a last checkpoint. Also runs on drop, without the error.
-    pub fn close(self) -> Result<(), Error> {
+    /// Ends the log: works off what is waiting and signs a last checkpoint. What comes after is refused. Also runs on drop.
+    pub fn close(&self) -> Result<(), Error> {
         self.stop()
     }
 

@@ -34,9 +34,45 @@ impl<'de> Deserialize<'de> for Blob {
     }
 }
 
+/// Reads a struct from an object alone. Serde would take an array of its fields as well: a second form of the same
+/// evidence, which other checkers refuse.
+struct Object<D>(D);
+
+impl<'de, D: serde::Deserializer<'de>> serde::Deserializer<'de> for Object<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: serde::de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// Serde's derived functions, which `remote = "Self"` makes inherent, behind [`Object`].
+macro_rules! from_objects {
+    ($($type:ident)*) => {
+        $(impl Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                Self::serialize(self, to)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                Self::deserialize(Object(from))
+            }
+        })*
+    };
+}
+
+from_objects! { Evidence Entry Revealed Opening }
+
 /// Evidence about one or more records of one log. Written as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct Evidence {
     format: String,
     checkpoint: String,
@@ -44,7 +80,7 @@ pub struct Evidence {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 struct Entry {
     index: u64,
     leaf: Blob,
@@ -54,7 +90,7 @@ struct Entry {
 
 /// A field for each group, so that an unknown group or one that is there twice is refused while reading.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(remote = "Self", deny_unknown_fields, default)]
 struct Revealed {
     #[serde(skip_serializing_if = "Option::is_none")]
     who: Option<Opening>,
@@ -104,7 +140,7 @@ impl Revealed {
 
 /// What opens a commitment: the salt and the canonical bytes of the group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 struct Opening {
     salt: Blob,
     value: Blob,

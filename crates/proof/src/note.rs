@@ -47,9 +47,10 @@ pub struct Note {
     pub signatures: Vec<SignatureLine>,
 }
 
-/// True if `name` can stand in a note: not empty, no white space, no plus sign.
+/// True if `name` can stand in a note: not empty, no white space, no plus sign, none of the characters that a note must
+/// not have.
 fn is_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '+')
+    !name.is_empty() && !name.contains(|c: char| c < ' ' || c.is_whitespace() || c == '+')
 }
 
 fn key_hash(name: &str, key: &VerifyingKey) -> u32 {
@@ -119,7 +120,10 @@ impl Signer {
     /// A key named `name` made from 32 random bytes.
     pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, Malformed> {
         if !is_name(name) {
-            return Err(Malformed::new("key name", format!("{name:?}: white space and + are not allowed")));
+            return Err(Malformed::new(
+                "key name",
+                format!("{name:?}: white space, control characters and + are not allowed"),
+            ));
         }
         Ok(Self { name: name.to_owned(), key: SigningKey::from_bytes(seed) })
     }
@@ -264,6 +268,8 @@ mod tests {
         ] {
             assert!(bad.parse::<Note>().is_err(), "{bad:?}");
         }
-        assert!(Signer::from_seed("with space", &[0; 32]).is_err());
+        for name in ["", "with space", "with\u{1}control", "a+b"] {
+            assert!(Signer::from_seed(name, &[0; 32]).is_err(), "{name:?}");
+        }
     }
 }

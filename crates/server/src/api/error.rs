@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::auth::Denied;
 use crate::engine::NotProved;
 
 /// An error of the API.
@@ -28,8 +29,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
-    pub(crate) fn unauthorized(refused: impl std::fmt::Display) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", refused.to_string())
+    pub(crate) fn denied(denied: Denied) -> Self {
+        match denied {
+            Denied::Role { .. } => Self::new(StatusCode::FORBIDDEN, "forbidden", denied.to_string()),
+            _ => Self::new(StatusCode::UNAUTHORIZED, "unauthorized", denied.to_string()),
+        }
     }
 
     /// The caller cannot do anything about it; what happened is in the log of the program.

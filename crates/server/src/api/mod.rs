@@ -73,7 +73,7 @@ fn identify(tokens: &Tokens, own: &str, headers: &HeaderMap) -> Result<Identity,
     if crate::auth::is_token(headers, own) {
         return Ok(Identity::named("local"));
     }
-    tokens.authorize(headers, Role::Read).map_err(ApiError::unauthorized)
+    tokens.authorize(headers, Role::Read).map_err(ApiError::denied)
 }
 
 /// Without tokens the API answers to its own machine only, and not to a web page that has its name point there (DNS

@@ -15,6 +15,7 @@ mod token;
 #[expect(clippy::disallowed_methods, reason = "a test's own files")]
 mod tests;
 
+pub(crate) use guard::Denied;
 pub(crate) use header::is_token;
 pub(crate) use role::{Identity, Role};
 pub(crate) use store::Tokens;

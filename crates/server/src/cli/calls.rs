@@ -1,7 +1,7 @@
 //! `onrecord tail` and `onrecord list`.
 
 use anyhow::{Context as _, bail};
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::TryStreamExt as _;
 use http_body_util::BodyExt as _;
 use jiff::{SignedDuration, Timestamp, Zoned};
 
@@ -9,7 +9,7 @@ use super::client::Client;
 use super::format::Calls;
 use super::options::{ListArgs, TailArgs};
 use crate::engine::{Filter, Summary};
-use crate::terminal::print_line;
+use crate::terminal::{print_json, print_line};
 
 pub(super) async fn tail(client: &Client, args: &TailArgs) -> anyhow::Result<()> {
     let path = format!("/api/v1/tail?last={}&follow={}", args.lines, args.follow);
@@ -18,7 +18,7 @@ pub(super) async fn tail(client: &Client, args: &TailArgs) -> anyhow::Result<()>
     while let Some(batch) = lines.next().await? {
         let calls = batch.iter().map(|line| serde_json::from_str(line)).collect::<Result<Vec<Summary>, _>>()?;
         if args.json {
-            batch.iter().try_for_each(|line| print_line(line))?;
+            batch.iter().try_for_each(|line| print_json(line))?;
             continue;
         }
         let begun = table.is_some();
@@ -39,7 +39,7 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn of(body: axum::body::Body) -> Self {
-        Self { pieces: body.into_data_stream().boxed(), rest: Vec::new() }
+        Self { pieces: futures::StreamExt::boxed(body.into_data_stream()), rest: Vec::new() }
     }
 
     pub(super) async fn next(&mut self) -> anyhow::Result<Option<Vec<String>>> {
@@ -73,7 +73,7 @@ pub(super) async fn list(client: &Client, args: &ListArgs) -> anyhow::Result<()>
     let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs(&filter)?).finish();
     let body = client.get(&format!("/api/v1/calls?{query}")).await?.into_body().collect().await?.to_bytes();
     if json {
-        return Ok(print_line(&String::from_utf8_lossy(&body))?);
+        return Ok(print_json(&String::from_utf8_lossy(&body))?);
     }
     let calls: Vec<Summary> = serde_json::from_slice(&body)?;
     if calls.is_empty() {

@@ -14,7 +14,7 @@ use super::NOT_GOOD;
 use super::client::Client;
 use super::options::{CheckArgs, ProveArgs};
 use crate::render;
-use crate::terminal::escape;
+use crate::terminal::{escape, print_json};
 
 pub(super) async fn prove(client: &Client, args: &ProveArgs) -> anyhow::Result<()> {
     let reveal: String = url::form_urlencoded::byte_serialize(args.reveal.join(",").as_bytes()).collect();
@@ -22,7 +22,7 @@ pub(super) async fn prove(client: &Client, args: &ProveArgs) -> anyhow::Result<(
     let path = format!("/api/v1/calls/{record}/evidence?reveal={reveal}");
     let body = client.get(&path).await?.into_body().collect().await?.to_bytes();
     match &args.output {
-        None => Ok(writeln!(std::io::stdout(), "{}", String::from_utf8_lossy(&body))?),
+        None => Ok(print_json(&String::from_utf8_lossy(&body))?),
         Some(path) => {
             crate::terminal::create(path)?.write_all(&body)?;
             eprintln!("wrote {}; check it with: onrecord check {} --key \"$(onrecord key)\"", path.display(), path.display());
@@ -42,11 +42,11 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout();
     match (checked, args.json) {
         (Ok(checked), false) => write!(out, "{}", text(&checked))?,
-        (Ok(checked), true) => writeln!(out, "{:#}", json(&checked))?,
+        (Ok(checked), true) => print_json(&format!("{:#}", json(&checked)))?,
         (Err(error), as_json) => {
             let problem = format!("{error:#}");
             match as_json {
-                true => writeln!(out, "{:#}", json!({ "ok": false, "problem": problem }))?,
+                true => print_json(&format!("{:#}", json!({ "ok": false, "problem": problem })))?,
                 false => writeln!(out, "NOT PROVED  {}: {}", escape(&args.evidence.display().to_string()), escape(&problem))?,
             }
             return Ok(ExitCode::from(NOT_GOOD));

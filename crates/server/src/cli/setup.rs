@@ -11,7 +11,7 @@ use super::client::no_log_in;
 use super::options::TokenCommand;
 use crate::auth::{Token, Tokens};
 use crate::config::{Effective, Loaded};
-use crate::terminal::{Cell, Column, Terminal, clock, escape, table};
+use crate::terminal::{Cell, Column, Terminal, clock, escape, print_json, table};
 
 pub(super) fn token(data: &Path, command: TokenCommand) -> anyhow::Result<ExitCode> {
     let tokens = Tokens::load(data)?;
@@ -23,7 +23,7 @@ pub(super) fn token(data: &Path, command: TokenCommand) -> anyhow::Result<ExitCo
         }
         TokenCommand::List { json: true } => {
             let list: Vec<_> = tokens.list().iter().map(as_json).collect();
-            writeln!(std::io::stdout(), "{:#}", json!(list))?;
+            print_json(&format!("{:#}", json!(list)))?;
         }
         TokenCommand::List { json: false } => {
             let columns = ["id", "name", "role", "created", "revoked"].map(Column::new).into();

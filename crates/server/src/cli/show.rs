@@ -6,14 +6,14 @@ use serde_json::Value;
 
 use super::client::Client;
 use crate::engine::Stats;
-use crate::terminal::{bytes, duration, escape};
+use crate::terminal::{bytes, count, duration, escape, print_json};
 
 pub(super) async fn show(client: &Client, record: &str, json: bool) -> anyhow::Result<()> {
     let record: String = url::form_urlencoded::byte_serialize(record.as_bytes()).collect();
     let record: Value = client.json(&format!("/api/v1/calls/{record}")).await?;
     let mut out = std::io::stdout();
     if json {
-        return Ok(writeln!(out, "{record:#}")?);
+        return Ok(print_json(&format!("{record:#}"))?);
     }
     Ok(write!(out, "{}", text(&record))?)
 }
@@ -67,13 +67,13 @@ fn pretty_json(text: &str) -> Option<String> {
 pub(super) async fn stats(client: &Client, json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     if json {
-        return Ok(writeln!(out, "{:#}", client.json::<Value>("/api/v1/stats").await?)?);
+        return Ok(print_json(&format!("{:#}", client.json::<Value>("/api/v1/stats").await?))?);
     }
     let stats: Stats = client.json("/api/v1/stats").await?;
     writeln!(out, "log          {}", escape(&stats.origin))?;
     writeln!(out, "public key   {}", escape(&stats.key))?;
     writeln!(out, "data         {}", escape(&stats.data))?;
-    writeln!(out, "records      {} ({} under the last checkpoint, {} in the lake)", stats.records, stats.checkpoint_size, stats.sealed_records)?;
+    writeln!(out, "records      {} ({} under the last checkpoint, {} in the lake)", count(stats.records), count(stats.checkpoint_size), count(stats.sealed_records))?;
     writeln!(out, "open calls   {}", stats.open_calls)?;
     writeln!(out, "lake         {} in {} files", bytes(stats.lake_bytes), stats.lake_files)?;
     writeln!(out, "ledger       {}", bytes(stats.ledger_bytes))?;

@@ -11,7 +11,7 @@ use super::calls::Lines;
 use super::client::{Client, Remote, no_log_in};
 use super::{FAILED, NOT_GOOD};
 use crate::config::Config;
-use crate::engine::{Phase, Report, check_offline};
+use crate::engine::{Phase, Progress, Report, check_offline};
 use crate::server;
 use crate::terminal::escape;
 
@@ -21,7 +21,11 @@ pub(super) async fn verify(config: &Config, remote: Remote, json: bool) -> anyho
         no_log_in(&config.data)?;
         // A folder that nobody has open is first checked as it is: what is wrong with it may keep it from opening.
         let data = config.data.clone();
-        let report = tokio::task::spawn_blocking(move || check_offline(&data, &Arc::new(show_progress))).await??;
+        let report = tokio::task::spawn_blocking(move || {
+            let progress: Progress = Arc::new(show_progress);
+            check_offline(&data, &progress)
+        })
+        .await??;
         clear_progress();
         if !report.ok {
             return print(&report, json);
@@ -73,7 +77,7 @@ fn clear_progress() {
 fn print(report: &Report, json: bool) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout();
     if json {
-        writeln!(out, "{}", serde_json::to_string_pretty(report)?)?;
+        crate::terminal::print_json(&serde_json::to_string_pretty(report)?)?;
     } else {
         write!(out, "{}", text(report))?;
     }

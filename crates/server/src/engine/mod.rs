@@ -22,7 +22,7 @@ pub(crate) use evidence::NotProved;
 pub(crate) use find::{Filter, Summary, Wanted};
 pub(crate) use report::{Phase, Report};
 pub(crate) use stats::Stats;
-pub(crate) use verify::check_offline;
+pub(crate) use verify::{Progress, check_offline};
 
 /// How a data folder is opened.
 #[derive(Debug, Clone)]

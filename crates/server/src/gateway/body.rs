@@ -104,6 +104,8 @@ pub(crate) struct Recorded {
     call: Call,
     upstream: Incoming,
     held: VecDeque<Bytes>,
+    /// So many of the held pieces may go out now.
+    free: usize,
     trailers: Option<HeaderMap>,
     state: State,
     idle: Pin<Box<Sleep>>,
@@ -137,6 +139,7 @@ impl Recorded {
         Self {
             call,
             upstream,
+            free: begun.len(),
             held: begun,
             trailers: None,
             state: State::Flowing,
@@ -152,35 +155,45 @@ impl Recorded {
         }
     }
 
-    /// Takes a piece in and gives what may go out now.
-    fn piece(&mut self, piece: Bytes) -> Option<Bytes> {
+    /// Takes a piece in, and counts how many of the held pieces may go out.
+    fn piece(&mut self, piece: Bytes) {
         let free = self.call.received(&piece);
         if let Some(remaining) = &mut self.remaining {
             *remaining = remaining.saturating_sub(piece.len() as u64);
         }
         if self.event_stream {
-            let out = piece.slice(..free);
-            if free < piece.len() {
-                self.hold_the_end(piece.slice(free..));
-            }
-            return Some(out).filter(|out| !out.is_empty());
+            self.event_piece(&piece, free);
+            return;
         }
         // Of a body of known length the last piece ends it for the client; of others the end of the body does.
         self.held.push_back(piece);
-        if self.remaining == Some(0) { None } else { self.held.pop_front() }
+        self.free = self.held.len() - usize::from(self.remaining == Some(0));
     }
 
-    /// The terminal event of a stream has come: what follows is its end, and that the server closes is not waited for
-    /// as long as for a token.
-    fn hold_the_end(&mut self, piece: Bytes) {
-        self.ended = true;
-        self.patience = self.patience.min(AFTER_END);
-        self.idle.as_mut().reset(Instant::now() + self.patience);
-        let held: usize = self.held.iter().map(Bytes::len).sum();
-        // Nothing of use follows a terminal event; a server that goes on without end must not fill the memory.
-        if held < HOLD_MAX {
-            self.held.push_back(piece);
+    /// Of an event stream the dialect says how much may flow; what it frees frees all that is held before it.
+    fn event_piece(&mut self, piece: &Bytes, free: usize) {
+        if free > 0 {
+            self.held.push_back(piece.slice(..free));
+            self.free = self.held.len();
         }
+        if free < piece.len() {
+            self.held.push_back(piece.slice(free..));
+        }
+        if self.call.has_ended() && !self.ended {
+            self.ended = true;
+            self.patience = self.patience.min(AFTER_END);
+            self.idle.as_mut().reset(Instant::now() + self.patience);
+        }
+        // Nothing of use follows a terminal event; a server that goes on without end must not fill the memory.
+        if self.held.iter().map(Bytes::len).sum::<usize>() > HOLD_MAX {
+            self.free = self.free.max(1);
+        }
+    }
+
+    /// The next piece that may go out before the end.
+    fn free_piece(&mut self) -> Option<Bytes> {
+        self.free = self.free.checked_sub(1)?;
+        self.held.pop_front()
     }
 
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame<Bytes>, Ending>> {
@@ -267,14 +280,13 @@ impl Body for Recorded {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         loop {
+            if let Some(piece) = this.free_piece() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
             match this.state {
                 State::Flowing => match ready!(this.poll_upstream(cx)) {
                     Ok(frame) => match frame.into_data() {
-                        Ok(piece) => {
-                            if let Some(out) = this.piece(piece) {
-                                return Poll::Ready(Some(Ok(Frame::data(out))));
-                            }
-                        }
+                        Ok(piece) => this.piece(piece),
                         Err(frame) => this.trailers = frame.into_trailers().ok(),
                     },
                     Err(ending) => this.end(ending),

@@ -131,6 +131,11 @@ impl Call {
         self.gateway.gap.count();
     }
 
+    /// True once the terminal event of a stream was received.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.response.as_ref().is_some_and(Response::has_ended)
+    }
+
     /// Ends the call and sends its record to the log. `None` if it has none.
     pub(crate) fn end(&mut self, outcome: &Outcome) -> Result<Option<Pending<Receipt>>, Error> {
         if std::mem::replace(&mut self.settled, true) {

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::body::{COMMIT_PATIENCE, HOLD_MAX, Recorded, ReplyBody, Rules, Tee, TooLarge};
 use super::call::{Call, Failure, Outcome};
 use super::{Gateway, OnLogFailure, UpBody, headers, reply};
-use crate::auth::{Identity, Role};
+use crate::auth::{Denied, Identity, Role};
 
 /// A request's body up to here, in bytes, is read before the model server is called, so that its intent is written while
 /// the model computes. A larger one flows up as it comes in.
@@ -351,7 +351,7 @@ fn flow(
 ) -> Answer {
     let rules = Rules {
         patience: gateway.settings.response_timeout,
-        event_stream: is_event_stream(&parts.headers),
+        event_stream: is_event_stream(&parts.headers) && end_is_seen(&parts.headers),
         wait_for_commit: gateway.settings.wait_for_commit,
         withhold: gateway.settings.on_log_failure == OnLogFailure::Refuse,
         permit,
@@ -384,6 +384,13 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     let of_type =
         |value: &HeaderValue| value.as_bytes().get(..17).is_some_and(|v| v.eq_ignore_ascii_case(b"text/event-stream"));
     headers.get(CONTENT_TYPE).is_some_and(of_type) && !headers.contains_key(CONTENT_LENGTH)
+}
+
+/// The terminal event can be seen in a stream that is not compressed, or in a way that is undone. Any other flows, and its
+/// last bytes are those that are held.
+fn end_is_seen(headers: &HeaderMap) -> bool {
+    let known = |value: &HeaderValue| [&b"identity"[..], b"gzip", b"x-gzip", b"deflate"].contains(&value.as_bytes());
+    headers.get(CONTENT_ENCODING).is_none_or(known)
 }
 
 /// The URL at the model server: its base with the request's path and query behind it.

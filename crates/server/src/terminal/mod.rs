@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use crate::config::{LogFormat, Telemetry};
 
 pub(crate) use escape::{escape, escape_lines};
-pub(crate) use format::{bytes, clock, count, date_time, duration};
+pub(crate) use format::{bytes, clock, count, duration};
 pub(crate) use style::Style;
 pub(crate) use table::{Cell, Column, Layout, table};
 
