@@ -1,1 +1,32 @@
 //! Records as a Delta table: sealing, hot and sealed rows, SQL.
+//!
+//! A record is visible as soon as it is committed: *hot* rows are read from the log, and a [`Sealer`] moves them to the
+//! table as *sealed* rows, each exactly once. The table's columns are the fields of the record model, so a row is the
+//! record, and its leaf hash can be recomputed from it. Any engine that reads Delta reads the table.
+
+#[cfg(test)]
+mod tests;
+
+mod body;
+mod data_file;
+mod error;
+mod lake;
+mod log;
+mod read;
+mod row;
+mod schema;
+mod seal;
+mod sealer;
+mod snapshot;
+mod sql;
+mod storage;
+mod table;
+
+pub use datafusion;
+pub use error::{Error, Result};
+pub use lake::{Lake, LakeOptions, LakeStats, table_folder};
+pub use log::{Log, LogError};
+pub use seal::Seal;
+pub use sealer::{SealPolicy, Sealer};
+pub use sql::{ColumnDoc, QueryLimits, QueryResult, columns};
+pub use table::check::{CheckProgress, FileProblem, FileProblemKind, check_files};

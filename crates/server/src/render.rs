@@ -14,7 +14,9 @@ pub(crate) fn record(committed: &Committed) -> Value {
     let groups = record.groups().map(|(group, state)| {
         let value = match state {
             GroupState::Open(fields) => map(fields),
-            GroupState::Erased { commitment, disposal } => json!({ "erased": { "commitment": hex(commitment), "disposal": disposal } }),
+            GroupState::Erased { commitment, disposal } => {
+                json!({ "erased": { "commitment": hex(commitment), "disposal": disposal } })
+            }
         };
         (group.name().to_owned(), value)
     });
@@ -50,7 +52,9 @@ fn value(cbor: &Cbor) -> Value {
         Cbor::Int(n) => json!(n),
         Cbor::Float(n) => json!(n),
         Cbor::Text(text) => json!(text),
-        Cbor::Bytes(bytes) => std::str::from_utf8(bytes).map_or_else(|_| json!({ "base64": BASE64.encode(bytes) }), |text| json!(text)),
+        Cbor::Bytes(bytes) => {
+            std::str::from_utf8(bytes).map_or_else(|_| json!({ "base64": BASE64.encode(bytes) }), |text| json!(text))
+        }
         Cbor::Array(items) => items.iter().map(value).collect(),
         Cbor::Map(fields) => map(fields),
     }

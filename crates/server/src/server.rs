@@ -53,7 +53,11 @@ pub(crate) fn engine_options(config: &Config) -> engine::Options {
             ..onrecord_ledger::Options::default()
         },
         seal: SealPolicy { age: lake.seal_after, bytes: lake.seal_bytes.bytes(), ..SealPolicy::default() },
-        limits: QueryLimits { rows: lake.query_rows, memory_bytes: lake.query_memory.as_usize(), time: lake.query_time },
+        limits: QueryLimits {
+            rows: lake.query_rows,
+            memory_bytes: lake.query_memory.as_usize(),
+            time: lake.query_time,
+        },
     }
 }
 
@@ -86,9 +90,9 @@ fn settings(config: &Config, upstream: &config::Upstream) -> anyhow::Result<Sett
 }
 
 async fn bind(address: SocketAddr, what: &str, key: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("the {what} cannot listen on {address}; another address can be set as `{key}` or on the command line"))
+    TcpListener::bind(address).await.with_context(|| {
+        format!("the {what} cannot listen on {address}; another address can be set as `{key}` or on the command line")
+    })
 }
 
 impl Server {
@@ -170,4 +174,3 @@ fn forget(path: &Path) {
 pub(crate) fn contact(data: &Path) -> Option<Contact> {
     serde_json::from_slice(&std::fs::read(data.join(CONTACT)).ok()?).ok()
 }
-

@@ -5,8 +5,8 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::header::CONTENT_TYPE;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use onrecord_ledger::Committed;
@@ -34,7 +34,11 @@ async fn find(api: &Api, wanted: &str) -> Result<Committed, ApiError> {
     api.engine.find(wanted).await?.ok_or_else(|| ApiError::not_found("there is no such record"))
 }
 
-pub(super) async fn show(State(api): State<Api>, Reader(reading): Reader, Path(wanted): Path<String>) -> Result<Json<Value>, ApiError> {
+pub(super) async fn show(
+    State(api): State<Api>,
+    Reader(reading): Reader,
+    Path(wanted): Path<String>,
+) -> Result<Json<Value>, ApiError> {
     let committed = find(&api, &wanted).await?;
     let statement = committed.record.id.to_string();
     api.engine.accessed(&reading, Access { event: "show", statement: &statement }, Some(1)).await?;
@@ -56,7 +60,8 @@ pub(super) async fn evidence(
     Query(Reveal { reveal }): Query<Reveal>,
 ) -> Result<Json<Evidence>, ApiError> {
     let names = reveal.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let groups = names.map(|name| Group::from_name(name).ok_or_else(|| no_such_group(name))).collect::<Result<Vec<_>, _>>()?;
+    let groups =
+        names.map(|name| Group::from_name(name).ok_or_else(|| no_such_group(name))).collect::<Result<Vec<_>, _>>()?;
     let committed = find(&api, &wanted).await?;
     let statement = format!("{} reveal={reveal}", committed.record.id);
     api.engine.accessed(&reading, Access { event: "prove", statement: &statement }, Some(1)).await?;
@@ -88,7 +93,10 @@ impl Tail {
 }
 
 /// NDJSON: a summary a line.
-pub(super) async fn tail(State(api): State<Api>, Query(Tail { last, follow }): Query<Tail>) -> Result<Response, ApiError> {
+pub(super) async fn tail(
+    State(api): State<Api>,
+    Query(Tail { last, follow }): Query<Tail>,
+) -> Result<Response, ApiError> {
     let start = api.engine.reader().size();
     let mut newest = api.engine.list(&Filter { limit: Some(last), ..Filter::default() }).await?;
     newest.reverse();

@@ -49,7 +49,9 @@ impl From<onrecord_lake::Error> for ApiError {
         use onrecord_lake::Error as E;
         match &error {
             E::Query(_) => Self::new(StatusCode::BAD_REQUEST, "bad_query", error.to_string()),
-            E::QueryMemory { .. } | E::QueryTime { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "query_limit", error.to_string()),
+            E::QueryMemory { .. } | E::QueryTime { .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "query_limit", error.to_string())
+            }
             _ => Self::internal(error),
         }
     }

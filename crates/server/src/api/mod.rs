@@ -85,7 +85,9 @@ fn own_name(headers: &HeaderMap) -> Result<(), ApiError> {
     if host.is_empty() || name == "localhost" || address.is_ok() {
         return Ok(());
     }
-    Err(ApiError::bad_request(format!("the host {host:?} is not this machine; use its address, or create a token (`onrecord token create --role read`)")))
+    Err(ApiError::bad_request(format!(
+        "the host {host:?} is not this machine; use its address, or create a token (`onrecord token create --role read`)"
+    )))
 }
 
 /// Who reads, and why: for the access record.
@@ -95,9 +97,11 @@ impl<S: Sync> FromRequestParts<S> for Reader {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let principal = parts.extensions.get::<Identity>().map_or_else(|| "anonymous".into(), |identity| identity.name.clone());
+        let principal =
+            parts.extensions.get::<Identity>().map_or_else(|| "anonymous".into(), |identity| identity.name.clone());
         let address = parts.extensions.get::<axum::extract::ConnectInfo<std::net::SocketAddr>>();
-        let purpose = parts.headers.get("x-onrecord-purpose").map(|p| String::from_utf8_lossy(p.as_bytes()).into_owned());
+        let purpose =
+            parts.headers.get("x-onrecord-purpose").map(|p| String::from_utf8_lossy(p.as_bytes()).into_owned());
         Ok(Self(Reading { principal, address: address.map(|info| info.0.ip().to_string()), purpose }))
     }
 }

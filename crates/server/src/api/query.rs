@@ -25,15 +25,30 @@ pub(super) struct Ask {
     format: Option<Format>,
 }
 
-pub(super) async fn get(state: State<Api>, reader: Reader, headers: HeaderMap, Query(ask): Query<Ask>) -> Result<Response, ApiError> {
+pub(super) async fn get(
+    state: State<Api>,
+    reader: Reader,
+    headers: HeaderMap,
+    Query(ask): Query<Ask>,
+) -> Result<Response, ApiError> {
     run(state, reader, &headers, ask).await
 }
 
-pub(super) async fn post(state: State<Api>, reader: Reader, headers: HeaderMap, Json(ask): Json<Ask>) -> Result<Response, ApiError> {
+pub(super) async fn post(
+    state: State<Api>,
+    reader: Reader,
+    headers: HeaderMap,
+    Json(ask): Json<Ask>,
+) -> Result<Response, ApiError> {
     run(state, reader, &headers, ask).await
 }
 
-async fn run(State(api): State<Api>, Reader(reading): Reader, headers: &HeaderMap, ask: Ask) -> Result<Response, ApiError> {
+async fn run(
+    State(api): State<Api>,
+    Reader(reading): Reader,
+    headers: &HeaderMap,
+    ask: Ask,
+) -> Result<Response, ApiError> {
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = ask.format.or_else(|| accept.and_then(Format::of_accept)).unwrap_or(Format::Json);
     // First the access, then the rows: what cannot be put on record is not read.
@@ -53,7 +68,11 @@ enum Step {
 }
 
 /// The rows in their format. An error breaks the body off, so that nobody takes half a result for a whole one.
-fn encoded(encoder: Encoder, first: Option<RecordBatch>, result: QueryResult) -> impl futures::Stream<Item = anyhow::Result<Bytes>> {
+fn encoded(
+    encoder: Encoder,
+    first: Option<RecordBatch>,
+    result: QueryResult,
+) -> impl futures::Stream<Item = anyhow::Result<Bytes>> {
     let step = if first.is_some() { Step::Batch(first) } else { Step::Rest };
     stream::unfold((Some(encoder), result, step), |(mut encoder, mut result, step)| async move {
         let batch = match step {
@@ -73,7 +92,9 @@ fn encoded(encoder: Encoder, first: Option<RecordBatch>, result: QueryResult) ->
 
 fn finish(encoder: Option<Encoder>, truncated: bool) -> anyhow::Result<Bytes> {
     if truncated {
-        anyhow::bail!("there are more rows than a query may give; add a LIMIT, or raise `query_rows` in the configuration");
+        anyhow::bail!(
+            "there are more rows than a query may give; add a LIMIT, or raise `query_rows` in the configuration"
+        );
     }
     encoder.map_or_else(|| Ok(Bytes::new()), Encoder::finish)
 }

@@ -25,7 +25,11 @@ pub(super) async fn prove(client: &Client, args: &ProveArgs) -> anyhow::Result<(
         None => Ok(print_json(&String::from_utf8_lossy(&body))?),
         Some(path) => {
             crate::terminal::create(path)?.write_all(&body)?;
-            eprintln!("wrote {}; check it with: onrecord check {} --key \"$(onrecord key)\"", path.display(), path.display());
+            eprintln!(
+                "wrote {}; check it with: onrecord check {} --key \"$(onrecord key)\"",
+                path.display(),
+                path.display()
+            );
             Ok(())
         }
     }
@@ -34,11 +38,15 @@ pub(super) async fn prove(client: &Client, args: &ProveArgs) -> anyhow::Result<(
 /// Checks evidence. Touches nothing but the file and the key.
 pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let Some(key) = &args.key else {
-        bail!("which log is it from? Give its public key with --key, as `onrecord key` prints it; the file itself cannot say whom to trust");
+        bail!(
+            "which log is it from? Give its public key with --key, as `onrecord key` prints it; the file itself cannot say whom to trust"
+        );
     };
     let key = read_key(key)?;
     let bytes = std::fs::read(&args.evidence).with_context(|| format!("reading {}", args.evidence.display()))?;
-    let checked = serde_json::from_slice::<Evidence>(&bytes).map_err(anyhow::Error::from).and_then(|evidence| Ok(evidence.check(&key)?));
+    let checked = serde_json::from_slice::<Evidence>(&bytes)
+        .map_err(anyhow::Error::from)
+        .and_then(|evidence| Ok(evidence.check(&key)?));
     let mut out = std::io::stdout();
     match (checked, args.json) {
         (Ok(checked), false) => write!(out, "{}", text(&checked))?,
@@ -47,7 +55,9 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             let problem = format!("{error:#}");
             match as_json {
                 true => print_json(&format!("{:#}", json!({ "ok": false, "problem": problem })))?,
-                false => writeln!(out, "NOT PROVED  {}: {}", escape(&args.evidence.display().to_string()), escape(&problem))?,
+                false => {
+                    writeln!(out, "NOT PROVED  {}: {}", escape(&args.evidence.display().to_string()), escape(&problem))?
+                }
             }
             return Ok(ExitCode::from(NOT_GOOD));
         }
@@ -90,8 +100,16 @@ fn json(checked: &Checked) -> Value {
 fn text(checked: &Checked) -> String {
     let mut out = String::new();
     for entry in &checked.entries {
-        out += &format!("PROVED  {entry} of the log {}, which had {} records and was signed\n", escape(&checked.checkpoint.origin), checked.checkpoint.size);
-        out += &format!("  began {}, committed {} (by the recorder's clock)\n", render::time(entry.leaf.captured_at), render::time(entry.leaf.committed_at));
+        out += &format!(
+            "PROVED  {entry} of the log {}, which had {} records and was signed\n",
+            escape(&checked.checkpoint.origin),
+            checked.checkpoint.size
+        );
+        out += &format!(
+            "  began {}, committed {} (by the recorder's clock)\n",
+            render::time(entry.leaf.captured_at),
+            render::time(entry.leaf.committed_at)
+        );
         for (group, fields) in &entry.groups {
             let Some(fields) = fields else {
                 out += &format!("  {group}: hidden\n");

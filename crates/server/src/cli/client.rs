@@ -74,7 +74,8 @@ impl Client {
     /// What a path answers, as JSON.
     pub(crate) async fn json<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         let body = self.get(path).await?.into_body().collect().await?.to_bytes();
-        serde_json::from_slice(&body).context("the server's answer is not what this program expects; are they of one version?")
+        serde_json::from_slice(&body)
+            .context("the server's answer is not what this program expects; are they of one version?")
     }
 
     /// What a path answers to a JSON body.
@@ -82,7 +83,13 @@ impl Client {
         self.ask(Method::POST, path, Some(body.to_string()), accept).await
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Option<String>, accept: Option<&str>) -> anyhow::Result<Response<Body>> {
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+        accept: Option<&str>,
+    ) -> anyhow::Result<Response<Body>> {
         let (base, token, purpose) = match self {
             Self::Server { base, token, purpose, .. } => (base.as_str(), token.as_deref(), purpose),
             Self::Folder { purpose, .. } => ("", None, purpose),
@@ -100,7 +107,8 @@ impl Client {
         let request = request.header(CONTENT_TYPE, "application/json").body(Full::from(body.unwrap_or_default()))?;
         let response = match self {
             Self::Server { http, base, .. } => {
-                let answer = http.request(request).await.with_context(|| format!("the server at {base} cannot be reached"))?;
+                let answer =
+                    http.request(request).await.with_context(|| format!("the server at {base} cannot be reached"))?;
                 answer.map(Body::new)
             }
             Self::Folder { router, .. } => {
@@ -123,7 +131,10 @@ impl Client {
 /// A folder without a log is a wrong path far more often than a log to be created.
 pub(crate) fn no_log_in(data: &Path) -> anyhow::Result<()> {
     if !crate::engine::ledger_dir(data).exists() {
-        bail!("there is no log in {}; name its folder with --data, or start one with `onrecord demo` or `onrecord serve`", data.display());
+        bail!(
+            "there is no log in {}; name its folder with --data, or start one with `onrecord demo` or `onrecord serve`",
+            data.display()
+        );
     }
     Ok(())
 }
@@ -131,7 +142,9 @@ pub(crate) fn no_log_in(data: &Path) -> anyhow::Result<()> {
 async fn refused(response: Response<Body>) -> anyhow::Error {
     let status = response.status();
     let body = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let message = serde_json::from_slice::<Value>(&body).ok().and_then(|body| Some(body["error"]["message"].as_str()?.to_owned()));
+    let message = serde_json::from_slice::<Value>(&body)
+        .ok()
+        .and_then(|body| Some(body["error"]["message"].as_str()?.to_owned()));
     match message {
         Some(message) if status == StatusCode::UNAUTHORIZED => anyhow::anyhow!("{message} (--token or ONRECORD_TOKEN)"),
         Some(message) => anyhow::anyhow!(message),

@@ -45,8 +45,11 @@ impl Calls {
 
 fn row(call: &Summary) -> Vec<Cell> {
     let number = |n: Option<i64>| n.map_or_else(|| NOTHING.to_owned(), |n| n.to_string()).into();
-    let millis = |ms: Option<f64>| ms.map_or_else(|| NOTHING.to_owned(), |ms| duration(Duration::from_secs_f64(ms.max(0.0) / 1e3))).into();
-    let time = call.time.parse::<jiff::Timestamp>().map_or_else(|_| call.time.clone(), |time| clock(time.as_microsecond()));
+    let millis = |ms: Option<f64>| {
+        ms.map_or_else(|| NOTHING.to_owned(), |ms| duration(Duration::from_secs_f64(ms.max(0.0) / 1e3))).into()
+    };
+    let time =
+        call.time.parse::<jiff::Timestamp>().map_or_else(|_| call.time.clone(), |time| clock(time.as_microsecond()));
     let what = call.model.clone().or_else(|| Some(format!("{} {}", call.method.as_deref()?, call.path.as_deref()?)));
     vec![
         time.into(),
@@ -66,7 +69,9 @@ fn outcome(call: &Summary) -> Cell {
     let outcome = call.outcome.as_deref().unwrap_or(NOTHING);
     let failed = call.status.is_some_and(|status| status >= 400) || outcome == "upstream_error";
     let text: Cell = match (&call.finish_reasons, call.status) {
-        (Some(reasons), _) if !reasons.is_empty() && outcome == "completed" => format!("completed ({})", reasons.join(", ")),
+        (Some(reasons), _) if !reasons.is_empty() && outcome == "completed" => {
+            format!("completed ({})", reasons.join(", "))
+        }
         (_, Some(status)) if status >= 400 => format!("{outcome} {status}"),
         _ => outcome.to_owned(),
     }

@@ -76,7 +76,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => (args.listen.clone(), args.upstream.clone(), args.api.clone()),
         _ => (None, None, None),
     };
-    let overrides = config::Overrides { config: global.config.clone(), data: global.data.clone(), listen, upstream, api };
+    let overrides =
+        config::Overrides { config: global.config.clone(), data: global.data.clone(), listen, upstream, api };
     let loaded = config::load(&overrides)?;
     match command {
         Command::Config { command: ConfigCommand::Check } => setup::config_check(&loaded),

@@ -24,7 +24,9 @@ pub(super) async fn query(client: &Client, args: QueryArgs) -> anyhow::Result<()
         return list_columns(client).await;
     }
     let sql = match sql.as_deref() {
-        None => bail!("name the statement, e.g. onrecord query \"SELECT model, count(*) FROM interactions GROUP BY model\"; --columns lists what there is"),
+        None => bail!(
+            "name the statement, e.g. onrecord query \"SELECT model, count(*) FROM interactions GROUP BY model\"; --columns lists what there is"
+        ),
         Some("-") => read_stdin()?,
         Some(sql) => sql.to_owned(),
     };
@@ -82,13 +84,17 @@ fn cells(batch: &RecordBatch) -> anyhow::Result<Vec<Vec<Cell>>> {
     let options = FormatOptions::default().with_null("–");
     let columns = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options));
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    Ok((0..batch.num_rows()).map(|row| columns.iter().map(|column| column.value(row).to_string().into()).collect()).collect())
+    Ok((0..batch.num_rows())
+        .map(|row| columns.iter().map(|column| column.value(row).to_string().into()).collect())
+        .collect())
 }
 
 async fn list_columns(client: &Client) -> anyhow::Result<()> {
     let columns: Vec<serde_json::Value> = client.json("/api/v1/columns").await?;
     let head = ["table", "name", "type", "meaning"];
-    let row = |column: &serde_json::Value| head.iter().map(|name| column[*name].as_str().unwrap_or_default().into()).collect();
+    let row = |column: &serde_json::Value| {
+        head.iter().map(|name| column[*name].as_str().unwrap_or_default().into()).collect()
+    };
     let rows: Vec<Vec<Cell>> = columns.iter().map(row).collect();
     let titles = head.iter().map(|name| Column::new(*name).cut_to(CELL)).collect();
     write!(std::io::stdout(), "{}", table(titles, &rows, Terminal::stdout()))?;

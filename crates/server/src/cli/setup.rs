@@ -62,7 +62,9 @@ pub(super) fn config_check(loaded: &Loaded) -> anyhow::Result<ExitCode> {
         Some(file) => eprintln!("{} is good", file.display()),
         None => eprintln!("there is no onrecord.toml; these are the defaults"),
     }
-    let row = |line: &Effective| vec![line.key.clone().into(), line.value.as_deref().unwrap_or("–").into(), line.place.to_string().into()];
+    let row = |line: &Effective| {
+        vec![line.key.clone().into(), line.value.as_deref().unwrap_or("–").into(), line.place.to_string().into()]
+    };
     let rows: Vec<_> = loaded.effective.iter().map(row).collect();
     let columns = ["key", "value", "from"].map(Column::new).into();
     write!(std::io::stdout(), "{}", table(columns, &rows, Terminal::stdout()))?;

@@ -22,9 +22,18 @@ pub(super) async fn show(client: &Client, record: &str, json: bool) -> anyhow::R
 fn text(record: &Value) -> String {
     let of = |name: &str| record[name].as_str().map(|text| escape(text).into_owned()).unwrap_or_default();
     let mut out = format!("{} {} at leaf {}\n", of("kind"), of("id"), record["leaf_index"]);
-    out += &format!("  began      {}\n  committed  {}\n  leaf hash  {}\n", of("captured_at"), of("committed_at"), of("leaf_hash"));
+    out += &format!(
+        "  began      {}\n  committed  {}\n  leaf hash  {}\n",
+        of("captured_at"),
+        of("committed_at"),
+        of("leaf_hash")
+    );
     for reference in record["refs"].as_array().into_iter().flatten() {
-        out += &format!("  refers to  {} {}\n", reference["rel"].as_str().unwrap_or_default(), reference["id"].as_str().unwrap_or_default());
+        out += &format!(
+            "  refers to  {} {}\n",
+            reference["rel"].as_str().unwrap_or_default(),
+            reference["id"].as_str().unwrap_or_default()
+        );
     }
     // In the order of the record, which the JSON object has lost.
     for group in onrecord_proof::Group::ALL.map(onrecord_proof::Group::name) {
@@ -73,7 +82,13 @@ pub(super) async fn stats(client: &Client, json: bool) -> anyhow::Result<()> {
     writeln!(out, "log          {}", escape(&stats.origin))?;
     writeln!(out, "public key   {}", escape(&stats.key))?;
     writeln!(out, "data         {}", escape(&stats.data))?;
-    writeln!(out, "records      {} ({} under the last checkpoint, {} in the lake)", count(stats.records), count(stats.checkpoint_size), count(stats.sealed_records))?;
+    writeln!(
+        out,
+        "records      {} ({} under the last checkpoint, {} in the lake)",
+        count(stats.records),
+        count(stats.checkpoint_size),
+        count(stats.sealed_records)
+    )?;
     writeln!(out, "open calls   {}", stats.open_calls)?;
     writeln!(out, "lake         {} in {} files", bytes(stats.lake_bytes), stats.lake_files)?;
     writeln!(out, "ledger       {}", bytes(stats.ledger_bytes))?;

@@ -13,7 +13,7 @@ use super::{FAILED, NOT_GOOD};
 use crate::config::Config;
 use crate::engine::{Phase, Progress, Report, check_offline};
 use crate::server;
-use crate::terminal::escape;
+use crate::terminal::{Style, Terminal, escape};
 
 pub(super) async fn verify(config: &Config, remote: Remote, json: bool) -> anyhow::Result<ExitCode> {
     let running = remote.url.is_some() || server::contact(&config.data).is_some();
@@ -91,6 +91,7 @@ fn print(report: &Report, json: bool) -> anyhow::Result<ExitCode> {
 /// The report in words.
 pub(crate) fn text(report: &Report) -> String {
     let Report { leaves, verified, erased, missing, tampered, checkpoints, seconds, .. } = report;
+    let paint = Terminal::stdout().paint;
     let mut lines = Vec::new();
     for problem in &report.problems {
         lines.push(format!("{:8}  {}: {}", problem.verdict, escape(&problem.place), escape(&problem.problem)));
@@ -98,10 +99,10 @@ pub(crate) fn text(report: &Report) -> String {
     if report.ok {
         let rate = if *seconds > 0.0 { *verified as f64 / seconds } else { 0.0 };
         let erased = if *erased > 0 { format!(", {erased} of them with erased parts") } else { String::new() };
-        lines.push(format!("VERIFIED  {verified} of {leaves} records{erased}, {checkpoints} checkpoints, in {seconds:.2} s ({rate:.0} records/s)"));
+        lines.push(paint.apply(Style::Green, "VERIFIED") + &format!("  {verified} of {leaves} records{erased}, {checkpoints} checkpoints, in {seconds:.2} s ({rate:.0} records/s)"));
     } else {
         let counted = format!("{verified} of {leaves} records verified, {tampered} tampered, {missing} missing");
-        lines.push(format!("FAILED    {counted}, {} problem(s)", report.problems.len()));
+        lines.push(paint.apply(Style::Red, "FAILED") + &format!("    {counted}, {} problem(s)", report.problems.len()));
     }
     lines.join("\n") + "\n"
 }

@@ -57,11 +57,30 @@ fn talks() -> Vec<Talk> {
     vec![
         talk("support-1", "app=support,kind=chat", chat(SUPPORT, "Hello!", json!({ "temperature": 0 }))),
         talk("support-1", "app=support,kind=chat", chat(SUPPORT, "What is the capital of France?", stream.clone())),
-        talk("support-2", "app=support,kind=chat", chat(SUPPORT, "Tell me a story.", json!({ "temperature": 0, "stop": [" it returned"] }))),
+        talk(
+            "support-2",
+            "app=support,kind=chat",
+            chat(SUPPORT, "Tell me a story.", json!({ "temperature": 0, "stop": [" it returned"] })),
+        ),
         talk("editor-1", "app=editor,kind=code", chat(BRIEF, "How do I use os.path.join?", stream.clone())),
-        talk("editor-1", "app=editor,kind=code", chat(BRIEF, "What does dict.get do?", json!({ "temperature": 0.8, "max_tokens": 12, "logprobs": true, "top_logprobs": 3 }))),
+        talk(
+            "editor-1",
+            "app=editor,kind=code",
+            chat(
+                BRIEF,
+                "What does dict.get do?",
+                json!({ "temperature": 0.8, "max_tokens": 12, "logprobs": true, "top_logprobs": 3 }),
+            ),
+        ),
         talk("digest-1", "app=digest,kind=summary", chat(BRIEF, long, json!({ "temperature": 0, "max_tokens": 48 }))),
-        Talk { ends: Ends::HangUp, ..talk("support-3", "app=support,kind=chat", chat(SUPPORT, "Count to 20.", json!({ "stream": true, "temperature": 0, "ignore_eos": true }))) },
+        Talk {
+            ends: Ends::HangUp,
+            ..talk(
+                "support-3",
+                "app=support,kind=chat",
+                chat(SUPPORT, "Count to 20.", json!({ "stream": true, "temperature": 0, "ignore_eos": true })),
+            )
+        },
         talk("digest-2", "app=digest,kind=summary", chat(BRIEF, "Explain functools.", json!({ "temperature": 7 }))),
     ]
 }

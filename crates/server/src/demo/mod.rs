@@ -54,14 +54,19 @@ fn remove(data: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     if !ledger_dir(data).join("log.json").exists() {
-        bail!("{} holds no log, so --fresh does not remove it; remove it yourself, or name another folder with --data", data.display());
+        bail!(
+            "{} holds no log, so --fresh does not remove it; remove it yourself, or name another folder with --data",
+            data.display()
+        );
     }
     std::fs::remove_dir_all(data).with_context(|| format!("removing {}", data.display()))
 }
 
 /// The defaults, whatever files lie around; on other ports where the usual ones are taken.
 fn config(args: &DemoArgs) -> anyhow::Result<Config> {
-    let free = |address: &str| if std::net::TcpListener::bind(address).is_ok() { address.to_owned() } else { "127.0.0.1:0".to_owned() };
+    let free = |address: &str| {
+        if std::net::TcpListener::bind(address).is_ok() { address.to_owned() } else { "127.0.0.1:0".to_owned() }
+    };
     let overrides = Overrides {
         config: None,
         data: Some(args.data.clone()),
@@ -122,11 +127,15 @@ fn what_next(server: &Server, args: &DemoArgs) {
     heading("Try next, in another terminal");
     if !args.once {
         println!("  curl http://{}/v1/chat/completions -H 'content-type: application/json' \\", server.gateway);
-        println!("    -d '{{\"model\":\"tiny-pydoc\",\"messages\":[{{\"role\":\"user\",\"content\":\"What is the capital of France?\"}}]}}'");
+        println!(
+            "    -d '{{\"model\":\"tiny-pydoc\",\"messages\":[{{\"role\":\"user\",\"content\":\"What is the capital of France?\"}}]}}'"
+        );
     }
     println!("  onrecord --data {data} tail -f");
     println!("  onrecord --data {data} show 1");
-    println!("  onrecord --data {data} query \"SELECT outcome, count(*), avg(duration_ms) FROM interactions GROUP BY outcome\"");
+    println!(
+        "  onrecord --data {data} query \"SELECT outcome, count(*), avg(duration_ms) FROM interactions GROUP BY outcome\""
+    );
     println!("  onrecord --data {data} prove 1 --reveal input,output -o evidence.json");
     println!("  onrecord check evidence.json --key {data}/ledger/key.pub");
     println!("  (the program is target/release/onrecord; put it on your PATH, or write that path for `onrecord`)");

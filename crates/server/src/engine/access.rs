@@ -27,7 +27,12 @@ pub(crate) struct Access<'a> {
 impl Engine {
     /// Puts an access on record, durably, before its result is handed out. `rows` is how many rows it gave, where that is
     /// known by then.
-    pub(crate) async fn accessed(&self, reading: &Reading, access: Access<'_>, rows: Option<i64>) -> anyhow::Result<()> {
+    pub(crate) async fn accessed(
+        &self,
+        reading: &Reading,
+        access: Access<'_>,
+        rows: Option<i64>,
+    ) -> anyhow::Result<()> {
         let mut record = new_record(Kind::Access);
         record.set(&field::PRINCIPAL, reading.principal.as_str());
         if let Some(address) = &reading.address {

@@ -1,10 +1,10 @@
 //! Finding calls: lists by filter, and one record by what names it.
 
+use futures::TryStreamExt;
 use onrecord_lake::QueryLimits;
 use onrecord_lake::datafusion::arrow::json::ArrayWriter;
 use onrecord_lake::datafusion::scalar::ScalarValue;
 use onrecord_ledger::Committed;
-use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -35,6 +35,9 @@ pub(crate) struct Summary {
 
 const COLUMNS: &str = "leaf_index, id, time, session, request_id, coalesce(response_model, model) AS model, operation, \
     method, path, input_tokens, output_tokens, first_token_ms, duration_ms, outcome, status, finish_reasons, error_type";
+
+/// Rows of a list at most.
+const LIST_MAX: usize = 1_000_000;
 
 /// Which calls are listed. What is left out does not restrict.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -81,9 +84,8 @@ impl std::str::FromStr for Wanted {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let leaf = text.parse().map(Self::Leaf);
-        leaf.or_else(|_| Uuid::parse_str(text).map(Self::Id)).map_err(|_| {
-            format!("{text:?} is neither a record's id (as in the header x-onrecord-id) nor a leaf index")
-        })
+        leaf.or_else(|_| Uuid::parse_str(text).map(Self::Id))
+            .map_err(|_| format!("{text:?} is neither a record's id (as in the header x-onrecord-id) nor a leaf index"))
     }
 }
 
@@ -99,7 +101,8 @@ impl Engine {
     /// Calls that pass the filter: the newest first, or with `from` in the order of the log.
     pub(crate) async fn list(&self, filter: &Filter) -> anyhow::Result<Vec<Summary>> {
         let (statement, values) = filter.statement();
-        let mut rows = self.lake.query_with(&statement, values, QueryLimits { rows: usize::MAX, ..self.limits.clone() }).await?;
+        let mut rows =
+            self.lake.query_with(&statement, values, QueryLimits { rows: LIST_MAX, ..self.limits.clone() }).await?;
         let mut json = ArrayWriter::new(Vec::new());
         while let Some(batch) = rows.try_next().await? {
             json.write(&batch)?;

@@ -46,16 +46,17 @@ fn check_ledger(data: &Path, progress: &Progress, report: &mut Report) -> anyhow
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let dir = ledger_dir(data);
     let mut tell = |done, of| told(progress, "tree", done, of);
-    let Checked { verifier, last, checkpoints, committed, problems, .. } = match onrecord_ledger::check(&disk, &dir, &mut tell) {
-        Ok(checked) => checked,
-        Err(error @ onrecord_ledger::Error::Io { kind: std::io::ErrorKind::NotFound, .. }) => {
-            return Err(error).with_context(|| format!("there is no log in {}", data.display()));
-        }
-        Err(error) => {
-            report.problem("DAMAGED", dir.display().to_string(), error.to_string());
-            return Ok(());
-        }
-    };
+    let Checked { verifier, last, checkpoints, committed, problems, .. } =
+        match onrecord_ledger::check(&disk, &dir, &mut tell) {
+            Ok(checked) => checked,
+            Err(error @ onrecord_ledger::Error::Io { kind: std::io::ErrorKind::NotFound, .. }) => {
+                return Err(error).with_context(|| format!("there is no log in {}", data.display()));
+            }
+            Err(error) => {
+                report.problem("DAMAGED", dir.display().to_string(), error.to_string());
+                return Ok(());
+            }
+        };
     report.key = verifier.to_string();
     report.leaves = committed;
     report.checkpoints = checkpoints;
@@ -170,7 +171,11 @@ impl RecordCheck {
     fn missing(&self, until: u64, report: &mut Report) {
         if until > self.next {
             report.missing += until - self.next;
-            let place = if until - self.next == 1 { format!("record {}", self.next) } else { format!("records {} to {}", self.next, until - 1) };
+            let place = if until - self.next == 1 {
+                format!("record {}", self.next)
+            } else {
+                format!("records {} to {}", self.next, until - 1)
+            };
             report.problem("MISSING", place, "the tree has the leaf, but the record is gone");
         }
     }

@@ -109,10 +109,13 @@ async fn forward(gateway: &Arc<Gateway>, call: &mut Call, request: Request<Incom
 }
 
 fn authorize(gateway: &Gateway, headers: &HeaderMap) -> Result<Identity, Stop> {
-    gateway
-        .tokens
-        .authorize(headers, Role::Call)
-        .map_err(|refused| Stop::rejected(StatusCode::UNAUTHORIZED, "unauthorized", "client", refused.to_string()))
+    gateway.tokens.authorize(headers, Role::Call).map_err(|denied| {
+        let (status, kind) = match denied {
+            Denied::Role { .. } => (StatusCode::FORBIDDEN, "forbidden"),
+            Denied::Missing | Denied::Unknown => (StatusCode::UNAUTHORIZED, "unauthorized"),
+        };
+        Stop::rejected(status, kind, "client", denied.to_string())
+    })
 }
 
 /// Sends the request up and gives the head and body of the answer, with the intent of the call durable.

@@ -5,8 +5,6 @@
 pub(crate) enum Style {
     /// Headings.
     Bold,
-    /// What can be passed over.
-    Dim,
     /// What went wrong.
     Red,
     /// What was checked and is right.
@@ -26,7 +24,6 @@ impl Style {
     fn code(self) -> u8 {
         match self {
             Self::Bold => 1,
-            Self::Dim => 2,
             Self::Red => 31,
             Self::Green => 32,
             Self::Yellow => 33,

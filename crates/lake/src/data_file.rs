@@ -1,0 +1,184 @@
+//! Writes data files: Parquet with small pages, so that few rows can be read alone, and dictionaries that are large
+//! enough to keep the messages of long conversations once.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use datafusion::arrow::array::{Array, AsArray, Date32Array, RecordBatch, TimestampMicrosecondArray};
+use datafusion::arrow::datatypes::{DataType, TimestampMicrosecondType};
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::basic::{Compression, ZstdLevel};
+use datafusion::parquet::file::metadata::SortingColumn;
+use datafusion::parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use datafusion::parquet::schema::types::ColumnPath;
+use deltalake_core::kernel::Add;
+use onrecord_ledger::Committed;
+use onrecord_proof::{Shape, field};
+
+use crate::error::Result;
+use crate::row::{commit_date, write_rows};
+use crate::schema::{COLUMNS, Source, file_schema};
+use crate::storage::NewFile;
+use crate::table::files;
+use crate::table::sidecar::Entry;
+
+/// Rows of a page: what is decoded at least to read one of them.
+const PAGE_ROWS: usize = 1_000;
+/// The row limit of a page is looked at after so many values.
+const WRITE_BATCH: usize = 250;
+/// A page of a body column holds at most about this many bytes, be it a few large bodies.
+const PAGE_BYTES: usize = 256 << 10;
+/// Distinct pieces of bodies that a file keeps once. It is also the memory that one such column may take while writing.
+const BODY_DICTIONARY_BYTES: usize = 12 << 20;
+/// The writer starts a new row group, and with it new dictionaries, when it holds this many bytes.
+const ROW_GROUP_BYTES: usize = 96 << 20;
+/// Chance that a bloom filter has a file opened for nothing.
+const BLOOM_FALSE_POSITIVES: f64 = 0.01;
+/// The columns with a bloom filter: what single records and sessions are looked up by.
+const BLOOM: [Source; 4] =
+    [Source::Id, Source::Field(&field::REQUEST_ID), Source::Field(&field::SESSION), Source::Field(&field::TRACE_ID)];
+
+/// A data file that is being written: rows of one origin and one day.
+pub(crate) struct DataFileWriter {
+    writer: ArrowWriter<NewFile>,
+    root: PathBuf,
+    origin: String,
+    day: i32,
+    leaves: Range<u64>,
+    /// First and last time of commit, in microseconds.
+    times: (i64, i64),
+    columns: Vec<usize>,
+    payload: usize,
+}
+
+/// A data file that is durable, and not part of the table yet.
+pub(crate) struct Written {
+    pub(crate) add: Add,
+    pub(crate) entry: Entry,
+    pub(crate) leaves: Range<u64>,
+    pub(crate) bytes: u64,
+}
+
+impl DataFileWriter {
+    /// Begins the file in the table's folder `root` that holds `leaves`, the first of which was committed at
+    /// `committed_at`. It may end up with fewer leaves.
+    pub(crate) fn create(root: &Path, origin: &str, leaves: Range<u64>, committed_at: i64) -> Result<Self> {
+        let day = commit_date(committed_at);
+        let file = NewFile::create(&root.join(files::path(origin, &date(day)?, &leaves)))?;
+        let properties = properties(leaves.end - leaves.start);
+        let writer = ArrowWriter::try_new(file, file_schema(), Some(properties))?;
+        let columns = (0..file_schema().fields().len()).collect();
+        let leaves = leaves.start..leaves.start;
+        Ok(Self {
+            writer,
+            root: root.to_owned(),
+            origin: origin.to_owned(),
+            day,
+            leaves,
+            times: (i64::MAX, i64::MIN),
+            columns,
+            payload: 0,
+        })
+    }
+
+    /// Adds the first of `rows`: those that were committed on the file's day. They follow on those that were added
+    /// before. Gives their number.
+    pub(crate) fn add(&mut self, rows: &[Committed]) -> Result<usize> {
+        let count = rows.iter().take_while(|row| commit_date(row.committed_at) == self.day).count();
+        let batch = write_rows(&rows[..count], &self.columns, &self.origin)?;
+        self.payload += batch.get_array_memory_size();
+        self.writer.write(&batch)?;
+        if self.writer.memory_size() > ROW_GROUP_BYTES {
+            self.writer.flush()?;
+        }
+        self.note(&batch);
+        self.leaves.end += count as u64;
+        Ok(count)
+    }
+
+    fn note(&mut self, batch: &RecordBatch) {
+        let at = COLUMNS.iter().position(|column| column.source == Source::CommittedAt).unwrap_or_default();
+        for time in batch.column(at).as_primitive::<TimestampMicrosecondType>().values() {
+            self.times = (self.times.0.min(*time), self.times.1.max(*time));
+        }
+    }
+
+    /// First leaf index that is not in the file.
+    pub(crate) fn end(&self) -> u64 {
+        self.leaves.end
+    }
+
+    /// Bytes of payload that were added, before compression.
+    pub(crate) fn payload(&self) -> usize {
+        self.payload
+    }
+
+    /// Makes the file durable.
+    pub(crate) fn finish(self, now_ms: i64) -> Result<Written> {
+        let rows = self.leaves.end - self.leaves.start;
+        // The name says which leaves are in it, which is known only now.
+        let date = date(self.day)?;
+        let path = files::path(&self.origin, &date, &self.leaves);
+        let (size, digest) = self.writer.into_inner()?.finish(&self.root.join(&path))?;
+        let times = time(self.times.0).zip(time(self.times.1));
+        let add = Add {
+            path: path.clone(),
+            partition_values: [("origin".into(), Some(self.origin)), ("commit_date".into(), Some(date))].into(),
+            size: size as i64,
+            modification_time: now_ms,
+            data_change: true,
+            stats: Some(files::stats(rows, &self.leaves, times)),
+            ..Add::default()
+        };
+        Ok(Written { add, entry: Entry { digest, path }, leaves: self.leaves, bytes: size })
+    }
+}
+
+/// `2025-11-23`, from days since 1970-01-01.
+fn date(days: i32) -> Result<String> {
+    text(&Date32Array::from(vec![days]))
+}
+
+/// `2025-11-23T12:00:00.123456Z`, from microseconds since 1970-01-01 UTC. `None` where the year does not have four
+/// digits, which not every reader of statistics expects.
+fn time(micros: i64) -> Option<String> {
+    let time = text(&TimestampMicrosecondArray::from(vec![micros]).with_timezone("UTC")).ok()?;
+    (time.find('-') == Some(4)).then_some(time)
+}
+
+fn text(array: &dyn Array) -> Result<String> {
+    Ok(ArrayFormatter::try_new(array, &FormatOptions::default())?.value(0).try_to_string()?)
+}
+
+fn properties(rows: u64) -> WriterProperties {
+    let mut properties = WriterProperties::builder()
+        .set_created_by(concat!("onrecord ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default()))
+        .set_max_row_group_row_count(None)
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_write_batch_size(WRITE_BATCH)
+        .set_sorting_columns(Some(vec![SortingColumn { column_idx: 0, descending: false, nulls_first: false }]));
+    for column in COLUMNS.iter() {
+        if BLOOM.contains(&column.source) {
+            properties = with_bloom_filter(properties, ColumnPath::from(column.field.name().as_str()), rows);
+        }
+        if let Source::Field(field) = column.source
+            && field.shape == Shape::Body
+            && let DataType::List(item) = column.field.data_type()
+        {
+            let path = ColumnPath::new(vec![column.field.name().clone(), "list".into(), item.name().clone()]);
+            properties = properties
+                .set_column_dictionary_page_size_limit(path.clone(), BODY_DICTIONARY_BYTES)
+                .set_column_data_page_size_limit(path, PAGE_BYTES);
+        }
+    }
+    properties.build()
+}
+
+fn with_bloom_filter(properties: WriterPropertiesBuilder, path: ColumnPath, rows: u64) -> WriterPropertiesBuilder {
+    properties
+        .set_column_bloom_filter_enabled(path.clone(), true)
+        .set_column_bloom_filter_fpp(path.clone(), BLOOM_FALSE_POSITIVES)
+        .set_column_bloom_filter_max_ndv(path, rows.max(1))
+}

@@ -1,0 +1,178 @@
+//! The lake: opened, asked, told to seal.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use crate::error::{Error, Result};
+use crate::log::Log;
+use crate::snapshot::{Snapshot, Versions};
+use crate::sql::Engine;
+use crate::storage;
+use crate::table::check::{CheckProgress, FileProblem, Plan};
+use crate::table::{Sealed, Table};
+
+/// How a lake works.
+#[derive(Debug, Clone)]
+pub struct LakeOptions {
+    /// Threads that run queries. They have a lower priority than the rest of the program.
+    pub threads: usize,
+    /// Where a query may put what does not fit into its memory; without a folder it fails instead.
+    pub spill: Option<PathBuf>,
+    /// The most that all queries together may put there, in bytes.
+    pub spill_bytes: u64,
+    /// Rows of a data file at most.
+    pub file_rows: u64,
+    /// A data file is finished when it holds about so many bytes of payload, before compression.
+    pub file_bytes: usize,
+}
+
+impl Default for LakeOptions {
+    fn default() -> Self {
+        Self {
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            spill: None,
+            spill_bytes: 4 << 30,
+            file_rows: 65_536,
+            file_bytes: 64 << 20,
+        }
+    }
+}
+
+/// What the lake holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LakeStats {
+    /// Data files, of all writers.
+    pub files: usize,
+    /// Rows in them.
+    pub rows: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// First leaf index that is not sealed.
+    pub cursor: u64,
+    /// Committed records that wait to be sealed.
+    pub hot_rows: u64,
+    /// Version of the Delta table.
+    pub version: u64,
+}
+
+/// The records of a log: sealed ones in a Delta table, hot ones in the log itself, and SQL over both. Cheap to clone.
+#[derive(Clone)]
+pub struct Lake {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    /// The folder of the table.
+    pub(crate) root: PathBuf,
+    pub(crate) origin: String,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) options: LakeOptions,
+    pub(crate) versions: Arc<Versions>,
+    pub(crate) engine: Engine,
+    /// Whoever has it may write to the table's folder. Empty after a seal that failed: what it left behind is put right
+    /// by opening the table again.
+    pub(crate) table: Mutex<Option<Table>>,
+    #[cfg(test)]
+    pub(crate) crash_after: std::sync::Mutex<Option<crate::seal::Step>>,
+}
+
+impl std::fmt::Debug for Lake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lake").field("root", &self.inner.root).finish_non_exhaustive()
+    }
+}
+
+impl Lake {
+    /// Opens the lake in the folder `dir`, which is created if it is not there, for the log of that name. One process at
+    /// a time may do so, which the log's own lock makes sure of.
+    ///
+    /// Puts right what a crash in the middle of a seal has left behind. Refuses if the lake knows records that the log
+    /// does not, if records are in neither, or if the Delta log has changed since it was written.
+    pub async fn open(dir: &Path, log: impl Log, options: LakeOptions) -> Result<Self> {
+        let log: Arc<dyn Log> = Arc::new(log);
+        let origin = log.origin();
+        storage::create_folder(dir)?;
+        let table = Table::open(&table_folder(dir), &origin).await?;
+        let sealed = table.sealed().await?;
+        compare(&sealed, log.as_ref())?;
+        table.remove_orphans().await?;
+        log.release(sealed.cursor);
+        let inner = Inner {
+            root: table.root().to_owned(),
+            engine: Engine::new(&options, table.store()).await?,
+            origin,
+            log,
+            options,
+            versions: Versions::new(sealed),
+            table: Mutex::new(Some(table)),
+            #[cfg(test)]
+            crash_after: std::sync::Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The name of the log.
+    pub fn origin(&self) -> &str {
+        &self.inner.origin
+    }
+
+    /// The folder of the Delta table.
+    pub fn table(&self) -> &Path {
+        &self.inner.root
+    }
+
+    /// What the lake holds.
+    pub fn stats(&self) -> LakeStats {
+        let snapshot = self.snapshot();
+        let Sealed { version, cursor, files, .. } = &*snapshot.sealed;
+        LakeStats {
+            files: files.len(),
+            rows: files.iter().map(|file| file.rows).sum(),
+            bytes: files.iter().map(|file| file.size).sum(),
+            cursor: *cursor,
+            hot_rows: snapshot.size - cursor,
+            version: *version,
+        }
+    }
+
+    /// Compares every file of the table with the digest that was written with it, as
+    /// [`check_files`](crate::check_files) does. Sealing goes on meanwhile. Reads every byte of the lake on a thread for
+    /// blocking work.
+    pub async fn check_files(&self, progress: impl FnMut(CheckProgress) + Send + 'static) -> Result<Vec<FileProblem>> {
+        let root = self.inner.root.clone();
+        let sealing = self.inner.table.lock().await;
+        let plan = Plan::new(&root)?;
+        drop(sealing);
+        blocking(move || Ok(plan.compare(&root, progress))).await
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.inner.versions.snapshot(self.inner.log.as_ref())
+    }
+}
+
+/// The folder of the table `records` in that of the lake.
+pub fn table_folder(lake: &Path) -> PathBuf {
+    lake.join("records")
+}
+
+/// Refuses a table and a log that do not belong together.
+pub(crate) fn compare(sealed: &Sealed, log: &dyn Log) -> Result<()> {
+    let Sealed { origin, cursor, .. } = sealed;
+    let (size, first) = (log.size(), log.first());
+    if *cursor > size {
+        return Err(Error::Rollback { origin: origin.clone(), cursor: *cursor, size });
+    }
+    if *cursor < first {
+        return Err(Error::Hole { origin: origin.clone(), cursor: *cursor, first });
+    }
+    Ok(())
+}
+
+/// Runs what blocks where it may.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|stopped| Err(Error::corrupt("the lake", stopped)))
+}

@@ -1,0 +1,56 @@
+//! What the lake needs of the log: the committed records that are not sealed yet.
+
+use onrecord_ledger::{Committed, Reader};
+
+/// Why the log could not be read.
+pub type LogError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The committed records of one origin, as far as the log still holds them.
+///
+/// The ledger's reader is the one that counts; tests have one in memory.
+pub trait Log: Send + Sync + 'static {
+    /// The name of the log, the same for all its life.
+    fn origin(&self) -> String;
+
+    /// Number of committed records: one more than the last leaf index.
+    fn size(&self) -> u64;
+
+    /// First leaf index that [`read`](Self::read) can still give.
+    fn first(&self) -> u64;
+
+    /// Bytes of payload, roughly, from `index` on. A hint for when to seal.
+    fn bytes_from(&self, index: u64) -> u64;
+
+    /// The records `from..until` in order, stopping early after about `max_bytes` of payload, with one at least.
+    /// Blocks on the disk.
+    fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, LogError>;
+
+    /// Everything below `index` is durable in the lake.
+    fn release(&self, below: u64);
+}
+
+impl Log for Reader {
+    fn origin(&self) -> String {
+        self.origin()
+    }
+
+    fn size(&self) -> u64 {
+        self.size()
+    }
+
+    fn first(&self) -> u64 {
+        self.first()
+    }
+
+    fn bytes_from(&self, index: u64) -> u64 {
+        self.bytes_from(index)
+    }
+
+    fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, LogError> {
+        Ok(self.read(from, until, max_bytes)?)
+    }
+
+    fn release(&self, below: u64) {
+        self.release(below);
+    }
+}

@@ -1,0 +1,148 @@
+//! Reading records back, sealed or hot.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use datafusion::parquet::arrow::ParquetRecordBatchStreamBuilder;
+use datafusion::parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection, RowSelector};
+use datafusion::parquet::file::metadata::PageIndexPolicy;
+use datafusion::scalar::ScalarValue;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use onrecord_ledger::Committed;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::lake::{Lake, blocking};
+use crate::row::read_rows;
+use crate::sql::QueryLimits;
+use crate::table::DataFile;
+
+/// Rows of a data file that are decoded at once.
+const BATCH_ROWS: usize = 512;
+/// Payload that is read from the log at once, in bytes.
+const CHUNK: usize = 4 << 20;
+
+type Batches = BoxStream<'static, Result<Vec<Committed>>>;
+
+impl Lake {
+    /// The record of leaf `index`, if it is there.
+    pub async fn get(&self, index: u64) -> Result<Option<Committed>> {
+        self.records(index..index.saturating_add(1)).try_next().await
+    }
+
+    /// The record with that id, if it is there.
+    pub async fn find(&self, id: Uuid) -> Result<Option<Committed>> {
+        let values = vec![ScalarValue::from(id.to_string()), ScalarValue::from(self.origin())];
+        let statement = "SELECT leaf_index FROM records WHERE id = $1 AND origin = $2";
+        let mut rows = self.query_with(statement, values, QueryLimits::default()).await?;
+        while let Some(batch) = rows.try_next().await? {
+            if let ScalarValue::Int64(Some(index)) = ScalarValue::try_from_array(batch.column(0), 0)? {
+                return self.get(index as u64).await;
+            }
+        }
+        Ok(None)
+    }
+
+    /// The records of `leaves` in the order of the log, as far as they are committed. A leaf whose record is gone from
+    /// the lake is left out. Memory stays bounded by a few hundred records.
+    pub fn records(&self, leaves: Range<u64>) -> BoxStream<'static, Result<Committed>> {
+        let walk = Walk { lake: self.clone(), next: leaves.start, until: leaves.end, file: None };
+        let batches = stream::try_unfold(walk, |mut walk| async move {
+            Ok::<_, Error>(walk.next().await?.map(|batch| (stream::iter(batch).map(Ok), walk)))
+        });
+        batches.try_flatten().boxed()
+    }
+
+    /// The records of `file` from leaf `from` on, before `until`.
+    async fn read_file(&self, file: &DataFile, from: u64, until: u64) -> Result<Batches> {
+        let reader = self.inner.engine.open(file)?;
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+        let mut builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
+        // Without gaps in it, a file has leaf n in row n - first.
+        if file.leaves.end - file.leaves.start == file.rows {
+            builder = builder.with_row_selection(selection(file, from, until));
+        }
+        let rows = builder.with_batch_size(BATCH_ROWS).build()?.map_err(Error::from);
+        let records = rows.and_then(|batch| async move { read_rows(&batch) });
+        let wanted = move |records: Vec<Committed>| {
+            records.into_iter().filter(|record| (from..until).contains(&record.index)).collect()
+        };
+        Ok(records.map_ok(wanted).boxed())
+    }
+}
+
+/// The rows of the leaves `from..until` in a file that has every leaf from its first to its last.
+fn selection(file: &DataFile, from: u64, until: u64) -> RowSelection {
+    let skip = from.saturating_sub(file.leaves.start);
+    let select = until.min(file.leaves.end) - file.leaves.start - skip;
+    let rest = file.rows - skip - select;
+    RowSelection::from(vec![
+        RowSelector::skip(skip as usize),
+        RowSelector::select(select as usize),
+        RowSelector::skip(rest as usize),
+    ])
+}
+
+/// Walks over the leaves in order: through data files, then through the log. Where it is in the log, it goes on in a data
+/// file if that part was sealed meanwhile.
+struct Walk {
+    lake: Lake,
+    next: u64,
+    until: u64,
+    /// What is left of a data file, and where that file ends.
+    file: Option<(Batches, u64)>,
+}
+
+impl Walk {
+    async fn next(&mut self) -> Result<Option<Vec<Committed>>> {
+        while self.next < self.until {
+            let batch = match &mut self.file {
+                Some((batches, end)) => {
+                    let (batch, end) = (batches.try_next().await?, *end);
+                    if batch.is_none() {
+                        self.next = self.next.max(end);
+                        self.file = None;
+                    }
+                    batch.unwrap_or_default()
+                }
+                None => match self.go_on().await? {
+                    Some(batch) => batch,
+                    None => return Ok(None),
+                },
+            };
+            if let Some(last) = batch.last() {
+                self.next = last.index + 1;
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Opens the data file that the next leaf is in, or reads it and those after it from the log. `None` at the end.
+    async fn go_on(&mut self) -> Result<Option<Vec<Committed>>> {
+        let snapshot = self.lake.snapshot();
+        let until = self.until.min(snapshot.size);
+        if self.next >= until {
+            return Ok(None);
+        }
+        if self.next < snapshot.sealed.cursor {
+            match snapshot.sealed.file_from(self.next) {
+                Some(file) if file.leaves.start < self.until => {
+                    let batches = self.lake.read_file(file, self.next, self.until).await?;
+                    self.file = Some((batches, file.leaves.end));
+                }
+                _ => self.next = snapshot.sealed.cursor,
+            }
+            return Ok(Some(Vec::new()));
+        }
+        let (log, from) = (Arc::clone(&self.lake.inner.log), self.next);
+        // The snapshot keeps the log from letting go of these meanwhile.
+        let batch = blocking(move || log.read(from, until, CHUNK).map_err(Error::Log)).await?;
+        drop(snapshot);
+        if batch.is_empty() {
+            return Err(Error::corrupt("the log", format!("no leaf {from}")));
+        }
+        Ok(Some(batch))
+    }
+}

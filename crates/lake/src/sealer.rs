@@ -1,0 +1,142 @@
+//! The thread that seals in the background, at the lowest priority.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::error::{Error, Result};
+use crate::lake::Lake;
+
+/// The niceness that gives way to everything else.
+const LOWEST: i32 = 19;
+/// After a seal that failed, the next one waits for so long.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// When hot rows are sealed: as soon as one of the limits is reached.
+#[derive(Debug, Clone, Copy)]
+pub struct SealPolicy {
+    /// So many rows are waiting.
+    pub rows: u64,
+    /// About so many bytes are waiting.
+    pub bytes: u64,
+    /// The oldest one was committed so long ago.
+    pub age: Duration,
+    /// How often that is looked at.
+    pub every: Duration,
+}
+
+impl Default for SealPolicy {
+    fn default() -> Self {
+        Self { rows: 32_768, bytes: 32 << 20, age: Duration::from_mins(1), every: Duration::from_secs(1) }
+    }
+}
+
+/// The sealing thread of a lake. Stops when it is dropped.
+#[derive(Debug)]
+pub struct Sealer {
+    thread: Option<JoinHandle<()>>,
+    stop: Option<Sender<()>>,
+}
+
+impl Sealer {
+    /// Starts the thread.
+    pub fn start(lake: Lake, policy: SealPolicy) -> Result<Self> {
+        let (stop, stopped) = channel();
+        let no_thread = |source| Error::Io { path: "the sealing thread".into(), source };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
+        let run = move || {
+            give_way(LOWEST);
+            runtime.block_on(work(&lake, policy, &stopped));
+        };
+        let thread = thread::Builder::new().name("lake-sealer".into()).spawn(run).map_err(no_thread)?;
+        Ok(Self { thread: Some(thread), stop: Some(stop) })
+    }
+
+    /// Stops the thread, after the file that it may be writing. Blocks so long.
+    pub fn stop(mut self) {
+        self.join();
+    }
+
+    fn join(&mut self) {
+        drop(self.stop.take());
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the sealing thread of the lake failed");
+        }
+    }
+}
+
+impl Drop for Sealer {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+/// Lowers the priority of the calling thread.
+pub(crate) fn give_way(nice: i32) {
+    if let Err(error) = rustix::process::setpriority_process(None, nice) {
+        tracing::debug!(%error, "a background thread keeps the priority of the others");
+    }
+}
+
+async fn work(lake: &Lake, policy: SealPolicy, stopped: &Receiver<()>) {
+    let mut pause = policy.every;
+    let mut oldest = Oldest::default();
+    while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        pause = match seal_what_is_due(lake, policy, &mut oldest, stopped).await {
+            Ok(()) => policy.every,
+            Err(error) => {
+                tracing::error!(%error, "sealing failed, trying again; the records stay in the log meanwhile");
+                PAUSE.max(policy.every)
+            }
+        };
+    }
+}
+
+async fn seal_what_is_due(lake: &Lake, policy: SealPolicy, oldest: &mut Oldest, stopped: &Receiver<()>) -> Result<()> {
+    // Readers that have ended since the last seal may have kept segments.
+    lake.inner.log.release(lake.inner.versions.releasable());
+    while is_due(lake, policy, oldest)? {
+        if let Some(seal) = lake.seal().await? {
+            tracing::debug!(seal.from, seal.until, seal.bytes, seal.version, "sealed");
+        }
+        if stopped.try_recv() != Err(std::sync::mpsc::TryRecvError::Empty) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The oldest hot row: its leaf index and its time of commit.
+#[derive(Debug, Default)]
+struct Oldest(Option<(u64, i64)>);
+
+impl Oldest {
+    fn committed_at(&mut self, lake: &Lake, cursor: u64) -> Result<i64> {
+        if let Some((index, at)) = self.0
+            && index == cursor
+        {
+            return Ok(at);
+        }
+        let rows = lake.inner.log.read(cursor, cursor + 1, 1).map_err(Error::Log)?;
+        let at = rows.first().map_or(0, |row| row.committed_at);
+        self.0 = Some((cursor, at));
+        Ok(at)
+    }
+}
+
+fn is_due(lake: &Lake, policy: SealPolicy, oldest: &mut Oldest) -> Result<bool> {
+    let cursor = lake.inner.versions.current().cursor;
+    let log = &lake.inner.log;
+    let rows = log.size().saturating_sub(cursor);
+    if rows == 0 {
+        return Ok(false);
+    }
+    Ok(rows >= policy.rows
+        || log.bytes_from(cursor) >= policy.bytes
+        || age(oldest.committed_at(lake, cursor)?) >= policy.age)
+}
+
+fn age(committed_at: i64) -> Duration {
+    let then = UNIX_EPOCH + Duration::from_micros(committed_at.max(0) as u64);
+    SystemTime::now().duration_since(then).unwrap_or_default()
+}

@@ -1,0 +1,262 @@
+//! Runs queries: on threads of its own, with limits, and reading only.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::ScalarValue;
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::error::DataFusionError;
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::parquet::arrow::async_reader::AsyncFileReader;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::StreamExt;
+use object_store::ObjectStore;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc::{Sender, channel};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::functions::functions;
+use super::message::{explain, too_long};
+use super::records::{QueryView, RecordsTable, partitioned_file, store_url};
+use super::result::QueryResult;
+use super::views::VIEWS;
+use crate::error::{Error, Result};
+use crate::lake::{Lake, LakeOptions};
+use crate::sealer::give_way;
+use crate::storage;
+use crate::table::DataFile;
+
+/// Queries give way to the gateway, and background work gives way to queries.
+const NICE: i32 = 10;
+/// Rows of a batch. Fewer than DataFusion's 8,192, since a row has two bodies of some KB each.
+const BATCH_ROWS: usize = 2048;
+/// Memory for the footers of data files, in bytes.
+const FOOTER_CACHE: usize = 32 << 20;
+
+/// What a query may take.
+#[derive(Debug, Clone)]
+pub struct QueryLimits {
+    /// Rows that it may give. If there are more, they are left out and the result says so.
+    pub rows: usize,
+    /// Memory for sorting, grouping and joining, in bytes. What does not fit goes to the disk if
+    /// [`LakeOptions::spill`](crate::LakeOptions::spill) names a folder.
+    pub memory_bytes: usize,
+    /// How long it may take, its reader included.
+    pub time: Duration,
+}
+
+impl Default for QueryLimits {
+    fn default() -> Self {
+        Self { rows: 100_000, memory_bytes: 256 << 20, time: Duration::from_mins(1) }
+    }
+}
+
+impl Lake {
+    /// Runs a statement that reads the table `records` or a view, and sees everything that is committed now. It may not
+    /// change anything, nor read anything else.
+    ///
+    /// An [`Error::Query`] is the statement's fault and says what is wrong with it.
+    pub async fn query(&self, statement: &str, limits: QueryLimits) -> Result<QueryResult> {
+        self.query_with(statement, Vec::new(), limits).await
+    }
+
+    /// The same with values for the parameters `$1`, `$2`, … of the statement.
+    pub async fn query_with(
+        &self,
+        statement: &str,
+        values: Vec<ScalarValue>,
+        limits: QueryLimits,
+    ) -> Result<QueryResult> {
+        let view = QueryView { snapshot: Arc::new(self.snapshot()), log: Arc::clone(&self.inner.log) };
+        let query = Query { statement: statement.to_owned(), values };
+        self.inner.engine.run(query, limits, view).await
+    }
+}
+
+/// Plans and runs queries.
+pub(crate) struct Engine {
+    /// `None` only while it is dropped.
+    threads: Option<Runtime>,
+    /// What reads the table's files.
+    readers: CachedParquetFileReaderFactory,
+    /// What every query's session begins with.
+    base: SessionState,
+}
+
+impl Engine {
+    pub(crate) async fn new(options: &LakeOptions, store: Arc<dyn ObjectStore>) -> Result<Self> {
+        let io = |source| Error::Io { path: "the threads for queries".into(), source };
+        let threads = Builder::new_multi_thread()
+            .worker_threads(options.threads.max(1))
+            .thread_name("lake-query")
+            .on_thread_start(|| give_way(NICE))
+            .enable_all()
+            .build()
+            .map_err(io)?;
+        let context = SessionContext::new_with_state(base_state(options)?);
+        context.runtime_env().register_object_store(&store_url()?, Arc::clone(&store));
+        let footers = context.runtime_env().cache_manager.get_file_metadata_cache();
+        let readers = CachedParquetFileReaderFactory::new(Arc::clone(&store), footers);
+        context.register_table("records", Arc::new(RecordsTable::new(store)))?;
+        for view in VIEWS {
+            context.sql(&view.statement()).await?;
+        }
+        Ok(Self { threads: Some(threads), readers, base: context.state() })
+    }
+
+    /// Opens a data file; its footer is kept for the next time.
+    pub(crate) fn open(&self, file: &DataFile) -> Result<Box<dyn AsyncFileReader>> {
+        Ok(self.readers.create_reader(0, partitioned_file(file)?, None, &ExecutionPlanMetricsSet::new())?)
+    }
+
+    /// Plans and runs the query as one task, which ends when the result is dropped.
+    async fn run(&self, query: Query, limits: QueryLimits, view: QueryView) -> Result<QueryResult> {
+        let session = self.session(&limits, view)?;
+        let (begun, schema) = oneshot::channel();
+        let (batches, received) = channel(2);
+        let truncated = Arc::new(AtomicBool::new(false));
+        let time = limits.time;
+        let flag = Arc::clone(&truncated);
+        let task = async move {
+            let failed = batches.clone();
+            let run = async move {
+                match plan(session, query, &limits).await {
+                    Ok(stream) => {
+                        // The other side may be gone; then so is this task in a moment.
+                        let _ = begun.send(Ok(stream.schema()));
+                        pump(stream, batches, &limits, &flag).await;
+                    }
+                    Err(error) => drop(begun.send(Err(error))),
+                }
+            };
+            if timeout(time, run).await.is_err() {
+                let _ = failed.send(Err(too_long(time))).await;
+            }
+        };
+        let mut work = JoinSet::new();
+        if let Some(threads) = &self.threads {
+            work.spawn_on(task, threads.handle());
+        }
+        // Nobody answers if the time ran out.
+        let schema = schema.await.unwrap_or_else(|_| Err(too_long(time)))?;
+        Ok(QueryResult::new(schema, received, truncated, work))
+    }
+
+    /// The session of one query: what it sees and what it may take.
+    fn session(&self, limits: &QueryLimits, view: QueryView) -> Result<SessionState> {
+        let pool = Arc::new(FairSpillPool::new(limits.memory_bytes));
+        let runtime =
+            RuntimeEnvBuilder::from_runtime_env(self.base.runtime_env()).with_memory_pool(pool).build_arc()?;
+        // The catalog is there; it must not be made anew, and empty.
+        let config = self.base.config().clone().with_create_default_catalog_and_schema(false);
+        let config = config.with_extension(Arc::new(view));
+        Ok(SessionStateBuilder::new_from_existing(self.base.clone())
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .build())
+    }
+}
+
+impl Drop for Engine {
+    /// Without waiting for queries, which a runtime does that is dropped, and may not do inside of another.
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+fn base_state(options: &LakeOptions) -> Result<SessionState> {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema("onrecord", "lake")
+        .with_information_schema(true)
+        .with_target_partitions(options.threads.max(1))
+        .with_batch_size(BATCH_ROWS);
+    let parquet = &mut config.options_mut().execution.parquet;
+    parquet.pushdown_filters = true;
+    parquet.reorder_filters = true;
+    let state = SessionStateBuilder::new().with_default_features().with_config(config);
+    let scalar = functions().map(Arc::new);
+    let mut state = state.with_runtime_env(runtime_env(options)?).build();
+    for function in scalar {
+        state.register_udf(function)?;
+    }
+    Ok(state)
+}
+
+fn runtime_env(options: &LakeOptions) -> Result<Arc<RuntimeEnv>> {
+    let spill = match &options.spill {
+        Some(folder) => {
+            storage::create_folder(folder)?;
+            DiskManagerMode::Directories(vec![folder.clone()])
+        }
+        None => DiskManagerMode::Disabled,
+    };
+    let disk = DiskManagerBuilder::default().with_mode(spill).with_max_temp_directory_size(options.spill_bytes);
+    let runtime = RuntimeEnvBuilder::new().with_disk_manager_builder(disk).with_metadata_cache_limit(FOOTER_CACHE);
+    Ok(runtime.build_arc()?)
+}
+
+/// A statement and the values of its parameters.
+struct Query {
+    statement: String,
+    values: Vec<ScalarValue>,
+}
+
+async fn plan(session: SessionState, query: Query, limits: &QueryLimits) -> Result<SendableRecordBatchStream> {
+    let rows = plan_rows(session, query, limits.rows).await;
+    rows.map_err(|error| explain(error, limits))
+}
+
+async fn plan_rows(
+    session: SessionState,
+    query: Query,
+    rows: usize,
+) -> Result<SendableRecordBatchStream, DataFusionError> {
+    let plan = session.create_logical_plan(&query.statement).await?;
+    let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    read_only.verify_plan(&plan)?;
+    let plan = if query.values.is_empty() { plan } else { plan.with_param_values(query.values)? };
+    let about_a_plan =
+        matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_));
+    let frame = DataFrame::new(session, plan);
+    // One more than may be given shows that there are more; and a sort keeps no more than these.
+    let frame = if about_a_plan { frame } else { frame.limit(0, Some(rows.saturating_add(1)))? };
+    frame.execute_stream().await
+}
+
+/// Hands the rows over until there are no more, or as many as there may be, or nobody takes them.
+async fn pump(
+    mut stream: SendableRecordBatchStream,
+    batches: Sender<Result<RecordBatch>>,
+    limits: &QueryLimits,
+    truncated: &AtomicBool,
+) {
+    let mut left = limits.rows;
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(|error| explain(error, limits));
+        let rows = batch.as_ref().map_or(0, RecordBatch::num_rows);
+        let last = batch.is_err() || rows > left;
+        if rows > left {
+            truncated.store(true, Ordering::Release);
+        }
+        let batch = batch.map(|batch| batch.slice(0, rows.min(left)));
+        left -= rows.min(left);
+        if batches.send(batch).await.is_err() || last {
+            return;
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Functions that put a body together again.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, BinaryArray, StringArray};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::cast::as_list_array;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+
+use crate::row::join_body;
+use crate::schema::body_type;
+
+/// `body(pieces) -> binary`: the exact bytes. `body_text(pieces) -> text`: the same as text, in which what is not UTF-8
+/// is replaced.
+pub(super) fn functions() -> [ScalarUDF; 2] {
+    ["body", "body_text"].map(|name| {
+        ScalarUDF::from(JoinBody {
+            name,
+            as_text: name == "body_text",
+            signature: Signature::any(1, Volatility::Immutable),
+        })
+    })
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct JoinBody {
+    name: &'static str,
+    as_text: bool,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for JoinBody {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        match arguments {
+            [DataType::Null] => {}
+            [DataType::List(item)] if *item.data_type() == DataType::Binary => {}
+            _ => {
+                let problem = format!("{} takes a body column such as onrecord_input_body", self.name);
+                return Err(DataFusionError::Plan(problem));
+            }
+        }
+        Ok(if self.as_text { DataType::Utf8 } else { DataType::Binary })
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let bodies = args.args[0].to_array(args.number_rows)?;
+        let bodies = if bodies.data_type().is_null() {
+            datafusion::arrow::array::new_null_array(&body_type(), bodies.len())
+        } else {
+            bodies
+        };
+        let bodies = as_list_array(&bodies)?;
+        let joined = (0..bodies.len()).map(|row| bodies.is_valid(row).then(|| join_body(&bodies.value(row))));
+        let joined: ArrayRef = if self.as_text {
+            let text = joined.map(|body| body.map(lossy));
+            Arc::new(text.collect::<StringArray>())
+        } else {
+            Arc::new(joined.collect::<BinaryArray>())
+        };
+        Ok(ColumnarValue::Array(joined))
+    }
+}
+
+fn lossy(body: Vec<u8>) -> String {
+    String::from_utf8(body).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+}

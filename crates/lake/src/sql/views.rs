@@ -1,0 +1,162 @@
+//! The views: short, friendly names for what each kind of record has.
+
+use std::fmt::Write as _;
+
+use crate::schema::COLUMNS;
+
+/// The documentation of a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnDoc {
+    /// The table or view.
+    pub table: &'static str,
+    /// The column.
+    pub name: String,
+    /// Its type, as `arrow_typeof` names it; of a view's column the expression that it stands for.
+    pub definition: String,
+    /// What it means, with its unit.
+    pub doc: String,
+}
+
+pub(super) struct View {
+    pub(super) name: &'static str,
+    /// Which records it has.
+    filter: &'static str,
+    columns: &'static [(&'static str, &'static str, &'static str)],
+}
+
+pub(super) const VIEWS: [&View; 3] = [&INTERACTIONS, &ACCESSES, &EVENTS];
+
+// Each column: its name, its expression over `records`, its meaning. Where the expression is a column alone and the
+// meaning is left out, that column's applies.
+const INTERACTIONS: View = View {
+    name: "interactions",
+    filter: "kind = 'interaction'",
+    columns: &[
+        ("time", "captured_at", "When the call began, by the recorder's clock."),
+        ("id", "id", ""),
+        ("leaf_index", "leaf_index", ""),
+        ("session", "gen_ai_conversation_id", ""),
+        ("request_id", "onrecord_request_id", ""),
+        ("tags", "onrecord_tags", ""),
+        ("trace_id", "trace_id", ""),
+        ("principal", "onrecord_principal", ""),
+        ("user_id", "user_id", ""),
+        ("upstream", "onrecord_upstream", ""),
+        ("operation", "gen_ai_operation_name", ""),
+        ("provider", "gen_ai_provider_name", ""),
+        ("model", "gen_ai_request_model", ""),
+        ("response_model", "gen_ai_response_model", ""),
+        ("temperature", "gen_ai_request_temperature", ""),
+        ("top_p", "gen_ai_request_top_p", ""),
+        ("max_tokens", "gen_ai_request_max_tokens", ""),
+        ("seed", "gen_ai_request_seed", ""),
+        ("stop_sequences", "gen_ai_request_stop_sequences", ""),
+        ("stream", "gen_ai_request_stream", ""),
+        ("outcome", "onrecord_outcome", ""),
+        ("status", "http_response_status_code", ""),
+        ("finish_reasons", "gen_ai_response_finish_reasons", ""),
+        ("error_type", "error_type", ""),
+        ("error_message", "onrecord_error_message", ""),
+        ("input_tokens", "gen_ai_usage_input_tokens", ""),
+        ("output_tokens", "gen_ai_usage_output_tokens", ""),
+        ("duration_ms", "onrecord_duration_us / 1000.0", "From the request's head to the end of the answer, in ms."),
+        ("first_token_ms", "onrecord_first_token_us / 1000.0", "To the first content of the answer, in ms."),
+        ("first_byte_ms", "onrecord_first_byte_us / 1000.0", "To the head of the answer, in ms."),
+        ("method", "http_request_method", ""),
+        ("path", "url_path", ""),
+        ("prompt", "onrecord_input_text", ""),
+        ("answer", "onrecord_output_text", ""),
+        ("input", "body_text(onrecord_input_body)", "The request body as text; what is not UTF-8 is replaced."),
+        (
+            "output",
+            "coalesce(body_text(onrecord_output_body), body_text(gen_ai_output_messages))",
+            "The response body as text, or the messages that a stream added up to.",
+        ),
+        ("input_size", "http_request_body_size", ""),
+        ("output_size", "http_response_body_size", ""),
+    ],
+};
+
+const ACCESSES: View = View {
+    name: "accesses",
+    filter: "kind = 'access'",
+    columns: &[
+        ("time", "captured_at", "When payload was read, by the recorder's clock."),
+        ("id", "id", ""),
+        ("leaf_index", "leaf_index", ""),
+        ("principal", "onrecord_principal", ""),
+        ("client_address", "client_address", ""),
+        ("event", "onrecord_event", ""),
+        ("statement", "db_query_text", ""),
+        ("purpose", "onrecord_purpose", ""),
+        ("row_count", "onrecord_access_rows", ""),
+        ("outcome", "onrecord_outcome", ""),
+        ("error_message", "onrecord_error_message", ""),
+    ],
+};
+
+const EVENTS: View = View {
+    name: "events",
+    filter: "kind IN ('system', 'gap', 'heartbeat', 'disposal', 'alert', 'config')",
+    columns: &[
+        ("time", "captured_at", "When it happened, by the recorder's clock."),
+        ("id", "id", ""),
+        ("leaf_index", "leaf_index", ""),
+        ("kind", "kind", ""),
+        ("event", "onrecord_event", ""),
+        ("principal", "onrecord_principal", ""),
+        ("purpose", "onrecord_purpose", ""),
+        ("version", "service_version", ""),
+        ("outcome", "onrecord_outcome", ""),
+        ("error_message", "onrecord_error_message", ""),
+        ("gap_calls", "onrecord_gap_calls", ""),
+        ("gap_from", "to_timestamp_micros(onrecord_gap_from)", "When the first unrecorded call began."),
+        ("gap_until", "to_timestamp_micros(onrecord_gap_until)", "When the last unrecorded call began."),
+    ],
+};
+
+impl View {
+    /// The statement that creates it.
+    pub(super) fn statement(&self) -> String {
+        let mut columns = String::new();
+        for (name, expression, _) in self.columns {
+            let _ = write!(columns, "{expression} AS \"{name}\", ");
+        }
+        let columns = columns.trim_end_matches(", ");
+        format!("CREATE VIEW {} AS SELECT {columns} FROM records WHERE {}", self.name, self.filter)
+    }
+
+    fn docs(&self) -> impl Iterator<Item = ColumnDoc> + '_ {
+        self.columns.iter().map(|(name, expression, doc)| ColumnDoc {
+            table: self.name,
+            name: (*name).to_owned(),
+            definition: (*expression).to_owned(),
+            doc: if doc.is_empty() { doc_of_column(expression) } else { (*doc).to_owned() },
+        })
+    }
+}
+
+fn doc_of_column(name: &str) -> String {
+    COLUMNS.iter().find(|column| column.field.name() == name).map(|column| column.doc.clone()).unwrap_or_default()
+}
+
+/// The columns of the table `records` and of every view, in order.
+pub fn columns() -> Vec<ColumnDoc> {
+    let records = COLUMNS.iter().map(|column| ColumnDoc {
+        table: "records",
+        name: column.field.name().clone(),
+        definition: column.field.data_type().to_string(),
+        doc: column.doc.clone(),
+    });
+    records.chain(VIEWS.iter().flat_map(|view| view.docs())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_column_is_documented() {
+        for column in super::columns() {
+            assert!(!column.doc.is_empty(), "{}.{}", column.table, column.name);
+        }
+    }
+}

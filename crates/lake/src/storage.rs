@@ -1,0 +1,227 @@
+//! Where the table's files are: the local disk. All that writes, syncs or removes a file of the lake is here, so that
+//! another kind of storage has one place to come in.
+
+#![allow(clippy::disallowed_methods, reason = "this is the module that they are left to")]
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use deltalake_core::kernel::Version;
+use deltalake_core::kernel::transaction::TransactionError;
+use deltalake_core::logstore::{
+    CommitOrBytes, LogStore, LogStoreConfig, LogStoreRef, StorageConfig, commit_uri_from_version, logstore_for,
+};
+use deltalake_core::{DeltaResult, DeltaTableError};
+use object_store::ObjectStore;
+use sha2::{Digest, Sha256};
+use url::Url;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+
+/// The end of the name of a file that is being written.
+const UNFINISHED: &str = ".tmp";
+
+/// A file on its way to its place: it gets its name when everything is on the disk.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    file: File,
+    unfinished: PathBuf,
+    hash: Sha256,
+    size: u64,
+}
+
+impl NewFile {
+    /// Begins to write the file that is going to be at `place`, or beside it.
+    pub(crate) fn create(place: &Path) -> Result<Self> {
+        let folder = parent(place);
+        fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        let unfinished = unfinished(place);
+        let file = File::create(&unfinished).map_err(Error::io(&unfinished))?;
+        Ok(Self { file, unfinished, hash: Sha256::new(), size: 0 })
+    }
+
+    /// Makes the file durable under its name; gives its size in bytes and its SHA-256.
+    pub(crate) fn finish(self, place: &Path) -> Result<(u64, [u8; 32])> {
+        self.file.sync_all().map_err(Error::io(&self.unfinished))?;
+        fs::rename(&self.unfinished, place).map_err(Error::io(place))?;
+        sync_folders(place).map_err(Error::io(place))?;
+        Ok((self.size, self.hash.finalize().into()))
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Writes a small file durably, in place of what is there.
+pub(crate) fn write(place: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = NewFile::create(place)?;
+    file.write_all(bytes).map_err(Error::io(place))?;
+    file.finish(place).map(|_| ())
+}
+
+/// Makes a file durable that somebody else has written.
+pub(crate) fn sync(place: &Path) -> Result<()> {
+    let synced = File::open(place).and_then(|file| file.sync_all()).and_then(|()| sync_folders(place));
+    synced.map_err(Error::io(place))
+}
+
+/// Removes a file for good.
+pub(crate) fn remove(place: &Path) -> Result<()> {
+    fs::remove_file(place).and_then(|()| sync_folders(place)).map_err(Error::io(place))
+}
+
+/// Creates a folder that lasts.
+pub(crate) fn create_folder(place: &Path) -> Result<()> {
+    fs::create_dir_all(place).and_then(|()| sync_folders(place)).map_err(Error::io(place))
+}
+
+/// Every file below `root`, as paths relative to it, sorted.
+pub(crate) fn files(root: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(Error::io(&folder))? {
+            let entry = entry.map_err(Error::io(&folder))?;
+            if entry.file_type().map_err(Error::io(&folder))?.is_dir() {
+                folders.push(entry.path());
+            } else if let Ok(path) = entry.path().strip_prefix(root) {
+                found.push(path.to_string_lossy().into_owned());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// True for the name of a file that was being written when the program stopped.
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    name.ends_with(UNFINISHED)
+}
+
+/// The SHA-256 of a file.
+pub(crate) fn digest(place: &Path) -> io::Result<[u8; 32]> {
+    let mut hash = HashWriter(Sha256::new());
+    io::copy(&mut File::open(place)?, &mut hash)?;
+    Ok(hash.0.finalize().into())
+}
+
+struct HashWriter(Sha256);
+
+impl Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn parent(place: &Path) -> &Path {
+    place.parent().unwrap_or(Path::new("."))
+}
+
+fn unfinished(place: &Path) -> PathBuf {
+    let mut name = place.as_os_str().to_owned();
+    name.push(UNFINISHED);
+    name.into()
+}
+
+/// Makes the entry of `place` in its folder durable, and that folder's own in the one above, which may be new too.
+fn sync_folders(place: &Path) -> io::Result<()> {
+    let folder = parent(place);
+    File::open(folder)?.sync_all()?;
+    File::open(parent(folder))?.sync_all()
+}
+
+/// The Delta log in the folder `root`, whose commits are durable when they are acknowledged.
+pub(crate) fn delta_log(root: &Path) -> Result<LogStoreRef> {
+    let not_a_url = || io::Error::new(io::ErrorKind::InvalidInput, "not an absolute path");
+    let url = Url::from_directory_path(root).map_err(|()| Error::io(root)(not_a_url()))?;
+    let inner = logstore_for(&url, StorageConfig::default()).map_err(Error::delta(root))?;
+    Ok(Arc::new(DurableLog { inner, root: root.to_owned() }))
+}
+
+/// deltalake's own log store, but for the writing of commits, which that one leaves in the page cache.
+struct DurableLog {
+    inner: LogStoreRef,
+    root: PathBuf,
+}
+
+impl DurableLog {
+    /// The commit gets its name by a hard link, which fails where the name is taken: of two writers of a version one wins.
+    fn write(&self, version: Version, bytes: &[u8]) -> io::Result<()> {
+        let place = self.root.join(commit_uri_from_version(Some(version)).as_ref());
+        let unfinished = unfinished(&place);
+        fs::create_dir_all(parent(&place))?;
+        let mut file = File::create(&unfinished)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        let linked = fs::hard_link(&unfinished, &place);
+        fs::remove_file(&unfinished)?;
+        linked.and_then(|()| sync_folders(&place))
+    }
+}
+
+#[async_trait::async_trait]
+impl LogStore for DurableLog {
+    /// The name by which deltalake knows that a commit is handed over as bytes.
+    fn name(&self) -> String {
+        self.inner.name()
+    }
+
+    async fn read_commit_entry(&self, version: Version) -> DeltaResult<Option<Bytes>> {
+        self.inner.read_commit_entry(version).await
+    }
+
+    async fn write_commit_entry(
+        &self,
+        version: Version,
+        commit: CommitOrBytes,
+        _operation: Uuid,
+    ) -> Result<(), TransactionError> {
+        let CommitOrBytes::LogBytes(bytes) = commit else {
+            let source = DeltaTableError::generic("a commit is handed over as bytes").into();
+            return Err(TransactionError::LogStoreError { msg: "not supported".into(), source });
+        };
+        self.write(version, &bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => TransactionError::VersionAlreadyExists(version),
+            _ => TransactionError::LogStoreError { msg: error.to_string(), source: error.into() },
+        })
+    }
+
+    async fn abort_commit_entry(&self, _: Version, _: CommitOrBytes, _: Uuid) -> Result<(), TransactionError> {
+        Ok(())
+    }
+
+    async fn get_latest_version(&self, start: Version) -> DeltaResult<Version> {
+        self.inner.get_latest_version(start).await
+    }
+
+    fn object_store(&self, operation: Option<Uuid>) -> Arc<dyn ObjectStore> {
+        self.inner.object_store(operation)
+    }
+
+    fn root_object_store(&self, operation: Option<Uuid>) -> Arc<dyn ObjectStore> {
+        self.inner.root_object_store(operation)
+    }
+
+    fn config(&self) -> &LogStoreConfig {
+        self.inner.config()
+    }
+}

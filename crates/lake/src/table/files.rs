@@ -1,0 +1,122 @@
+//! The data files of one version of the table, with what is known of each without opening it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use datafusion::arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
+use deltalake_core::kernel::LogicalFileView;
+use deltalake_core::table::state::DeltaTableState;
+use object_store::path::Path;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::table::sidecar::hex;
+
+/// One version of the table.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    /// The writer whose `cursor` this is.
+    pub(crate) origin: String,
+    pub(crate) version: u64,
+    /// First leaf index of `origin` that is not in the table.
+    pub(crate) cursor: u64,
+    /// By origin, then by leaf index.
+    pub(crate) files: Vec<Arc<DataFile>>,
+}
+
+/// A data file: rows of one origin that were committed on one day, in the order of their leaf index.
+#[derive(Debug)]
+pub(crate) struct DataFile {
+    /// Relative to the table's folder.
+    pub(crate) path: Path,
+    /// In bytes.
+    pub(crate) size: u64,
+    pub(crate) rows: u64,
+    pub(crate) origin: String,
+    /// Day of the commits, `2025-11-23`.
+    pub(crate) commit_date: String,
+    /// From the first leaf index to one after the last.
+    pub(crate) leaves: Range<u64>,
+    /// The first and last time of commit, in microseconds since 1970-01-01 UTC, if known.
+    pub(crate) committed_at: Option<(i64, i64)>,
+}
+
+impl Sealed {
+    pub(crate) fn new(origin: String, version: u64, cursor: u64, state: &DeltaTableState) -> Result<Self> {
+        let mut files =
+            state.log_data().iter().map(|file| DataFile::read(&file).map(Arc::new)).collect::<Result<Vec<_>>>()?;
+        files.sort_by(|a, b| (&a.origin, a.leaves.start).cmp(&(&b.origin, b.leaves.start)));
+        Ok(Self { origin, version, cursor, files })
+    }
+
+    /// The files of the writer itself.
+    pub(crate) fn own_files(&self) -> &[Arc<DataFile>] {
+        let start = self.files.partition_point(|file| file.origin < self.origin);
+        let end = self.files.partition_point(|file| file.origin <= self.origin);
+        &self.files[start..end]
+    }
+
+    /// The writer's first file that holds `index` or a later leaf.
+    pub(crate) fn file_from(&self, index: u64) -> Option<&Arc<DataFile>> {
+        let files = self.own_files();
+        files.get(files.partition_point(|file| file.leaves.end <= index))
+    }
+}
+
+impl DataFile {
+    fn read(file: &LogicalFileView) -> Result<Self> {
+        let bad = |problem: &str| Error::corrupt(file.path(), problem);
+        let stats: Value = serde_json::from_str(&file.stats().ok_or_else(|| bad("no statistics"))?)
+            .map_err(|_| bad("its statistics are not JSON"))?;
+        let number = |value: &Value| value.as_u64().ok_or_else(|| bad("its statistics have no leaf index"));
+        let first = number(&stats["minValues"]["leaf_index"])?;
+        let last = number(&stats["maxValues"]["leaf_index"])?;
+        let mut partition = file.partition_values_map();
+        let mut part = |name| partition.remove(name).flatten().ok_or_else(|| bad("it is in no partition"));
+        let time = |stats: &Value| micros(stats["committed_at"].as_str()?);
+        Ok(Self {
+            path: file.object_store_path(),
+            size: file.size() as u64,
+            rows: number(&stats["numRecords"])?,
+            origin: part("origin")?,
+            commit_date: part("commit_date")?,
+            leaves: first..last + 1,
+            // Other writers cut times to milliseconds.
+            committed_at: time(&stats["minValues"]).zip(time(&stats["maxValues"]).map(|last| last.saturating_add(999))),
+        })
+    }
+}
+
+fn micros(text: &str) -> Option<i64> {
+    string_to_timestamp_nanos(text).ok().map(|nanos| nanos.div_euclid(1000))
+}
+
+/// Delta's statistics of a data file; `times` are those of the first and the last commit in it, if they can be written.
+pub(crate) fn stats(rows: u64, leaves: &Range<u64>, times: Option<(String, String)>) -> String {
+    let (first, last) = times.unzip();
+    json!({
+        "numRecords": rows,
+        "minValues": {"leaf_index": leaves.start, "committed_at": first},
+        "maxValues": {"leaf_index": leaves.end - 1, "committed_at": last},
+        "nullCount": {"leaf_index": 0, "committed_at": 0},
+    })
+    .to_string()
+}
+
+/// What the names of a writer's data files begin with. Several writers can have files of the same leaf indexes in one
+/// folder.
+pub(crate) fn prefix(origin: &str) -> String {
+    hex(&Sha256::digest(origin)[..4])
+}
+
+/// The path of a data file, relative to the table's folder.
+pub(crate) fn path(origin: &str, commit_date: &str, leaves: &Range<u64>) -> String {
+    format!("commit_date={commit_date}/{}-{:020}-{:020}.parquet", prefix(origin), leaves.start, leaves.end)
+}
+
+/// The first leaf index in a file of `origin`, from its path, be it finished or not.
+pub(crate) fn first_leaf(origin: &str, path: &str) -> Option<u64> {
+    let name = path.rsplit('/').next()?.strip_prefix(&prefix(origin))?.strip_prefix('-')?;
+    name.split('-').next()?.parse().ok()
+}

@@ -1,0 +1,166 @@
+//! The Delta table `records`: which files it has, and what becomes a version of it.
+
+pub(crate) mod check;
+pub(crate) mod files;
+mod heal;
+pub(crate) mod sidecar;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use deltalake_core::TableProperty;
+use deltalake_core::checkpoints::create_checkpoint;
+use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
+use deltalake_core::kernel::{Action, Add, StructType, Transaction};
+use deltalake_core::logstore::{LogStoreRef, commit_uri_from_version};
+use deltalake_core::operations::create::CreateBuilder;
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use deltalake_core::table::state::DeltaTableState;
+use deltalake_core::{DeltaTable, DeltaTableError};
+
+use object_store::ObjectStore;
+
+pub(crate) use files::{DataFile, Sealed};
+
+use crate::error::{Error, Result};
+use crate::schema::{partition_columns, table_schema};
+use crate::storage;
+
+/// So many versions after the last one, all active files are listed in one Parquet file, so that opening the table
+/// does not read every commit since its beginning.
+const CHECKPOINT_EVERY: u64 = 64;
+
+/// Where deltalake notes the last checkpoint. Readers do without it; it would change with every checkpoint, and a
+/// digest of it could not be kept in the sidecar of one version.
+const LAST_CHECKPOINT: &str = "_delta_log/_last_checkpoint";
+
+/// The table, open for writing.
+pub(crate) struct Table {
+    root: PathBuf,
+    origin: String,
+    log: LogStoreRef,
+    state: DeltaTableState,
+}
+
+impl Table {
+    /// Opens the table in the folder `root`, which is created if it is not there, for the writer `origin`.
+    pub(crate) async fn open(root: &Path, origin: &str) -> Result<Self> {
+        storage::create_folder(root)?;
+        let root = root.canonicalize().map_err(Error::io(root))?;
+        heal::before_opening(&root)?;
+        heal::compare_log(&root)?;
+        let log = storage::delta_log(&root)?;
+        if !log.is_delta_table_location().await.map_err(Error::delta(&root))? {
+            create(log.clone()).await.map_err(Error::delta(&root))?;
+        }
+        let state = DeltaTableState::try_new(log.as_ref(), None).await.map_err(Error::delta(&root))?;
+        let table = Self { root, origin: origin.to_owned(), log, state };
+        heal::sidecar(&table)?;
+        Ok(table)
+    }
+
+    /// Removes what a crash has left of a seal. Only if the log still holds the records from the cursor on.
+    pub(crate) async fn remove_orphans(&self) -> Result<()> {
+        heal::orphans(&self.root, &self.sealed().await?)
+    }
+
+    /// The folder of the table.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What reads the table's files, by paths relative to its folder.
+    pub(crate) fn store(&self) -> Arc<dyn ObjectStore> {
+        self.log.object_store(None)
+    }
+
+    /// What is in the table now.
+    pub(crate) async fn sealed(&self) -> Result<Sealed> {
+        let cursor = self.state.transaction_version(self.log.as_ref(), &self.origin).await;
+        let last = cursor.map_err(Error::delta(&self.root))?;
+        let cursor = last.map_or(0, |last| last as u64 + 1);
+        Sealed::new(self.origin.clone(), self.state.version(), cursor, &self.state)
+    }
+
+    /// Adds a data file that ends with the leaf `last`. When this returns, the new version is durable.
+    pub(crate) async fn commit(&mut self, add: Add, last: u64) -> Result<u64> {
+        let operation =
+            DeltaOperation::Write { mode: SaveMode::Append, partition_by: Some(partition_names()), predicate: None };
+        let properties = quiet(CommitProperties::default())
+            .with_application_transaction(Transaction::new(&self.origin, last as i64));
+        let commit = CommitBuilder::from(properties).with_actions(vec![Action::Add(add)]);
+        let done = commit.build(Some(&self.state), self.log.clone(), operation).await;
+        let done = done.map_err(Error::delta(&self.root))?;
+        self.state = done.snapshot();
+        Ok(done.version())
+    }
+
+    /// Writes the checkpoint of the current version if one is due, and the version's sidecar. `data` are the data files
+    /// that came with the version.
+    pub(crate) async fn conclude(&self, data: &[sidecar::Entry]) -> Result<()> {
+        let version = self.state.version();
+        if version > 0 && version.is_multiple_of(CHECKPOINT_EVERY) {
+            self.checkpoint().await?;
+        }
+        let mut entries = self.log_entries(version)?;
+        entries.extend_from_slice(data);
+        sidecar::write(&self.root, version, &entries)
+    }
+
+    async fn checkpoint(&self) -> Result<()> {
+        let mut table = DeltaTable::new(self.log.clone());
+        table.state = Some(self.state.clone());
+        create_checkpoint(&table, None).await.map_err(Error::delta(&self.root))?;
+        for path in self.log_files(self.state.version())? {
+            storage::sync(&self.root.join(path))?;
+        }
+        storage::remove(&self.root.join(LAST_CHECKPOINT))
+    }
+
+    /// The files of `version` in the Delta log: its commit, its checkpoint if it has one.
+    fn log_files(&self, version: u64) -> Result<Vec<String>> {
+        let prefix = format!("{version:020}.");
+        let names = storage::files(&self.root.join("_delta_log"))?;
+        let ours = names.into_iter().filter(|name| name.starts_with(&prefix) && !storage::is_unfinished(name));
+        Ok(ours.map(|name| format!("_delta_log/{name}")).collect())
+    }
+
+    /// The same with their digests.
+    fn log_entries(&self, version: u64) -> Result<Vec<sidecar::Entry>> {
+        self.log_files(version)?.into_iter().map(|path| self.entry(path)).collect()
+    }
+
+    fn entry(&self, path: String) -> Result<sidecar::Entry> {
+        let place = self.root.join(&path);
+        Ok(sidecar::Entry { digest: storage::digest(&place).map_err(Error::io(&place))?, path })
+    }
+}
+
+async fn create(log: LogStoreRef) -> Result<(), DeltaTableError> {
+    let schema: StructType = table_schema().as_ref().try_into_kernel()?;
+    let create = CreateBuilder::new()
+        .with_log_store(log)
+        .with_table_name("records")
+        .with_comment("What is on record: one row for each leaf of the log.")
+        .with_columns(schema.fields().cloned())
+        .with_partition_columns(partition_names())
+        // Old versions are what the sidecars are of; they go when retention says so.
+        .with_configuration_property(TableProperty::EnableExpiredLogCleanup, Some("false"))
+        .with_commit_properties(quiet(CommitProperties::default()));
+    create.await.map(|_| ())
+}
+
+/// Without the files that deltalake writes and removes on its own after a commit, which no sidecar would know of.
+fn quiet(properties: CommitProperties) -> CommitProperties {
+    properties.with_create_checkpoint(false).with_cleanup_expired_logs(Some(false))
+}
+
+fn partition_names() -> Vec<String> {
+    partition_columns().iter().map(|column| column.name().clone()).collect()
+}
+
+/// The path of a version's commit, relative to the table's folder.
+fn commit_path(version: u64) -> String {
+    commit_uri_from_version(Some(version)).to_string()
+}

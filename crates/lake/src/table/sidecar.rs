@@ -1,0 +1,104 @@
+//! The digests of what was written: for every version of the table one file with a line for each of the files that
+//! came with it, in the format of `sha256sum`, and one for itself.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::storage;
+
+/// The folder of the sidecars in the table's folder.
+pub(crate) const FOLDER: &str = "_onrecord";
+
+/// What precedes the digest of a sidecar's own lines; `sha256sum --check` takes the line for a comment.
+const OWN: &str = "# SHA-256 of the lines above: ";
+
+/// A SHA-256.
+pub(crate) type Sha = [u8; 32];
+
+/// A file and its digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) digest: Sha,
+    /// Relative to the table's folder.
+    pub(crate) path: String,
+}
+
+/// The path of a version's sidecar, relative to the table's folder.
+pub(crate) fn path(version: u64) -> String {
+    format!("{FOLDER}/{version:020}.sha256")
+}
+
+/// Writes the sidecar of `version` durably.
+pub(crate) fn write(root: &Path, version: u64, entries: &[Entry]) -> Result<()> {
+    let mut lines = String::new();
+    for Entry { digest, path } in entries {
+        let _ = writeln!(lines, "{}  {path}", hex(digest));
+    }
+    let own: Sha = Sha256::digest(&lines).into();
+    let _ = writeln!(lines, "{OWN}{}", hex(&own));
+    storage::write(&root.join(path(version)), lines.as_bytes())
+}
+
+/// The entries of a sidecar; an error says what is wrong with it.
+pub(crate) fn read(place: &Path) -> Result<Vec<Entry>> {
+    let text = fs::read_to_string(place).map_err(Error::io(place))?;
+    parse(&text).map_err(|problem| Error::corrupt(place.display(), problem))
+}
+
+fn parse(text: &str) -> Result<Vec<Entry>, String> {
+    let at = text.rfind(OWN).ok_or("its own digest is missing")?;
+    let (lines, own) = text.split_at(at);
+    let expected = format!("{OWN}{}\n", hex(&Sha256::digest(lines)));
+    if own != expected {
+        return Err("its own digest does not fit".to_owned());
+    }
+    let entry = |line: &str| {
+        let (digest, path) = line.split_once("  ").ok_or_else(|| format!("not a digest and a path: {line:?}"))?;
+        let digest = unhex(digest).ok_or_else(|| format!("not a SHA-256: {digest:?}"))?;
+        Ok(Entry { digest, path: path.to_owned() })
+    };
+    lines.lines().map(entry).collect()
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn unhex(text: &str) -> Option<Sha> {
+    let byte = |at: usize| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok();
+    let bytes: Vec<_> = (0..32).map_while(byte).collect();
+    (text.len() == 64).then(|| bytes.try_into().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "damages a file as a disk does")]
+    fn a_sidecar_comes_back_and_a_flipped_bit_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let entries = vec![
+            Entry { digest: [7; 32], path: "_delta_log/00000000000000000001.json".into() },
+            Entry { digest: [255; 32], path: "commit_date=2025-11-23/a.parquet".into() },
+        ];
+        write(dir.path(), 1, &entries).unwrap();
+        let place = dir.path().join(path(1));
+        assert_eq!(read(&place).unwrap(), entries);
+        let bytes = fs::read(&place).unwrap();
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            fs::write(&place, &changed).unwrap();
+            assert!(read(&place).is_err(), "byte {at}");
+        }
+    }
+}

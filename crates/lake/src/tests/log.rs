@@ -1,0 +1,64 @@
+//! A log in memory.
+
+use std::sync::{Arc, Mutex};
+
+use onrecord_ledger::Committed;
+
+use crate::log::{Log, LogError};
+
+/// A log in memory, which is as unforgiving about released records as the real one.
+#[derive(Clone, Default)]
+pub(crate) struct TestLog(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    records: Vec<Committed>,
+    first: u64,
+}
+
+impl TestLog {
+    pub(crate) fn new(records: Vec<Committed>) -> Self {
+        Self(Arc::new(Mutex::new(State { records, first: 0 })))
+    }
+
+    pub(crate) fn append(&self, records: impl IntoIterator<Item = Committed>) {
+        self.0.lock().unwrap().records.extend(records);
+    }
+
+    pub(crate) fn truncate(&self, size: usize) {
+        self.0.lock().unwrap().records.truncate(size);
+    }
+}
+
+impl Log for TestLog {
+    fn origin(&self) -> String {
+        "test.example/log".to_owned()
+    }
+
+    fn size(&self) -> u64 {
+        self.0.lock().unwrap().records.len() as u64
+    }
+
+    fn first(&self) -> u64 {
+        self.0.lock().unwrap().first
+    }
+
+    fn bytes_from(&self, index: u64) -> u64 {
+        1000 * (self.size() - index)
+    }
+
+    fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, LogError> {
+        let state = self.0.lock().unwrap();
+        if from < state.first || until > state.records.len() as u64 {
+            return Err(format!("{from}..{until} is not in {}..{}", state.first, state.records.len()).into());
+        }
+        // Few at a time, so that every reader has to come back for more.
+        let count = (max_bytes / (1 << 16)).clamp(1, 100).min((until - from) as usize);
+        Ok(state.records[from as usize..][..count].to_vec())
+    }
+
+    fn release(&self, below: u64) {
+        let mut state = self.0.lock().unwrap();
+        state.first = state.first.max(below);
+    }
+}

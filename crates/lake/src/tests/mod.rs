@@ -1,0 +1,68 @@
+//! The lake from outside, over a log in memory.
+
+#![allow(clippy::disallowed_methods, reason = "tests do to files what disks and people do")]
+
+mod bodies;
+mod checks;
+mod crashes;
+mod ledger;
+pub(crate) mod log;
+mod queries;
+pub(crate) mod records;
+mod sealing;
+
+use futures::TryStreamExt;
+use onrecord_ledger::Committed;
+use tempfile::TempDir;
+
+use crate::tests::log::TestLog;
+use crate::{Error, Lake, LakeOptions, QueryLimits};
+
+/// A lake in a folder of its own, with small data files.
+struct Fixture {
+    folder: TempDir,
+    log: TestLog,
+    lake: Lake,
+}
+
+impl Fixture {
+    async fn new(records: Vec<Committed>) -> Self {
+        let (folder, log) = (tempfile::tempdir().unwrap(), TestLog::new(records));
+        let lake = open(&folder, &log).await.unwrap();
+        Self { folder, log, lake }
+    }
+
+    /// As a new start of the program would.
+    async fn reopen(&mut self) {
+        self.lake = open(&self.folder, &self.log).await.unwrap();
+    }
+
+    /// Everything there is, in the order of the log.
+    async fn all(&self) -> Vec<Committed> {
+        self.lake.records(0..u64::MAX).try_collect().await.unwrap()
+    }
+
+    /// The rows of a query as text, their cells parted by `|`.
+    async fn query(&self, statement: &str) -> Vec<String> {
+        self.try_query(statement, QueryLimits::default()).await.unwrap()
+    }
+
+    async fn try_query(&self, statement: &str, limits: QueryLimits) -> Result<Vec<String>, Error> {
+        let batches: Vec<_> = self.lake.query(statement, limits).await?.try_collect().await?;
+        Ok(batches.iter().flat_map(rows).collect())
+    }
+}
+
+async fn open(folder: &TempDir, log: &TestLog) -> Result<Lake, Error> {
+    let options = LakeOptions { threads: 2, file_rows: 100, ..LakeOptions::default() };
+    Lake::open(&folder.path().join("lake"), log.clone(), options).await
+}
+
+fn rows(batch: &datafusion::arrow::array::RecordBatch) -> Vec<String> {
+    use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+    let format = FormatOptions::default();
+    let columns: Vec<_> =
+        batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &format).unwrap()).collect();
+    let row = |at| columns.iter().map(|column| column.value(at).to_string()).collect::<Vec<_>>().join("|");
+    (0..batch.num_rows()).map(row).collect()
+}

@@ -1,0 +1,166 @@
+//! SQL: the same answers hot and sealed, its limits, and what it may not do.
+
+use std::time::Duration;
+
+use futures::TryStreamExt;
+
+use super::Fixture;
+use super::records::calls;
+use crate::{Error, QueryLimits};
+
+const STATEMENTS: [&str; 9] = [
+    "SELECT count(*) FROM records",
+    "SELECT session, count(*), sum(output_tokens), min(duration_ms) FROM interactions GROUP BY 1 ORDER BY 1",
+    "SELECT leaf_index, answer FROM interactions WHERE request_id = 'request-117'",
+    "SELECT leaf_index FROM interactions WHERE leaf_index BETWEEN 95 AND 105 ORDER BY 1",
+    "SELECT leaf_index FROM interactions ORDER BY leaf_index DESC LIMIT 5",
+    "SELECT count(*) FROM interactions WHERE tags['team'] = 'red' AND input LIKE '%question 3%'",
+    "SELECT r.leaf_index, i.model FROM records r JOIN interactions i USING (id) ORDER BY 1 LIMIT 7 OFFSET 140",
+    "SELECT time, stop_sequences, origin, commit_date FROM interactions JOIN records USING (leaf_index) ORDER BY 1",
+    "SELECT count(*) FROM accesses UNION ALL SELECT count(*) FROM events",
+];
+
+#[tokio::test]
+async fn an_answer_does_not_depend_on_what_is_sealed() {
+    let fixture = Fixture::new(calls(250)).await;
+    let mut hot = Vec::new();
+    for statement in STATEMENTS {
+        hot.push(fixture.query(statement).await);
+    }
+    assert_eq!(hot[0], ["250"]);
+    assert_eq!(hot[2], ["117|answer 117"]);
+    assert_eq!(hot[4], ["249", "248", "247", "246", "245"]);
+    let brute = calls(250).iter().filter(|call| call.index % 2 == 0 && call.index % 7 >= 3).count();
+    assert_eq!(hot[5], [brute.to_string()]);
+    while fixture.lake.seal().await.unwrap().is_some() {
+        for (statement, hot) in STATEMENTS.iter().zip(&hot) {
+            assert_eq!(fixture.query(statement).await, *hot, "{statement}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn answers_are_whole_while_sealing_goes_on() {
+    let fixture = Fixture::new(Vec::new()).await;
+    let (lake, log) = (fixture.lake.clone(), fixture.log.clone());
+    let sealing = tokio::spawn(async move {
+        for record in calls(2000).chunks(50) {
+            log.append(record.to_vec());
+            lake.seal().await.unwrap();
+        }
+    });
+    let mut last = 0;
+    while !sealing.is_finished() {
+        let found =
+            fixture.query("SELECT count(*), count(DISTINCT leaf_index), max(leaf_index) + 1 FROM records").await;
+        let counts: Vec<u64> = found[0].split('|').map(|cell| cell.parse().unwrap_or(0)).collect();
+        assert!(counts[0] == counts[1] && counts[1] == counts[2] && counts[0] >= last, "{found:?}");
+        last = counts[0];
+    }
+    sealing.await.unwrap();
+    assert_eq!(fixture.query("SELECT count(DISTINCT leaf_index) FROM records").await, ["2000"]);
+}
+
+#[tokio::test]
+async fn a_query_only_reads() {
+    let fixture = Fixture::new(calls(3)).await;
+    for statement in [
+        "CREATE TABLE t AS SELECT 1",
+        "CREATE VIEW interactions AS SELECT 1",
+        "CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION '/etc'",
+        "DROP TABLE records",
+        "INSERT INTO records SELECT * FROM records",
+        "DELETE FROM records",
+        "UPDATE records SET id = 'x'",
+        "COPY records TO '/tmp/x.parquet'",
+        "SET datafusion.execution.batch_size = 1",
+        "BEGIN",
+        "SELECT 1; SELECT 2",
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM \"file:///etc/passwd\"",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "EXPLAIN ANALYZE INSERT INTO records SELECT * FROM records",
+    ] {
+        let error = fixture.try_query(statement, QueryLimits::default()).await.unwrap_err();
+        assert!(matches!(error, Error::Query(_)), "{statement}: {error:?}");
+    }
+    assert_eq!(fixture.query("SELECT count(*) FROM records").await, ["3"]);
+}
+
+#[tokio::test]
+async fn a_wrong_statement_gets_a_helpful_answer() {
+    let fixture = Fixture::new(calls(3)).await;
+    for (statement, expected) in [
+        ("SELECT foo FROM accesses", "no column named \"foo\"; there are time, id, leaf_index, principal,"),
+        ("SELECT * FROM foo", "no table named \"foo\"; there are records, interactions, accesses, events"),
+        ("DELETE FROM records", "a query only reads"),
+        ("SELEC 1", "the statement is not valid SQL: Expected"),
+        ("SELECT body(id) FROM records", "body takes a body column"),
+    ] {
+        let error = fixture.try_query(statement, QueryLimits::default()).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{statement}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn more_rows_than_allowed_are_left_out_and_it_says_so() {
+    let fixture = Fixture::new(calls(250)).await;
+    fixture.lake.seal().await.unwrap();
+    for (rows, truncated) in [(249, true), (250, false), (0, true)] {
+        let limits = QueryLimits { rows, ..QueryLimits::default() };
+        let mut query = fixture.lake.query("SELECT id FROM records", limits).await.unwrap();
+        let mut found = 0;
+        while let Some(batch) = query.try_next().await.unwrap() {
+            found += batch.num_rows();
+        }
+        assert_eq!((found, query.truncated()), (rows, truncated));
+    }
+}
+
+#[tokio::test]
+async fn memory_and_time_are_limited() {
+    let fixture = Fixture::new(calls(2000)).await;
+    let small = QueryLimits { memory_bytes: 50_000, ..QueryLimits::default() };
+    let heavy = "SELECT input, count(*) FROM interactions GROUP BY 1 ORDER BY 2";
+    let error = fixture.try_query(heavy, small).await.unwrap_err();
+    assert!(matches!(error, Error::QueryMemory { limit: 50_000, .. }), "{error:?}");
+    let short = QueryLimits { time: Duration::from_millis(200), ..QueryLimits::default() };
+    let endless =
+        "SELECT count(*) FROM records a, records b, records c WHERE a.leaf_index + b.leaf_index > c.leaf_index";
+    let error = fixture.try_query(endless, short).await.unwrap_err();
+    assert!(matches!(error, Error::QueryTime { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_query_stops_when_its_result_is_dropped() {
+    let fixture = Fixture::new(calls(2000)).await;
+    let endless = "SELECT a.id FROM records a, records b, records c";
+    let mut query = fixture.lake.query(endless, QueryLimits::default()).await.unwrap();
+    assert!(query.try_next().await.unwrap().is_some());
+    drop(query);
+    while fixture.lake.inner.versions.has_readers() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn values_are_bound_and_not_pasted() {
+    let fixture = Fixture::new(calls(20)).await;
+    let statement = "SELECT count(*) FROM interactions WHERE request_id = $1 OR leaf_index = $2";
+    let values = vec!["request-3' OR 1=1 --".into(), 7_i64.into()];
+    let query = fixture.lake.query_with(statement, values, QueryLimits::default()).await.unwrap();
+    let batches: Vec<_> = query.try_collect().await.unwrap();
+    assert_eq!(super::rows(&batches[0]), ["1"]);
+}
+
+#[tokio::test]
+async fn the_engine_knows_columns_and_plans() {
+    let fixture = Fixture::new(calls(150)).await;
+    fixture.lake.seal().await.unwrap();
+    assert!(fixture.query("DESCRIBE interactions").await.iter().any(|row| row.starts_with("prompt|Utf8")));
+    let tables =
+        fixture.query("SELECT table_name FROM information_schema.tables WHERE table_schema = 'lake' ORDER BY 1").await;
+    assert_eq!(tables, ["accesses", "events", "interactions", "records"]);
+    let plan = fixture.query("EXPLAIN SELECT answer FROM interactions WHERE leaf_index = 3").await.join("\n");
+    assert!(plan.contains("DataSourceExec") && plan.contains("pruning_predicate"), "{plan}");
+}
