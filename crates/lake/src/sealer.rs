@@ -9,6 +9,11 @@ use crate::lake::Lake;
 
 /// The niceness that gives way to everything else.
 const LOWEST: i32 = 19;
+/// So many records since the last look, and calls need the machine more than sealing does: some hundred a second keep a
+/// small model busy.
+const BUSY: u64 = 1000;
+/// Then so many times as much may wait. Queries read it from the log meanwhile, so it is a few hundred MiB at most.
+const PUT_OFF: u64 = 8;
 /// After a seal that failed, the next one waits for so long.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -23,6 +28,13 @@ pub struct SealPolicy {
     pub age: Duration,
     /// How often that is looked at.
     pub every: Duration,
+}
+
+impl SealPolicy {
+    /// While calls need the machine, more may wait; the age limit stays.
+    fn put_off(self) -> Self {
+        Self { rows: self.rows.saturating_mul(PUT_OFF), bytes: self.bytes.saturating_mul(PUT_OFF), ..self }
+    }
 }
 
 impl Default for SealPolicy {
@@ -81,8 +93,11 @@ pub(crate) fn give_way(nice: i32) {
 async fn work(lake: &Lake, policy: SealPolicy, stopped: &Receiver<()>) {
     let mut pause = policy.every;
     let mut oldest = Oldest::default();
+    let mut size = lake.inner.log.size();
     while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-        pause = match seal_what_is_due(lake, policy, &mut oldest, stopped).await {
+        let before = std::mem::replace(&mut size, lake.inner.log.size());
+        let now = if size - before > BUSY { policy.put_off() } else { policy };
+        pause = match seal_what_is_due(lake, now, &mut oldest, stopped).await {
             Ok(()) => policy.every,
             Err(error) => {
                 tracing::error!(%error, "sealing failed, trying again; the records stay in the log meanwhile");

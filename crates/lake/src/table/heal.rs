@@ -29,7 +29,7 @@ pub(super) fn compare_log(root: &Path) -> Result<()> {
     for path in present.iter().filter(|path| **path >= sidecar::path(checkpoint) && path.starts_with(sidecar::FOLDER)) {
         match sidecar::read(&root.join(path)) {
             Ok(entries) => {
-                entries.iter().filter(|e| e.path.starts_with("_delta_log/")).try_for_each(|e| compare(root, e))?
+                entries.iter().filter(|e| e.path.starts_with("_delta_log/")).try_for_each(|e| compare(root, e))?;
             }
             // The table is not worse for it.
             Err(error) => tracing::error!(%path, %error, "a list of digests is damaged"),

@@ -4,11 +4,12 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use onrecord_lake::datafusion::arrow::array::RecordBatch;
+use onrecord_lake::datafusion::arrow::array::{Array as _, ArrayRef, RecordBatch, StringArray};
 use onrecord_lake::datafusion::arrow::csv::Writer as CsvWriter;
-use onrecord_lake::datafusion::arrow::datatypes::Schema;
+use onrecord_lake::datafusion::arrow::datatypes::{DataType, Field, Schema};
 use onrecord_lake::datafusion::arrow::ipc::writer::StreamWriter;
 use onrecord_lake::datafusion::arrow::json::{ArrayWriter, LineDelimitedWriter};
+use onrecord_lake::datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use onrecord_lake::datafusion::parquet::arrow::ArrowWriter;
 use serde::{Deserialize, Serialize};
 
@@ -104,7 +105,7 @@ impl Encoder {
         match &mut self.writer {
             Writer::Json(writer) => writer.write(batch)?,
             Writer::Jsonl(writer) => writer.write(batch)?,
-            Writer::Csv(writer) => writer.write(batch)?,
+            Writer::Csv(writer) => writer.write(&flat(batch)?)?,
             Writer::Parquet(writer) => writer.write(batch)?,
             Writer::Arrow(writer) => writer.write(batch)?,
         }
@@ -113,7 +114,12 @@ impl Encoder {
 
     pub(super) fn finish(self) -> anyhow::Result<Bytes> {
         match self.writer {
-            Writer::Json(mut writer) => writer.finish()?,
+            Writer::Json(mut writer) => {
+                writer.finish()?;
+                let mut rows = self.buffer.take().to_vec();
+                rows.push(b'\n');
+                return Ok(rows.into());
+            }
             Writer::Jsonl(mut writer) => writer.finish()?,
             Writer::Csv(_) => {}
             Writer::Parquet(writer) => drop(writer.close()?),
@@ -121,4 +127,23 @@ impl Encoder {
         }
         Ok(self.buffer.take())
     }
+}
+
+/// The rows with lists and maps as text, since CSV has no form for them.
+fn flat(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
+    let schema = batch.schema();
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        let nested = field.data_type().is_nested();
+        fields.push(if nested { Field::new(field.name(), DataType::Utf8, true) } else { field.as_ref().clone() });
+        columns.push(if nested { text(column)? } else { Arc::clone(column) });
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+fn text(column: &ArrayRef) -> anyhow::Result<ArrayRef> {
+    let options = FormatOptions::default();
+    let formatter = ArrayFormatter::try_new(column, &options)?;
+    let cells = (0..column.len()).map(|row| column.is_valid(row).then(|| formatter.value(row).to_string()));
+    Ok(Arc::new(cells.collect::<StringArray>()))
 }

@@ -13,7 +13,7 @@ fn columns() -> Vec<Column> {
         Column::new("time").room(19),
         Column::new("id").room(36),
         Column::new("session").room(10).cut_to(8),
-        Column::new("model").room(10).cut_to(8),
+        Column::new("model").room(10).cut_to(10),
         Column::new("in").right().room(5),
         Column::new("out").right().room(5),
         Column::new("first").right().room(7),

@@ -69,10 +69,10 @@ fn talks() -> Vec<Talk> {
             chat(
                 BRIEF,
                 "What does dict.get do?",
-                json!({ "temperature": 0.8, "max_tokens": 12, "logprobs": true, "top_logprobs": 3 }),
+                json!({ "temperature": 0.8, "max_tokens": 6, "logprobs": true, "top_logprobs": 3 }),
             ),
         ),
-        talk("digest-1", "app=digest,kind=summary", chat(BRIEF, long, json!({ "temperature": 0, "max_tokens": 48 }))),
+        talk("digest-1", "app=digest,kind=summary", chat(BRIEF, long, json!({ "temperature": 0, "max_tokens": 24 }))),
         Talk {
             ends: Ends::HangUp,
             ..talk(

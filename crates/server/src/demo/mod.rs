@@ -32,7 +32,8 @@ pub(crate) async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
     heading("A small real language model, with onrecord in front of it");
     println!("  model    http://{model}  tiny-pydoc, 1.9 M parameters: small enough to ship, not clever");
     println!("  gateway  http://{}  an OpenAI-compatible base URL is http://{}/v1", server.gateway, server.gateway);
-    println!("  log      {}\n", args.data.display());
+    println!("  log      {}", args.data.display());
+    heading("A few conversations, as they come on record");
     let good = tour(&server).await?;
     what_next(&server, &args);
     if !args.once {
@@ -45,7 +46,7 @@ pub(crate) async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn heading(text: &str) {
-    println!("{}", Terminal::stdout().paint.apply(Style::Bold, text));
+    println!("\n{}", Terminal::stdout().paint.apply(Style::Bold, text));
 }
 
 /// Only what is a log of ours, or nothing, is removed.

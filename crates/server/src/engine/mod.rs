@@ -63,6 +63,8 @@ pub(crate) fn new_record(kind: Kind) -> Record {
 impl Engine {
     /// Opens the log and the lake in `data`, creating them if they are not there.
     pub(crate) async fn open(data: &Path, options: Options) -> anyhow::Result<Self> {
+        // A relative path has no folder of its own to make durable, and the working folder may change.
+        let data = &std::path::absolute(data)?;
         let dir = ledger_dir(data);
         let ledger_options = options.ledger.clone();
         let ledger = tokio::task::spawn_blocking(move || Ledger::open(&dir, &ledger_options)).await??;

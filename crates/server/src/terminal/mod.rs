@@ -11,6 +11,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, Telemetry};
 
@@ -74,8 +76,14 @@ pub(crate) fn create(path: &Path) -> anyhow::Result<File> {
 
 /// Sends the program's own messages to standard error, as the configuration says.
 pub(crate) fn log_to_stderr(telemetry: &Telemetry) {
-    // A panic of tracing's own, if somebody was first, is no reason to stop.
-    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(telemetry.level);
+    // The libraries below say at `info` what is of use to their own authors.
+    let libraries = telemetry.level.min(LevelFilter::WARN);
+    let ours = ["onrecord", "onrecord_ledger", "onrecord_lake", "onrecord_capture", "onrecord_demo_model"];
+    let ours = ours.iter().map(|name| format!("{name}={}", telemetry.level));
+    let filter = EnvFilter::new(std::iter::once(libraries.to_string()).chain(ours).collect::<Vec<_>>().join(","));
+    let log =
+        tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).with_env_filter(filter);
+    // Whoever set one up first keeps it.
     let set = match telemetry.format {
         LogFormat::Text => log.with_target(false).try_init(),
         LogFormat::Json => log.json().try_init(),
