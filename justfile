@@ -1,0 +1,37 @@
+# The commands of the README and of CI.
+
+target := env("CARGO_TARGET_DIR", env("HOME") / ".cache/onrecord/target")
+export CARGO_TARGET_DIR := target
+
+# Builds and shows it: a small real model, a few conversations, the log that they leave.
+demo *args:
+    cargo run --release -- demo {{args}}
+
+# All tests. Always the whole workspace: another set of features would build DataFusion a second time.
+test *args:
+    cargo nextest run --workspace {{args}}
+
+# What CI says of style.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# The documentation of the code, without warnings.
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# Licences, bans, sources.
+deny:
+    cargo deny check licenses bans sources
+
+# Requests a second, latency and memory beside nginx.
+bench-gateway *args:
+    bench/gateway/run.sh {{args}}
+
+# Time to serving on a log of a million records.
+bench-startup *args:
+    bench/startup.sh {{args}}
+
+# Everything that must hold before a change lands.
+ci:
+    .ci/run
