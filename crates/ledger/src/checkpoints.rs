@@ -1,7 +1,7 @@
 //! Signed checkpoints, every one kept: one file for each day, notes one after the other with a blank line between.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use onrecord_proof::Checkpoint;
 use onrecord_proof::note::{Note, Verifier};
@@ -28,8 +28,8 @@ pub struct Published {
 pub(crate) struct Checkpoints {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    /// The file that was written last and where its last whole note ends. A note that failed half-way is overwritten.
-    end: Mutex<Option<(PathBuf, u64)>>,
+    /// The newest file and where its last whole note ends. A note that failed half-way is overwritten.
+    newest: Mutex<Option<(String, u64)>>,
 }
 
 /// The checkpoints of one file and, if its last one was cut off, where that starts.
@@ -37,11 +37,13 @@ pub(crate) struct Day {
     pub path: PathBuf,
     pub published: Vec<Published>,
     pub torn_at: Option<u64>,
+    /// Where its last whole checkpoint ends.
+    end: u64,
 }
 
 impl Checkpoints {
     pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path) -> Self {
-        Self { disk, dir: dir.to_owned(), end: Mutex::default() }
+        Self { disk, dir: dir.to_owned(), newest: Mutex::default() }
     }
 
     /// The names of the files, oldest first.
@@ -53,7 +55,7 @@ impl Checkpoints {
     pub(crate) fn read(&self, name: &str, verifier: &Verifier) -> Result<Day, Error> {
         let path = self.dir.join(name);
         let bytes = self.disk.read(&path).map_err(|e| Error::io("read", &path, &e))?;
-        let mut day = Day { path, published: Vec::new(), torn_at: None };
+        let mut day = Day { path, published: Vec::new(), torn_at: None, end: 0 };
         let mut at = 0;
         while at < bytes.len() {
             let Some(len) = note_len(&bytes[at..]) else {
@@ -68,18 +70,20 @@ impl Checkpoints {
             let published = open(text, verifier).map_err(|e| Error::corrupt(&day.path, at as u64, e.to_string()))?;
             day.published.push(published);
             at += len + END.len();
+            day.end = at as u64;
         }
         Ok(day)
     }
 
     /// The newest checkpoint; what was cut off behind it is removed.
     pub(crate) fn recover(&self, verifier: &Verifier) -> Result<Option<Published>, Error> {
-        for name in self.days()?.iter().rev() {
-            let day = self.read(name, verifier)?;
+        for name in self.days()?.into_iter().rev() {
+            let day = self.read(&name, verifier)?;
             if let Some(at) = day.torn_at {
                 tracing::warn!(file = %day.path.display(), at, "cut off a checkpoint that was not written whole");
                 self.cut(&day.path, at)?;
             }
+            self.lock().get_or_insert((name, day.end));
             if let Some(last) = day.published.into_iter().next_back() {
                 return Ok(Some(last));
             }
@@ -87,24 +91,32 @@ impl Checkpoints {
         Ok(None)
     }
 
-    /// Appends a checkpoint to the file of the day of `now` (microseconds since 1970-01-01 UTC), durably.
+    /// Appends a checkpoint to the file of the day of `now` (microseconds since 1970-01-01 UTC), durably. If the clock was
+    /// set back, that of the newest day: the last checkpoint is always in the newest file.
     pub(crate) fn append(&self, note: &Note, now: i64) -> Result<(), Error> {
-        let path = self.dir.join(day(now));
+        let mut newest = self.lock();
+        let today = day(now);
+        let known = newest.clone().filter(|(name, _)| *name >= today);
+        let (name, end) = known.map_or((today, None), |(name, end)| (name, Some(end)));
+        let path = self.dir.join(&name);
         let file = match self.disk.open(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => self.disk.create(&path, 0),
             other => other,
         };
         let file = file.map_err(|e| Error::io("open", &path, &e))?;
         let len = file.len().map_err(|e| Error::io("read", &path, &e))?;
-        let mut last = self.end.lock().unwrap_or_else(PoisonError::into_inner);
-        let end = last.as_ref().filter(|(file, _)| *file == path).map_or(len, |(_, end)| *end);
-        *last = Some((path.clone(), end));
+        let end = end.unwrap_or(len);
+        *newest = Some((name.clone(), end));
         let text = format!("{note}{END}");
         let cut = if len > end { file.set_len(end) } else { Ok(()) };
         let written = cut.and_then(|()| file.write_at(end, text.as_bytes())).and_then(|()| file.sync());
         written.map_err(|e| Error::io("write", &path, &e))?;
-        *last = Some((path, end + text.len() as u64));
+        *newest = Some((name, end + text.len() as u64));
         Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(String, u64)>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cut(&self, path: &Path, at: u64) -> Result<(), Error> {
@@ -131,4 +143,33 @@ fn open(text: &str, verifier: &Verifier) -> Result<Published, onrecord_proof::Ma
     let note: Note = text.parse()?;
     let checkpoint = Checkpoint::open(&note, verifier)?;
     Ok(Published { note, checkpoint })
+}
+
+#[cfg(test)]
+mod tests {
+    use onrecord_proof::note::Signer;
+
+    use super::*;
+    use crate::disk::FaultyDisk;
+
+    const DAY: i64 = 86_400_000_000;
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_hide_the_last_checkpoint() {
+        let disk: Arc<dyn Disk> = Arc::new(FaultyDisk::new());
+        let open = || Checkpoints::new(Arc::clone(&disk), Path::new("checkpoints"));
+        let signer = Signer::from_seed("test/log", &[1; 32]).unwrap();
+        let sizes = [(1, 2 * DAY), (2, DAY), (3, 0), (4, DAY), (5, 3 * DAY), (6, 2 * DAY)];
+        let mut checkpoints = open();
+        for (size, now) in sizes {
+            let checkpoint = Checkpoint { origin: "test/log".into(), size, root: [0; 32] };
+            checkpoints.append(&checkpoint.sign(&signer), now).unwrap();
+            if size % 2 == 0 {
+                checkpoints = open();
+                let last = checkpoints.recover(&signer.verifier()).unwrap().unwrap();
+                assert_eq!(last.checkpoint.size, size);
+            }
+        }
+        assert_eq!(checkpoints.days().unwrap(), ["1970-01-03", "1970-01-04"]);
+    }
 }

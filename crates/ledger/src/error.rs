@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use onrecord_proof::Malformed;
+use uuid::Uuid;
 
 /// An error of the log. Cloned to everybody who waits for the same batch.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -78,13 +79,16 @@ pub enum Error {
     /// More is waiting for the log than it may hold.
     #[error("too many calls are waiting for the log")]
     Busy,
+    /// A call of this id has begun and not ended yet.
+    #[error("a call with the id {0} is under way already")]
+    Begun(Uuid),
     /// The log was closed.
     #[error("the log is closed")]
     Closed,
     /// A record is not in the segments any more, or not yet.
     #[error("record {0} is not in the segments")]
     NotHere(u64),
-    /// A record that cannot be committed.
+    /// A record that cannot be committed, or an option that is out of bounds.
     #[error(transparent)]
     Malformed(#[from] Malformed),
 }
@@ -92,6 +96,14 @@ pub enum Error {
 impl Error {
     pub(crate) fn io(op: &'static str, path: &Path, source: &io::Error) -> Self {
         Self::Io { op, path: path.to_owned(), problem: source.to_string(), kind: source.kind() }
+    }
+
+    /// Refuses `bytes` above `limit`.
+    pub(crate) fn limit(what: &'static str, bytes: u64, limit: u64) -> Result<(), Self> {
+        if bytes <= limit {
+            return Ok(());
+        }
+        Err(Malformed { what, problem: format!("{bytes} bytes, the limit is {limit}") }.into())
     }
 
     pub(crate) fn corrupt(path: &Path, offset: u64, problem: impl Into<String>) -> Self {

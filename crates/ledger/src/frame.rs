@@ -31,7 +31,7 @@ pub(crate) struct Frame<'b> {
     pub bytes: &'b [u8],
 }
 
-/// Why there is no frame.
+/// Why there is no frame, or none that can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BadFrame {
     Length,
@@ -44,7 +44,7 @@ impl fmt::Display for BadFrame {
         f.write_str(match self {
             Self::Length => "the frame's length does not fit the file",
             Self::Checksum => "the frame's checksum does not match",
-            Self::Kind => "the frame is of no known kind",
+            Self::Kind => "the frame is whole, but of no known kind; a newer onrecord may have written it",
         })
     }
 }

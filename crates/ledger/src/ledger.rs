@@ -19,17 +19,22 @@ use crate::pending::Pending;
 use crate::queue::{Op, Queue, Receipt};
 use crate::recovery::{self, Recovered};
 use crate::segment::{SegmentHead, origin_hash};
-use crate::sequencer::{Sequencer, Shared};
+use crate::sequencer::{Begun, Sequencer, Shared};
 use crate::tree::Tree;
 use crate::wal::Wal;
 use crate::{Error, clock};
+
+/// Offsets in a segment and lengths of frames have 32 bits. A segment is as large as the options say, or as the batch
+/// that it was made for: one record, or several of some MiB together. With these limits both stay far below 4 GiB.
+const SEGMENT_MAX: u64 = 2 << 30;
+const RECORD_MAX: u64 = 1 << 30;
 
 /// How a log is opened.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The name of the log. One is made up for a new log if it is left out; it must match a log that is there.
     pub origin: Option<String>,
-    /// Size of a segment in bytes; a record that is larger gets a segment of its own.
+    /// Size of a segment in bytes, at most 2 GiB; a record that is larger gets a segment of its own.
     pub segment_size: u64,
     /// How often a checkpoint is signed when the log has grown.
     pub checkpoint_interval: Duration,
@@ -77,6 +82,8 @@ struct Publisher {
     last: Mutex<Option<Published>>,
     /// Every leaf below this is durable in the lake.
     released: AtomicU64,
+    /// The log was closed: a reader that is still there must not write to what may be another process's by now.
+    closed: AtomicBool,
 }
 
 impl Ledger {
@@ -93,6 +100,7 @@ impl Ledger {
     }
 
     fn open_with(disk: Arc<dyn Disk>, dir: &Path, options: &Options, lock: Option<Lock>) -> Result<Self, Error> {
+        Error::limit("segment size", options.segment_size, SEGMENT_MAX)?;
         let Recovered { signer, published, checkpoints, tree, wal, last, highest, open } =
             recovery::open(&disk, dir, options.origin.as_deref())?;
         let (tree, wal) = (Arc::new(tree), Arc::new(wal));
@@ -116,12 +124,12 @@ impl Ledger {
         };
         let active = shared.create_segment(head, 0)?;
         shared.free_tail(last.0);
-        let (last, released) = (Mutex::new(published), AtomicU64::new(0));
-        let publisher = Arc::new(Publisher { signer, disk, tree, wal, checkpoints, last, released });
+        let (last, released, closed) = (Mutex::new(published), AtomicU64::new(0), AtomicBool::new(false));
+        let publisher = Arc::new(Publisher { signer, disk, tree, wal, checkpoints, last, released, closed });
         let sequencer = Sequencer {
             shared: Arc::clone(&shared),
             active,
-            open: open.iter().map(|(place, record)| (record.id, *place)).collect(),
+            open: open.iter().map(|(place, record)| (record.id, Begun::new(*place, record.commitments()))).collect(),
             stalled: Vec::new(),
             buffer: Vec::new(),
         };
@@ -136,7 +144,7 @@ impl Ledger {
     fn close_interrupted(&self, records: impl Iterator<Item = Record>) -> Result<(), Error> {
         let mut waiting = Vec::new();
         for mut record in records {
-            drop(record.to_intent());
+            record.to_intent()?;
             record.set(&field::OUTCOME, "interrupted");
             record.set(&field::ERROR_TYPE, "interrupted");
             record.set(&field::ERROR_STAGE, "gateway");
@@ -147,18 +155,22 @@ impl Ledger {
     }
 
     /// Makes the beginning of a call durable. Afterwards [`append`](Self::append) writes only the groups of `record`
-    /// that change. Refused when too much is waiting.
+    /// that change. Refused when too much is waiting, and for an id whose call is under way.
     pub fn begin(&self, record: &mut Record) -> Result<Pending<()>, Error> {
         let (reply, answer) = oneshot::async_channel();
-        let (id, bytes) = (record.id, record.to_intent());
-        self.shared.queue.begin(Op::Intent { id, bytes, reply })?;
+        let (id, bytes) = (record.id, record.to_intent()?);
+        fits(&bytes)?;
+        self.shared.queue.begin(Op::Intent { id, bytes, commitments: record.commitments(), reply })?;
         Ok(Pending(answer))
     }
 
-    /// Commits a record: with the answer it is durable and has its leaf index. If it was begun, this ends the call.
+    /// Commits a record: with the answer it is durable and has its leaf index. This ends the call of its id, if one was
+    /// begun.
     pub fn append(&self, record: &Record) -> Result<Pending<Receipt>, Error> {
         let (reply, answer) = oneshot::async_channel();
-        self.shared.queue.complete(Op::Leaf { prepared: record.prepare()?, reply })?;
+        let prepared = record.prepare()?;
+        fits(&prepared.bytes)?;
+        self.shared.queue.complete(Op::Leaf { prepared, reply })?;
         Ok(Pending(answer))
     }
 
@@ -184,8 +196,15 @@ impl Ledger {
     }
 
     fn stop(&self) -> Result<(), Error> {
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Threads { sequencer, publisher, stop }) = threads else { return Ok(()) };
+        // Held to the end: whoever closes at the same time waits until it is done.
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(threads) = threads.take() else { return Ok(()) };
+        let finished = self.finish(threads);
+        self.publisher.closed.store(true, Ordering::Release);
+        finished
+    }
+
+    fn finish(&self, Threads { sequencer, publisher, stop }: Threads) -> Result<(), Error> {
         self.shared.queue.close();
         let worked = sequencer.join();
         drop(stop);
@@ -196,6 +215,10 @@ impl Ledger {
         self.shared.free_tail(self.shared.wal.read().newest());
         self.publisher.publish(&mut self.publisher.lock())
     }
+}
+
+fn fits(record: &[u8]) -> Result<(), Error> {
+    Error::limit("record", record.len() as u64, RECORD_MAX)
 }
 
 impl Threads {
@@ -237,6 +260,9 @@ impl Publisher {
     fn publish(&self, last: &mut Option<Published>) -> Result<(), Error> {
         if self.tree.size() == last.as_ref().map_or(0, |last| last.checkpoint.size) {
             return Ok(());
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
         }
         let (size, root) = self.tree.store()?;
         let checkpoint = Checkpoint { origin: self.signer.verifier().name().to_owned(), size, root };
@@ -335,5 +361,18 @@ impl HashReader for Reader {
 
     fn hashes(&self, level: u32, start: u64, count: usize) -> Result<Vec<Hash>, Error> {
         self.tree.hashes(level, start, count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_more_than_a_gibibyte_is_refused() {
+        // Zeros that nobody touches take no memory.
+        assert!(fits(&vec![0; 1 << 30]).is_ok());
+        let refused = fits(&vec![0; (1 << 30) + 1]).unwrap_err();
+        assert_eq!(refused.to_string(), "record: 1073741825 bytes, the limit is 1073741824");
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use onrecord_proof::{Hash, Prepared};
+use onrecord_proof::{Commitment, Group, Hash, Prepared};
 use uuid::Uuid;
 
 use crate::Error;
@@ -19,13 +19,15 @@ pub struct Receipt {
     pub leaf_hash: Hash,
 }
 
+/// What the groups of an intent hold. A record that leaves groups out must have the same.
+pub(crate) type Commitments = Vec<(Group, Commitment)>;
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 /// One thing to make durable.
 #[derive(Debug)]
 pub(crate) enum Op {
     /// A call has begun.
-    Intent { id: Uuid, bytes: Vec<u8>, reply: Reply<()> },
+    Intent { id: Uuid, bytes: Vec<u8>, commitments: Commitments, reply: Reply<()> },
     /// A record is complete.
     Leaf { prepared: Prepared, reply: Reply<Receipt> },
 }

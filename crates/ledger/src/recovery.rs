@@ -190,21 +190,22 @@ impl Scan {
         match frame.kind {
             FrameKind::Segment => {}
             FrameKind::Intent => {
-                self.open.insert(record_id(frame.bytes).ok_or("the intent has no id")?, place);
-                if let Some(segment) = self.index.segments.get_mut(&place.segment) {
-                    segment.open += 1;
+                let before = self.open.insert(record_id(frame.bytes).ok_or("the intent has no id")?, place);
+                if let Some(before) = before {
+                    self.index.ended(before);
                 }
+                self.index.begun(place);
             }
             FrameKind::Leaf => {
                 let (head, record) = LeafHead::split(frame.bytes).ok_or("the leaf is too short")?;
                 if head.index != self.index.size() {
                     return Err(format!("leaf {} where leaf {} belongs", head.index, self.index.size()));
                 }
-                self.open.remove(&record_id(record).ok_or("the leaf has no id")?);
+                let ended = self.open.remove(&record_id(record).ok_or("the leaf has no id")?);
                 if head.index >= from {
                     leaf(head.index, self.leaf_hash(&head, record)?);
                 }
-                self.index.committed(place, head.intent);
+                self.index.committed(place, head.intent, ended);
             }
         }
         Ok(())
@@ -216,7 +217,7 @@ impl Scan {
             let segment = self.index.segments.get(&place.segment).ok_or("its intent's segment is missing")?;
             let frame = frame_at(segment, place, FrameKind::Intent).map_err(|e| e.to_string())?;
             let begun = Record::from_bytes(contents(&frame)).map_err(|e| e.to_string())?;
-            record = begun.completed_by(record);
+            record = begun.completed_by(record).map_err(|e| e.to_string())?;
         }
         Ok(record.leaf(head.committed_at).hash())
     }

@@ -124,7 +124,8 @@ pub(crate) fn record_id(record: &[u8]) -> Option<Uuid> {
 /// Visits the frames of a segment in order and says where they end.
 ///
 /// With `end` given (a later segment says where this one ended) every frame up to there must be whole. Without it this
-/// is the newest segment, and a bad frame is where the last batch was torn, unless a later batch shows otherwise.
+/// is the newest segment, and a bad frame is where the last batch was torn, unless a later batch shows otherwise. A whole
+/// frame of an unknown kind was never torn: only another program can have written it.
 pub(crate) fn walk(
     path: &Path,
     bytes: &[u8],
@@ -134,18 +135,35 @@ pub(crate) fn walk(
     let mut at = 0;
     while end.is_none_or(|end| (at as u64) < end) {
         match frame::read(&bytes[at.min(bytes.len())..]) {
-            Ok(frame) if frame.batch as usize > at => {
-                return Err(Error::corrupt(path, at as u64, "the frame's batch starts behind it"));
-            }
             Ok(frame) => {
+                let next = at + HEADER + frame.bytes.len();
+                misplaced(&frame, at, next, end)
+                    .map_or(Ok(()), |problem| Err(Error::corrupt(path, at as u64, problem)))?;
                 visit(at as u32, frame)?;
-                at += HEADER + frame.bytes.len();
+                at = next;
             }
-            Err(bad) if end.is_some() => return Err(Error::corrupt(path, at as u64, bad.to_string())),
+            Err(bad) if end.is_some() || bad == BadFrame::Kind => {
+                return Err(Error::corrupt(path, at as u64, bad.to_string()));
+            }
             Err(bad) => return torn_or_corrupt(path, bytes, at, bad).map(|()| at as u64),
         }
     }
     Ok(at as u64)
+}
+
+/// What is wrong with a whole frame at `at` for the place where it is.
+fn misplaced(frame: &Frame<'_>, at: usize, next: usize, end: Option<u64>) -> Option<&'static str> {
+    if (frame.kind == FrameKind::Segment) != (at == 0) {
+        Some("a segment has one head, at its beginning")
+    } else if frame.batch as usize > at {
+        Some("the frame's batch starts behind it")
+    } else if u32::try_from(next).is_err() {
+        Some("the frame reaches past 4 GiB")
+    } else if end.is_some_and(|end| next as u64 > end) {
+        Some("the frame reaches past the end of the segment, as its successor says it")
+    } else {
+        None
+    }
 }
 
 /// A batch is written only after the one before it was synced. So if any batch starts behind the bad place, that place
@@ -153,10 +171,73 @@ pub(crate) fn walk(
 fn torn_or_corrupt(path: &Path, bytes: &[u8], bad_at: usize, bad: BadFrame) -> Result<(), Error> {
     for at in bad_at + 1..bytes.len().saturating_sub(HEADER) {
         let batch = u32::from_le_bytes([bytes[at + 8], bytes[at + 9], bytes[at + 10], bytes[at + 11]]) as usize;
-        if batch > bad_at && batch <= at && frame::read(&bytes[at..]).is_ok() {
+        let whole = || !matches!(frame::read(&bytes[at..]), Err(BadFrame::Length | BadFrame::Checksum));
+        if batch > bad_at && batch <= at && whole() {
             let problem = format!("{bad}, and there is a later batch at byte {batch}");
             return Err(Error::corrupt(path, bad_at as u64, problem));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crc_fast::{CrcAlgorithm, checksum};
+
+    use super::*;
+
+    /// A segment of three frames, and where the second and the third one start.
+    fn segment() -> (Vec<u8>, usize, usize) {
+        let head = SegmentHead { number: 1, previous: 0, previous_end: 0, first_index: 0, origin: [0; 32] };
+        let mut bytes = head.to_frame();
+        let second = bytes.len();
+        frame::write(&mut bytes, second as u32, FrameKind::Intent, [&[1; 40], &[]]);
+        let third = bytes.len();
+        frame::write(&mut bytes, second as u32, FrameKind::Intent, [&[2; 40], &[]]);
+        (bytes, second, third)
+    }
+
+    fn frames(bytes: &[u8], end: Option<u64>) -> Result<u64, String> {
+        walk(Path::new("a.seg"), bytes, end, |_, _| Ok(())).map_err(|e| e.to_string())
+    }
+
+    /// Gives the frame at `at` the kind `kind` and the checksum that fits it.
+    fn retype(bytes: &mut [u8], at: usize, kind: u8) {
+        let end = at + HEADER + u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        bytes[at + 12] = kind;
+        let crc = checksum(CrcAlgorithm::Crc32Iscsi, &[&bytes[at..at + 4], &bytes[at + 8..end]].concat()) as u32;
+        bytes[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+    }
+
+    #[test]
+    fn a_segment_ends_with_a_frame() {
+        let (bytes, second, third) = segment();
+        for end in [second, third, bytes.len()] {
+            assert_eq!(frames(&bytes, Some(end as u64)), Ok(end as u64));
+        }
+        for end in [1, second + 1, third - 1, third + 1, bytes.len() + 1] {
+            assert!(frames(&bytes, Some(end as u64)).is_err(), "{end}");
+        }
+        assert_eq!(frames(&bytes[..bytes.len() - 1], None), Ok(third as u64));
+    }
+
+    #[test]
+    fn a_whole_frame_of_an_unknown_kind_is_no_torn_tail() {
+        let (bytes, second, third) = segment();
+        for at in [0, second, third] {
+            let mut bytes = bytes.clone();
+            retype(&mut bytes, at, 3);
+            assert_eq!(frames(&bytes, None).is_err(), at == 0, "a leaf at {at}");
+            retype(&mut bytes, at, 9);
+            let refused = frames(&bytes, None).unwrap_err();
+            assert!(refused.contains("of no known kind"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn heads_stand_at_the_beginning_alone() {
+        let (mut bytes, _, third) = segment();
+        retype(&mut bytes, third, FrameKind::Segment as u8);
+        assert!(frames(&bytes, None).is_err());
+    }
 }

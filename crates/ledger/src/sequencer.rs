@@ -1,7 +1,7 @@
 //! The sequencer: one thread that owns the order. It takes what has arrived, assigns indexes, writes one batch of
 //! frames, syncs once, and then answers everybody in the batch.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::disk::{Disk, DiskFile};
 use crate::frame::{self, FrameKind, HEADER};
-use crate::queue::{Op, Queue, Receipt, Reply, Taken};
+use crate::queue::{Commitments, Op, Queue, Receipt, Reply, Taken};
 use crate::segment::{self, LEAF_HEAD, LeafHead, Place, SegmentHead};
 use crate::tree::Tree;
 use crate::wal::{Segment, Wal};
@@ -57,18 +57,31 @@ pub(crate) struct Shared {
 pub(crate) struct Sequencer {
     pub shared: Arc<Shared>,
     pub active: Active,
-    /// Calls that have begun, and where.
-    pub open: HashMap<Uuid, Place>,
+    /// Calls that have begun and have no leaf yet.
+    pub open: HashMap<Uuid, Begun>,
     /// Records that could not be written. Their callers wait; the next segment takes them.
     pub stalled: Vec<Op>,
     pub buffer: Vec<u8>,
 }
 
+/// A call that has begun.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    place: Place,
+    commitments: Commitments,
+}
+
 /// What a batch will have done once it is durable.
 #[derive(Debug)]
 enum Done {
-    Intent { id: Uuid, place: Place, reply: Reply<()> },
+    Intent { id: Uuid, place: Place, commitments: Commitments, reply: Reply<()> },
     Leaf { id: Uuid, place: Place, intent: Option<Place>, receipt: Receipt, reply: Reply<Receipt> },
+}
+
+impl Begun {
+    pub(crate) const fn new(place: Place, commitments: Commitments) -> Self {
+        Self { place, commitments }
+    }
 }
 
 impl Sequencer {
@@ -92,13 +105,17 @@ impl Sequencer {
     }
 
     fn work(&mut self, ops: Vec<Op>) {
-        let mut ops = self.with_intents(ops).into_iter().peekable();
+        let mut ops = ops.into_iter().peekable();
         while ops.peek().is_some() {
             let mut bytes = 0;
             let mut batch = Vec::new();
             while let Some(op) = ops.next_if(|op| batch.is_empty() || bytes + op.bytes().len() <= BATCH_MAX) {
                 bytes += op.bytes().len();
                 batch.push(op);
+            }
+            let batch = self.admit(batch);
+            if batch.is_empty() {
+                continue;
             }
             let committed = self.commit(batch);
             self.shared.healthy.store(committed.is_ok(), Ordering::Release);
@@ -109,24 +126,41 @@ impl Sequencer {
         }
     }
 
-    /// Refuses records whose intent was refused: what their frame leaves out is nowhere.
-    fn with_intents(&self, ops: Vec<Op>) -> Vec<Op> {
-        let mut begun = HashSet::new();
-        let mut kept = Vec::with_capacity(ops.len());
-        for op in ops {
-            match &op {
-                Op::Intent { id, .. } => drop(begun.insert(*id)),
-                Op::Leaf { prepared, .. } if prepared.needs_intent => {
-                    if !self.open.contains_key(&prepared.id) && !begun.contains(&prepared.id) {
-                        refuse(op, &Error::Unavailable("the beginning of the call is not on record".into()));
-                        continue;
-                    }
-                }
-                Op::Leaf { .. } => {}
+    /// Refuses the operations of a batch that do not fit the calls that are open.
+    fn admit(&self, batch: Vec<Op>) -> Vec<Op> {
+        let mut calls = HashMap::new();
+        let objections: Vec<_> = batch.iter().map(|op| self.objection(op, &mut calls)).collect();
+        let admitted = batch.into_iter().zip(objections).filter_map(|(op, objection)| match objection {
+            None => Some(op),
+            Some(error) => {
+                refuse(op, &error);
+                None
             }
-            kept.push(op);
+        });
+        admitted.collect()
+    }
+
+    /// Why an operation is refused: its call is open already, or its record leaves out what is in no open intent, so that
+    /// it would be nowhere. `calls` is what the batch changes: calls that it begins, and `None` for those that it ends.
+    fn objection<'a>(&'a self, op: &'a Op, calls: &mut HashMap<Uuid, Option<&'a Commitments>>) -> Option<Error> {
+        let open = |id: &Uuid| match calls.get(id) {
+            Some(changed) => *changed,
+            None => self.open.get(id).map(|begun| &begun.commitments),
+        };
+        match op {
+            Op::Intent { id, .. } if open(id).is_some() => return Some(Error::Begun(*id)),
+            Op::Intent { id, commitments, .. } => drop(calls.insert(*id, Some(commitments))),
+            Op::Leaf { prepared, .. } => {
+                let intent = open(&prepared.id);
+                if prepared.needs_intent && !intent.is_some_and(|intent| prepared.completes(intent)) {
+                    return Some(Error::Unavailable("the beginning of the call is not on record".into()));
+                }
+                if intent.is_some() {
+                    calls.insert(prepared.id, None);
+                }
+            }
         }
-        kept
+        None
     }
 
     /// Commits a batch; if the segment fails, once more in a new segment.
@@ -145,6 +179,8 @@ impl Sequencer {
         if (self.active.failed || self.active.end + need as u64 > self.active.capacity)
             && let Err(error) = self.rotate(need as u64)
         {
+            // The head of the next segment may be on the disk. It says where this one ends, so nothing may be added here.
+            self.active.failed = true;
             return Err((batch, error));
         }
         let committed_at = clock::now();
@@ -160,7 +196,7 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Encodes the batch into the buffer. Gives the place and, of leaves, the intent of each operation.
+    /// Encodes the batch into the buffer. Gives the place of each operation and of the intent that it needs, if it does.
     fn layout(&mut self, batch: &[Op], committed_at: i64) -> Vec<(Place, Option<Place>)> {
         self.buffer.clear();
         let start = self.active.end;
@@ -176,7 +212,10 @@ impl Sequencer {
                     frame::write(&mut self.buffer, start as u32, FrameKind::Intent, [bytes, &[]]);
                 }
                 Op::Leaf { prepared, .. } => {
-                    intent = self.open.get(&prepared.id).or_else(|| begun.get(&prepared.id)).copied();
+                    if prepared.needs_intent {
+                        let before = || self.open.get(&prepared.id).map(|begun| begun.place);
+                        intent = begun.get(&prepared.id).copied().or_else(before);
+                    }
                     let head = LeafHead { index, committed_at, intent }.to_bytes();
                     frame::write(&mut self.buffer, start as u32, FrameKind::Leaf, [&head, &prepared.bytes]);
                     index += 1;
@@ -201,7 +240,7 @@ impl Sequencer {
         let (mut done, mut hashes) = (Vec::with_capacity(batch.len()), Vec::new());
         for (op, (place, intent)) in batch.into_iter().zip(places) {
             done.push(match op {
-                Op::Intent { id, reply, .. } => Done::Intent { id, place, reply },
+                Op::Intent { id, commitments, reply, .. } => Done::Intent { id, place, commitments, reply },
                 Op::Leaf { prepared, reply } => {
                     let id = prepared.id;
                     let leaf_hash = merkle::leaf_hash(&prepared.into_leaf(committed_at).to_bytes());
@@ -212,26 +251,24 @@ impl Sequencer {
             });
         }
         self.shared.tree.push(hashes);
-        self.enter(&done);
+        self.enter(&mut done);
         done
     }
 
-    fn enter(&mut self, done: &[Done]) {
+    fn enter(&mut self, done: &mut [Done]) {
         let mut index = self.shared.wal.write();
         if let Some(segment) = index.segments.get_mut(&self.active.number) {
             segment.end = self.active.end;
         }
         for done in done {
             match done {
-                Done::Intent { id, place, .. } => {
-                    self.open.insert(*id, *place);
-                    if let Some(segment) = index.segments.get_mut(&place.segment) {
-                        segment.open += 1;
-                    }
+                Done::Intent { id, place, commitments, .. } => {
+                    self.open.insert(*id, Begun { place: *place, commitments: std::mem::take(commitments) });
+                    index.begun(*place);
                 }
                 Done::Leaf { id, place, intent, .. } => {
-                    self.open.remove(id);
-                    index.committed(*place, *intent);
+                    let ended = self.open.remove(id).map(|begun| begun.place);
+                    index.committed(*place, *intent, ended);
                 }
             }
         }

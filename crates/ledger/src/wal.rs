@@ -56,15 +56,30 @@ impl Index {
         ends.sum::<u64>().saturating_sub(u64::from(*offset))
     }
 
-    /// A leaf was committed at `place`; its call was begun at `intent`.
-    pub(crate) fn committed(&mut self, place: Place, intent: Option<Place>) {
+    /// A leaf was committed at `place`. It needs the groups of `intent`, and ended the call that was begun at `ended`.
+    pub(crate) fn committed(&mut self, place: Place, intent: Option<Place>, ended: Option<Place>) {
         self.places.push_back(place);
         let needed = self.size();
-        if let Some(segment) = self.segments.get_mut(&place.segment) {
-            segment.needed = needed;
+        for place in [Some(place), intent].into_iter().flatten() {
+            if let Some(segment) = self.segments.get_mut(&place.segment) {
+                segment.needed = needed;
+            }
         }
-        if let Some(segment) = intent.and_then(|intent| self.segments.get_mut(&intent.segment)) {
-            segment.needed = needed;
+        if let Some(ended) = ended {
+            self.ended(ended);
+        }
+    }
+
+    /// A call was begun at `place`.
+    pub(crate) fn begun(&mut self, place: Place) {
+        if let Some(segment) = self.segments.get_mut(&place.segment) {
+            segment.open += 1;
+        }
+    }
+
+    /// The call that was begun at `place` is not open any more.
+    pub(crate) fn ended(&mut self, place: Place) {
+        if let Some(segment) = self.segments.get_mut(&place.segment) {
             segment.open = segment.open.saturating_sub(1);
         }
     }
@@ -127,7 +142,8 @@ impl Wal {
         }
         let mut record = Record::from_bytes(bytes).map_err(|e| corrupt(e.to_string()))?;
         if let Some(intent) = head.intent {
-            record = self.intent(intent).map_err(|e| not_here(e, index))?.completed_by(record);
+            let intent = self.intent(intent).map_err(|e| not_here(e, index))?;
+            record = intent.completed_by(record).map_err(|e| corrupt(e.to_string()))?;
         }
         Ok((Committed { index, committed_at: head.committed_at, record }, frame.len()))
     }

@@ -3,7 +3,7 @@
 //! `tests/v1/` that is not there is written.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,11 +40,11 @@ fn frame(segment: &[u8], at: usize) -> Option<(u8, &[u8])> {
     (whole && u32_at(rest, 0) as usize <= at).then(|| (rest[4], &rest[5..]))
 }
 
-/// What the segments hold: leaf hashes in order, and how many intents have no leaf.
+/// What the segments hold: leaf hashes in order, and the ids of intents that have no leaf.
 #[derive(Debug, Default)]
 struct Read {
     leaves: Vec<Hash>,
-    open: usize,
+    open: BTreeSet<Uuid>,
 }
 
 fn read_segments(files: &Files, origin: &str) -> Read {
@@ -61,7 +61,7 @@ fn read_segments(files: &Files, origin: &str) -> Read {
         let mut at = 13 + head.len();
         while let Some((kind, contents)) = frame(bytes, at) {
             match kind {
-                2 => read.open += 1,
+                2 => assert!(read.open.insert(Record::from_bytes(contents).unwrap().id)),
                 3 => read_leaf(&mut read, files, contents),
                 other => panic!("a frame of kind {other}"),
             }
@@ -79,9 +79,10 @@ fn read_leaf(read: &mut Read, files: &Files, contents: &[u8]) {
     if segment > 0 {
         let (kind, intent) = frame(&files[&format!("segments/{segment:020}.seg")], offset as usize).unwrap();
         assert_eq!(kind, 2);
-        record = Record::from_bytes(intent).unwrap().completed_by(record);
-        read.open -= 1;
+        record = Record::from_bytes(intent).unwrap().completed_by(record).unwrap();
+        assert!(read.open.contains(&record.id));
     }
+    read.open.remove(&record.id);
     let committed_at = u64_at(contents, 8).cast_signed();
     read.leaves.push(leaf_hash(&record.leaf(committed_at).to_bytes()));
 }
@@ -119,7 +120,7 @@ fn examine(files: &Files) -> (usize, usize) {
     for level in 0..8 {
         assert_eq!(files.get(&format!("tree/{level}")), levels.get(level), "tree level {level}");
     }
-    (read.leaves.len(), read.open)
+    (read.leaves.len(), read.open.len())
 }
 
 fn record(n: u128) -> Record {
@@ -157,9 +158,12 @@ fn a_log_is_as_the_format_says() {
     let disk = FaultyDisk::new();
     let ledger = Ledger::open_on(Arc::new(disk.clone()), Path::new(""), &options()).unwrap();
     write(&ledger, 299);
+    // A call that ends with a record that was not made from its intent, and so has nothing of it.
+    ledger.begin(&mut record(1000)).unwrap().wait().unwrap();
+    let _ = ledger.append(&record(1000)).unwrap().wait().unwrap();
     ledger.close().unwrap();
     let files: Files = disk.files().iter().map(|(path, _)| (name(path), disk.read(path).unwrap())).collect();
-    assert_eq!(examine(&files), (300, 1));
+    assert_eq!(examine(&files), (301, 1));
 }
 
 fn name(path: &Path) -> String {

@@ -12,7 +12,7 @@ use minicbor::{Decoder, Encoder};
 use crate::Malformed;
 
 /// Nesting beyond this is refused: the deepest value we write is a token's list of alternatives, four levels down.
-const DEPTH_MAX: u32 = 32;
+pub(crate) const DEPTH_MAX: u32 = 32;
 
 /// One value of a field.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,6 +96,15 @@ impl Map {
         Ok(map)
     }
 
+    /// True if as the map of a group it could not be read back.
+    pub(crate) fn is_too_deep(&self) -> bool {
+        self.is_deeper(DEPTH_MAX)
+    }
+
+    fn is_deeper(&self, levels: u32) -> bool {
+        self.0.iter().any(|(_, value)| levels == 0 || value.is_deeper(levels - 1))
+    }
+
     fn find(&self, name: &str) -> Result<usize, usize> {
         self.0.binary_search_by(|(have, _)| have.len().cmp(&name.len()).then_with(|| have.as_ref().cmp(name)))
     }
@@ -175,6 +184,15 @@ impl Value {
             return Err(Malformed::new("value", "the encoding is not canonical"));
         }
         Ok(value)
+    }
+
+    /// True if there is a value more than `levels` containers down.
+    fn is_deeper(&self, levels: u32) -> bool {
+        match self {
+            Self::Array(items) => items.iter().any(|item| levels == 0 || item.is_deeper(levels - 1)),
+            Self::Map(map) => map.is_deeper(levels),
+            _ => false,
+        }
     }
 
     fn size_hint(&self) -> usize {

@@ -341,13 +341,13 @@ mod tests {
     #[test]
     fn an_intent_and_its_completion_are_the_record() {
         let mut whole = record(3);
-        let intent = whole.to_intent();
+        let intent = whole.to_intent().unwrap();
         whole.set(&field::OUTCOME, "completed");
         whole.set(&field::OUTPUT_TEXT, "another answer");
         let prepared = whole.prepare().unwrap();
         assert!(prepared.bytes.len() < whole.to_bytes().len());
         let later = Record::from_bytes(&prepared.bytes).unwrap();
-        let joined = Record::from_bytes(&intent).unwrap().completed_by(later);
+        let joined = Record::from_bytes(&intent).unwrap().completed_by(later).unwrap();
         assert_eq!(joined, whole);
         assert_eq!(prepared.into_leaf(5), joined.leaf(5));
     }

@@ -94,10 +94,7 @@ fn read_leaf(input: &mut Decoder<'_>) -> Result<Leaf, ReadError> {
         return Err(ReadError::message("a leaf has seven entries"));
     }
     expect_key(input, 0)?;
-    let version = input.u64()?;
-    if version != FORMAT_VERSION {
-        return Err(ReadError::message(format!("format version {version} is newer than this program")));
-    }
+    read_version(input)?;
     expect_key(input, 1)?;
     let id = read_id(input)?;
     expect_key(input, 2)?;
@@ -128,6 +125,14 @@ fn read_commitments(input: &mut Decoder<'_>) -> Result<Vec<(Group, Commitment)>,
 pub(crate) fn expect_key(input: &mut Decoder<'_>, key: u64) -> Result<(), ReadError> {
     let found = input.u64()?;
     if found == key { Ok(()) } else { Err(ReadError::message(format!("entry {found} where {key} belongs"))) }
+}
+
+pub(crate) fn read_version(input: &mut Decoder<'_>) -> Result<(), ReadError> {
+    match input.u64()? {
+        FORMAT_VERSION => Ok(()),
+        0 => Err(ReadError::message("there is no format version 0")),
+        newer => Err(ReadError::message(format!("format version {newer} is newer than this program"))),
+    }
 }
 
 pub(crate) fn read_id(input: &mut Decoder<'_>) -> Result<Uuid, ReadError> {

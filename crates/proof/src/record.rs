@@ -7,10 +7,10 @@ use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
 use uuid::Uuid;
 
-use crate::cbor::{Map, Value, infallible};
+use crate::cbor::{DEPTH_MAX, Map, Value, infallible};
 use crate::field::Field;
 use crate::group::{Group, GroupSet, Salt, Secret};
-use crate::leaf::{Commitment, commit, expect_key, read_32, read_group, read_id};
+use crate::leaf::{Commitment, commit, expect_key, read_32, read_group, read_id, read_version};
 use crate::{FORMAT_VERSION, Leaf, Malformed};
 
 /// The most references a record can hold; with them a leaf stays well under [`LEAF_MAX`](crate::LEAF_MAX).
@@ -133,6 +133,13 @@ impl Salts {
             Self::Each(salts) => salts.get(&group).copied(),
         }
     }
+
+    fn has(&self, group: Group) -> bool {
+        match self {
+            Self::Secret(_) => true,
+            Self::Each(salts) => salts.contains_key(&group),
+        }
+    }
 }
 
 /// One group of a record.
@@ -253,7 +260,8 @@ impl Record {
         let Some(GroupState::Open(map)) = self.groups.get(&group) else { return false };
         let commitment = self.commitment(group, &map.to_bytes());
         self.groups.insert(group, GroupState::Erased { commitment, disposal });
-        self.durable.remove(&group);
+        // An intent holds the value and the secret: the record cannot be completed from it any more.
+        self.durable.clear();
         let open = self.groups.iter().filter(|(_, state)| matches!(state, GroupState::Open(_)));
         self.salts = Salts::Each(open.filter_map(|(group, _)| Some((*group, self.salts.get(*group)?))).collect());
         true
@@ -265,11 +273,12 @@ impl Record {
     }
 
     /// The encoding of the record as an intent holds it. From here on [`prepare`](Self::prepare) leaves the groups
-    /// out that the intent has, unless they change.
-    pub fn to_intent(&mut self) -> Vec<u8> {
+    /// out that the intent has, unless they change. Refused is what could not be read back.
+    pub fn to_intent(&mut self) -> Result<Vec<u8>, Malformed> {
+        self.check()?;
         let bytes = self.to_bytes();
         self.durable = self.commitments().into_iter().collect();
-        bytes
+        Ok(bytes)
     }
 
     /// The groups that an intent has made durable.
@@ -277,10 +286,14 @@ impl Record {
         self.durable.keys().copied().collect()
     }
 
-    /// Completes the record of an intent with what came after: a group in `later` replaces the one of the intent.
-    pub fn completed_by(mut self, later: Self) -> Self {
+    /// Completes the record of an intent with what came after: a group in `later` replaces the one of the intent. Refused
+    /// if the two are not of one record.
+    pub fn completed_by(mut self, later: Self) -> Result<Self, Malformed> {
+        if (self.id, &self.salts) != (later.id, &later.salts) {
+            return Err(Malformed::new("record", "its intent is of another record"));
+        }
         self.groups.extend(later.groups);
-        Self { groups: self.groups, ..later }
+        Ok(Self { groups: self.groups, ..later })
     }
 
     /// Reads a record; bytes that are not its canonical encoding are refused.
@@ -313,7 +326,23 @@ impl Record {
         out.into_writer()
     }
 
-    pub(crate) fn commitments(&self) -> Vec<(Group, Commitment)> {
+    /// Refuses what could be encoded but not read back.
+    pub(crate) fn check(&self) -> Result<(), Malformed> {
+        if self.refs.len() > REFS_MAX {
+            return Err(Malformed::new("record", format!("{} references, the limit is {REFS_MAX}", self.refs.len())));
+        }
+        for (group, state) in &self.groups {
+            if let GroupState::Open(map) = state
+                && map.is_too_deep()
+            {
+                return Err(Malformed::new("record", format!("group {group} is nested more than {DEPTH_MAX} deep")));
+            }
+        }
+        check_salts(&self.salts, &self.groups).map_err(|problem| Malformed::new("record", problem))
+    }
+
+    /// The commitments of the groups, in their order.
+    pub fn commitments(&self) -> Vec<(Group, Commitment)> {
         let of = |(group, state): (&Group, &GroupState)| match (self.durable.get(group), state) {
             (Some(commitment), _) | (None, GroupState::Erased { commitment, .. }) => (*group, *commitment),
             (None, GroupState::Open(map)) => (*group, self.commitment(*group, &map.to_bytes())),
@@ -374,10 +403,7 @@ fn read_record(input: &mut Decoder<'_>) -> Result<Record, ReadError> {
         return Err(ReadError::message("a record has seven entries"));
     }
     expect_key(input, 0)?;
-    let version = input.u64()?;
-    if version != FORMAT_VERSION {
-        return Err(ReadError::message(format!("format version {version} is newer than this program")));
-    }
+    read_version(input)?;
     expect_key(input, 1)?;
     let id = read_id(input)?;
     expect_key(input, 2)?;
@@ -390,11 +416,20 @@ fn read_record(input: &mut Decoder<'_>) -> Result<Record, ReadError> {
     let salts = read_salts(input)?;
     expect_key(input, 6)?;
     let groups = read_groups(input, read_state)?;
-    if let Some((group, _)) = groups.iter().find(|(g, s)| matches!(s, GroupState::Open(_)) && salts.get(**g).is_none())
-    {
-        return Err(ReadError::message(format!("group {group} has no salt")));
-    }
+    check_salts(&salts, &groups).map_err(ReadError::message)?;
     Ok(Record::from_parts(id, kind, captured_at, refs, salts, groups))
+}
+
+/// A group has a salt as long as it is open.
+fn check_salts(salts: &Salts, groups: &BTreeMap<Group, GroupState>) -> Result<(), String> {
+    for (group, state) in groups {
+        match (state, salts.has(*group)) {
+            (GroupState::Open(_), false) => return Err(format!("group {group} has no salt")),
+            (GroupState::Erased { .. }, true) => return Err(format!("group {group} is erased, but its salt is there")),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn read_groups<T>(

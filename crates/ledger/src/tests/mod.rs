@@ -3,6 +3,7 @@
 mod faults;
 mod flips;
 mod life;
+mod refused;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,7 +52,18 @@ impl Harness {
 
     /// One call from its intent to its record.
     fn call(&mut self, ledger: &Ledger) -> Result<(), Error> {
+        let record = self.record();
+        self.run(ledger, record)
+    }
+
+    /// A call that is larger than a segment.
+    fn large_call(&mut self, ledger: &Ledger) -> Result<(), Error> {
         let mut record = self.record();
+        record.set(&field::INPUT_TEXT, "y".repeat(6000));
+        self.run(ledger, record)
+    }
+
+    fn run(&mut self, ledger: &Ledger, mut record: Record) -> Result<(), Error> {
         self.begun.push(record.id);
         ledger.begin(&mut record)?.wait()?;
         record.set(&field::OUTCOME, "completed");
@@ -59,6 +71,12 @@ impl Harness {
         let receipt = ledger.append(&record)?.wait()?;
         self.acknowledged.push((record, receipt));
         Ok(())
+    }
+
+    /// The log as the next process finds it when this one is gone without closing anything.
+    fn crash(&mut self, seed: u64) {
+        self.disk = self.disk.snapshot();
+        self.disk.crash(seed);
     }
 
     /// The whole invariant: every acknowledged record is there once, at its index and unchanged; every index holds one

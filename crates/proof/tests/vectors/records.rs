@@ -1,6 +1,6 @@
 //! Records, their commitments and their leaves.
 
-use onrecord_proof::{Group, GroupState, Kind, Leaf, Map, Record, Ref, Rel, Value, field};
+use onrecord_proof::{Group, GroupState, Kind, Leaf, Map, Record, Ref, Rel, Salts, Value, field};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
@@ -109,6 +109,13 @@ fn with(bytes: &[u8], from: &str, to: &str) -> String {
     text.replace(from, to)
 }
 
+/// A group is erased, but what its salt is made from is still there.
+fn half_erased(salts: Salts) -> String {
+    let erased = GroupState::Erased { commitment: [0xab; 32], disposal: id(6) };
+    let groups = [(Group::Who, erased)].into();
+    hex(Record::from_parts(id(2), Kind::Gap, CAPTURED_AT, Vec::new(), salts, groups).to_bytes())
+}
+
 fn refused_records() -> Vec<Json> {
     let small = empty(2, Kind::Gap).to_bytes();
     let (bare, erased) = (hex(&small), hex(erased().to_bytes()));
@@ -117,6 +124,7 @@ fn refused_records() -> Vec<Json> {
     let (who, secret) = (who.to_bytes(), hex(secret(2)));
     let cases = [
         ("a later version", with(&small, "a700010150", "a700020150")),
+        ("version 0", with(&small, "a700010150", "a700000150")),
         ("kind 0", with(&small, "0208031b", "0200031b")),
         ("an unknown kind", with(&small, "0208031b", "020b031b")),
         ("an integer in more bytes than needed", with(&small, "0208031b", "021808031b")),
@@ -134,6 +142,8 @@ fn refused_records() -> Vec<Json> {
         ("an open group without a salt", with(&who, &format!("5820{secret}"), "a0")),
         ("a secret of 31 bytes", with(&small, &format!("5820{secret}"), &format!("581f{}", &secret[2..]))),
         ("an erased group of one part", erased.replacen("048258", "048158", 1)),
+        ("an erased group beside the secret", half_erased(Salts::Secret(self::secret(2)))),
+        ("an erased group whose salt is left", half_erased(Salts::Each([(Group::Who, [1; 32])].into()))),
     ];
     cases.map(|(why, record)| json!({"why": why, "record": record})).to_vec()
 }
@@ -165,11 +175,12 @@ fn completed() -> Json {
     let mut record = empty(8, Kind::Interaction);
     record.set(&field::SESSION, "s");
     record.set(&field::INPUT_TEXT, "a question");
-    let intent = record.to_intent();
+    let intent = record.to_intent().unwrap();
     record.set(&field::OUTPUT_TEXT, "an answer");
     record.set(&field::TRACE_ID, "0af7651916cd43dd8448eb211c80319c");
     let completion = record.prepare().unwrap().bytes;
-    let joined = Record::from_bytes(&intent).unwrap().completed_by(Record::from_bytes(&completion).unwrap());
+    let later = Record::from_bytes(&completion).unwrap();
+    let joined = Record::from_bytes(&intent).unwrap().completed_by(later).unwrap();
     assert_eq!(joined.to_bytes(), record.to_bytes());
     json!({"intent": hex(intent), "completion": hex(completion), "record": hex(joined.to_bytes())})
 }
@@ -184,7 +195,7 @@ fn salts_and_commitments() {
             let (id, map) = (id(n), contents[usize::from(n)].clone());
             let bytes = map.to_bytes();
             let groups = [(group, GroupState::Open(map))].into();
-            let salts = onrecord_proof::Salts::Secret(secret(n));
+            let salts = Salts::Secret(secret(n));
             let record = Record::from_parts(id, Kind::Step, 0, Vec::new(), salts, groups);
             let commitment = *record.leaf(0).commitment(group).unwrap();
             json!({"secret": hex(secret(n)), "id": id, "group": group.name(), "code": group.code(),
