@@ -133,7 +133,8 @@ impl Write for HashWriter {
 }
 
 fn parent(place: &Path) -> &Path {
-    place.parent().unwrap_or(Path::new("."))
+    // The parent of a bare name is the working folder, spelt "".
+    place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn unfinished(place: &Path) -> PathBuf {

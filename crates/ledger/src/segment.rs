@@ -169,6 +169,7 @@ fn misplaced(frame: &Frame<'_>, at: usize, next: usize, end: Option<u64>) -> Opt
 /// A batch is written only after the one before it was synced. So if any batch starts behind the bad place, that place
 /// was durable once and has been damaged since; if none does, the last batch was never acknowledged.
 fn torn_or_corrupt(path: &Path, bytes: &[u8], bad_at: usize, bad: BadFrame) -> Result<(), Error> {
+    let bytes = without_zeros(bytes);
     for at in bad_at + 1..bytes.len().saturating_sub(HEADER) {
         let batch = u32::from_le_bytes([bytes[at + 8], bytes[at + 9], bytes[at + 10], bytes[at + 11]]) as usize;
         let whole = || !matches!(frame::read(&bytes[at..]), Err(BadFrame::Length | BadFrame::Checksum));
@@ -178,6 +179,14 @@ fn torn_or_corrupt(path: &Path, bytes: &[u8], bad_at: usize, bad: BadFrame) -> R
         }
     }
     Ok(())
+}
+
+/// The bytes without the zeros that a segment was allocated with, except for a block at the end.
+fn without_zeros(bytes: &[u8]) -> &[u8] {
+    const BLOCK: usize = 4096;
+    const ZEROS: [u8; BLOCK] = [0; BLOCK];
+    let used = bytes.chunks(BLOCK).rposition(|block| *block != ZEROS[..block.len()]);
+    &bytes[..bytes.len().min(used.map_or(0, |last| (last + 2) * BLOCK))]
 }
 
 #[cfg(test)]

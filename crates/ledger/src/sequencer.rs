@@ -325,7 +325,12 @@ impl Shared {
                 }
                 created => created.map_err(|e| Error::io("create", &path, &e))?.into(),
             };
-            file.write_at(0, &frame).and_then(|()| file.sync()).map_err(|e| Error::io("write", &path, &e))?;
+            if let Err(e) = file.write_at(0, &frame).and_then(|()| file.sync()) {
+                // Best effort, so that attempts on a bad disk do not fill it. A head that is there after all is stepped
+                // over, like every file that a failed attempt left behind.
+                drop(self.disk.remove(&path));
+                return Err(Error::io("write", &path, &e));
+            }
             let end = frame.len() as u64;
             let segment =
                 Segment { path: path.clone(), file: Arc::clone(&file), end, needed: head.first_index, open: 0 };

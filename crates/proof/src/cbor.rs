@@ -88,12 +88,16 @@ impl Map {
 
     /// Reads canonical bytes; anything else is refused.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut input = Decoder::new(bytes);
-        let map = read_map(&mut input, 0).map_err(|e| Malformed::new("group", e.to_string()))?;
+        let map = Self::read_whole(bytes)?;
         if map.to_bytes() != bytes {
             return Err(Malformed::new("group", "the encoding is not canonical"));
         }
         Ok(map)
+    }
+
+    /// Reads bytes without asking whether they are canonical.
+    pub(crate) fn read_whole(bytes: &[u8]) -> Result<Self, Malformed> {
+        read_map(&mut Decoder::new(bytes), 0).map_err(|e| Malformed::new("group", e.to_string()))
     }
 
     /// True if as the map of a group it could not be read back.

@@ -27,15 +27,17 @@ impl Record {
     /// [`REFS_MAX`](crate::REFS_MAX) references, values nested too deeply, salts that do not fit the groups.
     pub fn prepare(&self) -> Result<Prepared, Malformed> {
         self.check()?;
+        let omitted = self.durable();
+        let (bytes, commitments) = self.encode_and_commit(omitted);
         Ok(Prepared {
             id: self.id,
             kind: self.kind,
             captured_at: self.captured_at,
             refs: self.refs.clone(),
-            commitments: self.commitments(),
-            bytes: self.encode(self.durable()),
-            needs_intent: self.durable() != GroupSet::EMPTY,
-            omitted: self.durable(),
+            commitments,
+            bytes,
+            needs_intent: omitted != GroupSet::EMPTY,
+            omitted,
         })
     }
 }

@@ -269,15 +269,15 @@ impl Record {
 
     /// The encoding of the whole record.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.encode(GroupSet::EMPTY)
+        self.encode(GroupSet::EMPTY, |_, _| ())
     }
 
     /// The encoding of the record as an intent holds it. From here on [`prepare`](Self::prepare) leaves the groups
     /// out that the intent has, unless they change. Refused is what could not be read back.
     pub fn to_intent(&mut self) -> Result<Vec<u8>, Malformed> {
         self.check()?;
-        let bytes = self.to_bytes();
-        self.durable = self.commitments().into_iter().collect();
+        let (bytes, commitments) = self.encode_and_commit(GroupSet::EMPTY);
+        self.durable = commitments.into_iter().collect();
         Ok(bytes)
     }
 
@@ -305,7 +305,20 @@ impl Record {
         Ok(record)
     }
 
-    pub(crate) fn encode(&self, without: GroupSet) -> Vec<u8> {
+    /// The encoding of the groups that are not in `without`, and the commitments of all. Each group is encoded once.
+    pub(crate) fn encode_and_commit(&self, without: GroupSet) -> (Vec<u8>, Vec<(Group, Commitment)>) {
+        let mut fresh = Vec::with_capacity(Group::ALL.len());
+        let bytes = self.encode(without, |group, bytes| fresh.push((group, self.commitment(group, bytes))));
+        let fresh_of = |group| fresh.iter().find(|(have, _)| *have == group).map(|(_, commitment)| *commitment);
+        let of = |(group, state): (&Group, &GroupState)| {
+            (*group, fresh_of(*group).unwrap_or_else(|| self.known_commitment(*group, state)))
+        };
+        let commitments = self.groups.iter().map(of).collect();
+        (bytes, commitments)
+    }
+
+    /// `each` is given the canonical bytes of every group with fields that is encoded.
+    fn encode(&self, without: GroupSet, mut each: impl FnMut(Group, &[u8])) -> Vec<u8> {
         let mut out = Encoder::new(Vec::with_capacity(512));
         infallible(out.map(7));
         infallible(out.u8(0).and_then(|o| o.u64(FORMAT_VERSION)));
@@ -321,7 +334,14 @@ impl Record {
         infallible(out.map(groups.len() as u64));
         for (group, state) in groups {
             infallible(out.u8(group.code()));
-            write_state(&mut out, state);
+            match state {
+                GroupState::Open(map) => {
+                    let bytes = map.to_bytes();
+                    each(*group, &bytes);
+                    infallible(out.bytes(&bytes));
+                }
+                GroupState::Erased { commitment, disposal } => write_erased(&mut out, commitment, *disposal),
+            }
         }
         out.into_writer()
     }
@@ -343,11 +363,14 @@ impl Record {
 
     /// The commitments of the groups, in their order.
     pub fn commitments(&self) -> Vec<(Group, Commitment)> {
-        let of = |(group, state): (&Group, &GroupState)| match (self.durable.get(group), state) {
-            (Some(commitment), _) | (None, GroupState::Erased { commitment, .. }) => (*group, *commitment),
-            (None, GroupState::Open(map)) => (*group, self.commitment(*group, &map.to_bytes())),
-        };
-        self.groups.iter().map(of).collect()
+        self.groups.iter().map(|(group, state)| (*group, self.known_commitment(*group, state))).collect()
+    }
+
+    fn known_commitment(&self, group: Group, state: &GroupState) -> Commitment {
+        match (self.durable.get(&group), state) {
+            (Some(commitment), _) | (None, GroupState::Erased { commitment, .. }) => *commitment,
+            (None, GroupState::Open(map)) => self.commitment(group, &map.to_bytes()),
+        }
     }
 
     fn commitment(&self, group: Group, bytes: &[u8]) -> Commitment {
@@ -368,13 +391,8 @@ fn write_salts(out: &mut Out, salts: &Salts) {
     }
 }
 
-fn write_state(out: &mut Out, state: &GroupState) {
-    match state {
-        GroupState::Open(map) => infallible(out.bytes(&map.to_bytes())),
-        GroupState::Erased { commitment, disposal } => {
-            infallible(out.array(2).and_then(|o| o.bytes(commitment)).and_then(|o| o.bytes(disposal.as_bytes())));
-        }
-    }
+fn write_erased(out: &mut Out, commitment: &Commitment, disposal: Uuid) {
+    infallible(out.array(2).and_then(|o| o.bytes(commitment)).and_then(|o| o.bytes(disposal.as_bytes())));
 }
 
 pub(crate) fn write_refs(out: &mut Out, refs: &[Ref]) {
@@ -449,7 +467,8 @@ fn read_salts(input: &mut Decoder<'_>) -> Result<Salts, ReadError> {
 
 fn read_state(input: &mut Decoder<'_>) -> Result<GroupState, ReadError> {
     if input.datatype()? == Type::Bytes {
-        return Map::from_bytes(input.bytes()?).map(GroupState::Open).map_err(|e| ReadError::message(e.problem));
+        // Whether the bytes are canonical shows when the whole record is compared with its encoding.
+        return Map::read_whole(input.bytes()?).map(GroupState::Open).map_err(|e| ReadError::message(e.problem));
     }
     if input.array()? != Some(2) {
         return Err(ReadError::message("an erased group has two parts"));

@@ -18,7 +18,9 @@ struct RealFile(File);
 
 /// A file's entry in its folder is durable when the folder is.
 fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+    // The parent of a bare name is the working folder, spelt "".
+    let parent = path.parent().map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir });
+    parent.map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
 fn allocate(file: &File, size: u64) -> io::Result<()> {

@@ -88,7 +88,7 @@ section! {
         /// "at-once" does not wait, so a crash can lose the record of an answer that was given.
         release: Release = text("after-commit");
         /// The size of one write-ahead file.
-        segment_size: ByteSize = text("64 MiB").between("1 MiB", "4 GiB");
+        segment_size: ByteSize = text("64 MiB").between("1 MiB", "2 GiB");
         /// How often a checkpoint is signed while records arrive.
         checkpoint_interval: Duration = text("1s").between("100ms", "1h");
     }
