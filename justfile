@@ -11,6 +11,10 @@ demo *args:
 test *args:
     cargo nextest run --workspace {{args}}
 
+# Formats the code.
+fmt:
+    cargo fmt --all
+
 # What CI says of style.
 lint:
     cargo fmt --all --check

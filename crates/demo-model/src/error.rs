@@ -13,9 +13,9 @@ pub enum Error {
         /// The GGUF metadata key.
         key: String,
     },
-    /// The model file is not what is expected, or damaged.
-    #[error("the model file cannot be read: {0}")]
-    ModelFile(&'static str),
+    /// A tensor could not be read or computed.
+    #[error("tensor computation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
     /// The tokenizer could not be built from the model file, or could not encode a text.
     #[error("tokenization failed: {0}")]
     Tokenizer(#[source] tokenizers::Error),

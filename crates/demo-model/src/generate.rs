@@ -51,7 +51,8 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// `EmptyPrompt`, `ContextExceeded` and `UnknownToken` of [`Error`](crate::Error), before the first token.
+    /// `EmptyPrompt`, `ContextExceeded` and `UnknownToken` of [`Error`](crate::Error) before the first token, `Tensor` if a
+    /// computation fails.
     pub fn generate(
         &self,
         prompt: &[u32],
@@ -65,8 +66,7 @@ impl Model {
             return Ok(answer.end(Finish::Length));
         }
         let mut context = self.llama().context(prompt.len() + limit);
-        let mut logits = Vec::new();
-        self.llama().forward(prompt, &mut context, &mut logits);
+        let mut logits = self.llama().forward(prompt, &mut context)?;
         loop {
             let (token, finish) = answer.step(self, &logits);
             let id = token.id;
@@ -74,7 +74,7 @@ impl Model {
             if let Some(finish) = finish {
                 return Ok(answer.end(finish));
             }
-            self.llama().forward(&[id], &mut context, &mut logits);
+            logits = self.llama().forward(&[id], &mut context)?;
         }
     }
 }

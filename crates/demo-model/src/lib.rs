@@ -26,12 +26,11 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod checkpoint;
 mod error;
 mod generate;
-mod gguf;
 mod http;
 mod llama;
-mod math;
 mod model;
 mod sampling;
 mod template;

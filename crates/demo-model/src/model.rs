@@ -5,14 +5,11 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::gguf::Gguf;
+use crate::checkpoint::Checkpoint;
 use crate::llama::Llama;
 use crate::template::{ChatTemplate, Conversation, Message};
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
-
-/// The model file. It is the demo's whole supply: nothing is downloaded.
-pub(crate) const GGUF: &[u8] = include_bytes!("../model/tiny-pydoc.gguf");
 
 /// A loaded model. Clones share the weights, 8 MB; any number of threads may generate at once.
 #[derive(Clone)]
@@ -33,13 +30,13 @@ impl Model {
     ///
     /// Fails only if the embedded file is not a usable Llama model in GGUF.
     pub fn load() -> Result<Self> {
-        let file = Gguf::parse(GGUF)?;
+        let file = Checkpoint::open()?;
         Ok(Self(Arc::new(Parts {
-            name: file.text("general.name")?.to_owned(),
-            digest: hex(&Sha256::digest(GGUF)),
+            name: file.string("general.name")?.to_owned(),
+            digest: hex(&Sha256::digest(Checkpoint::bytes())),
             llama: Llama::load(&file)?,
             tokenizer: Tokenizer::load(&file)?,
-            template: ChatTemplate::compile(file.text("tokenizer.chat_template")?)?,
+            template: ChatTemplate::compile(file.string("tokenizer.chat_template")?)?,
         })))
     }
 

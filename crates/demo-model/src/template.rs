@@ -97,12 +97,11 @@ fn separate<W: std::io::Write + ?Sized>(writer: &mut W, first: bool) -> std::io:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gguf::Gguf;
-    use crate::model::GGUF;
+    use crate::checkpoint::Checkpoint;
 
     fn render(conversation: &Conversation) -> String {
-        let file = Gguf::parse(GGUF).unwrap();
-        let template = ChatTemplate::compile(file.text("tokenizer.chat_template").unwrap()).unwrap();
+        let file = Checkpoint::open().unwrap();
+        let template = ChatTemplate::compile(file.string("tokenizer.chat_template").unwrap()).unwrap();
         template.render(conversation).unwrap()
     }
 

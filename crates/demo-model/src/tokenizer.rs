@@ -6,12 +6,12 @@ use tokenizers::models::bpe::BPE;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer as Encoder};
 
-use crate::gguf::Gguf;
+use crate::checkpoint::Checkpoint;
 use crate::{Error, Result};
 
 /// Token types of GGUF's `tokenizer.ggml.token_type`.
-const CONTROL: i64 = 3;
-const USER_DEFINED: i64 = 4;
+const CONTROL: i32 = 3;
+const USER_DEFINED: i32 = 4;
 
 pub(crate) struct Tokenizer {
     encoder: Encoder,
@@ -24,8 +24,8 @@ pub(crate) struct Tokenizer {
 }
 
 impl Tokenizer {
-    pub(crate) fn load(file: &Gguf) -> Result<Self> {
-        let tokens = file.texts("tokenizer.ggml.tokens")?;
+    pub(crate) fn load(file: &Checkpoint) -> Result<Self> {
+        let tokens = file.strings("tokenizer.ggml.tokens")?;
         let kinds = file.ints("tokenizer.ggml.token_type")?;
         let bytes = byte_alphabet();
         let pieces = tokens.iter().zip(&kinds).map(|(token, kind)| piece(token, *kind, &bytes)).collect();
@@ -66,8 +66,8 @@ impl Tokenizer {
     }
 }
 
-fn encoder(file: &Gguf, tokens: &[&str], kinds: &[i64]) -> Result<Encoder> {
-    let merges = file.texts("tokenizer.ggml.merges")?;
+fn encoder(file: &Checkpoint, tokens: &[&str], kinds: &[i32]) -> Result<Encoder> {
+    let merges = file.strings("tokenizer.ggml.merges")?;
     let merges = merges.iter().filter_map(|merge| merge.split_once(' '));
     let merges = merges.map(|(left, right)| (left.to_owned(), right.to_owned())).collect();
     let vocabulary: HashMap<String, u32> = tokens.iter().map(|token| (*token).to_owned()).zip(0..).collect();
@@ -75,7 +75,7 @@ fn encoder(file: &Gguf, tokens: &[&str], kinds: &[i64]) -> Result<Encoder> {
         BPE::builder().vocab_and_merges(vocabulary.into_iter().collect::<tokenizers::models::bpe::Vocab>(), merges);
     let mut encoder = Encoder::new(bpe.build().map_err(Error::Tokenizer)?);
     encoder.with_pre_tokenizer(Some(ByteLevel::new(false, false, true)));
-    let added = |kind: i64| tokens.iter().zip(kinds).filter(move |(_, k)| **k == kind).map(|(token, _)| *token);
+    let added = |kind: i32| tokens.iter().zip(kinds).filter(move |(_, k)| **k == kind).map(|(token, _)| *token);
     let special = added(CONTROL).map(|token| AddedToken::from(token, true));
     encoder.add_special_tokens(special).map_err(Error::Tokenizer)?;
     let markers = added(USER_DEFINED).map(|token| AddedToken::from(token, false).normalized(false));
@@ -83,7 +83,7 @@ fn encoder(file: &Gguf, tokens: &[&str], kinds: &[i64]) -> Result<Encoder> {
     Ok(encoder)
 }
 
-fn piece(token: &str, kind: i64, bytes: &HashMap<char, u8>) -> Box<[u8]> {
+fn piece(token: &str, kind: i32, bytes: &HashMap<char, u8>) -> Box<[u8]> {
     match kind {
         CONTROL => Box::default(),
         USER_DEFINED => token.as_bytes().into(),
@@ -107,10 +107,9 @@ fn byte_alphabet() -> HashMap<char, u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::GGUF;
 
     fn tokenizer() -> Tokenizer {
-        Tokenizer::load(&Gguf::parse(GGUF).unwrap()).unwrap()
+        Tokenizer::load(&Checkpoint::open().unwrap()).unwrap()
     }
 
     #[test]
