@@ -76,9 +76,9 @@ impl io::Write for Buffer {
 enum Writer {
     Json(ArrayWriter<Buffer>),
     Jsonl(LineDelimitedWriter<Buffer>),
-    Csv(CsvWriter<Buffer>),
+    Csv(Box<CsvWriter<Buffer>>),
     Parquet(Box<ArrowWriter<Buffer>>),
-    Arrow(StreamWriter<Buffer>),
+    Arrow(Box<StreamWriter<Buffer>>),
 }
 
 /// Writes batches of rows one after the other.
@@ -94,9 +94,9 @@ impl Encoder {
         let writer = match format {
             Format::Json => Writer::Json(ArrayWriter::new(to)),
             Format::Jsonl => Writer::Jsonl(LineDelimitedWriter::new(to)),
-            Format::Csv => Writer::Csv(CsvWriter::new(to)),
+            Format::Csv => Writer::Csv(Box::new(CsvWriter::new(to))),
             Format::Parquet => Writer::Parquet(Box::new(ArrowWriter::try_new(to, Arc::clone(schema), None)?)),
-            Format::Arrow => Writer::Arrow(StreamWriter::try_new(to, schema)?),
+            Format::Arrow => Writer::Arrow(Box::new(StreamWriter::try_new(to, schema)?)),
         };
         Ok(Self { buffer, writer })
     }

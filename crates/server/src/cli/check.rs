@@ -53,11 +53,10 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         (Ok(checked), true) => print_json(&format!("{:#}", json(&checked)))?,
         (Err(error), as_json) => {
             let problem = format!("{error:#}");
-            match as_json {
-                true => print_json(&format!("{:#}", json!({ "ok": false, "problem": problem })))?,
-                false => {
-                    writeln!(out, "NOT PROVED  {}: {}", escape(&args.evidence.display().to_string()), escape(&problem))?
-                }
+            if as_json {
+                print_json(&format!("{:#}", json!({ "ok": false, "problem": problem })))?;
+            } else {
+                writeln!(out, "NOT PROVED  {}: {}", escape(&args.evidence.display().to_string()), escape(&problem))?;
             }
             return Ok(ExitCode::from(NOT_GOOD));
         }

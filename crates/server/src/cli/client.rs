@@ -25,7 +25,7 @@ type Http = hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>;
 /// A log to ask.
 pub(crate) enum Client {
     /// A running server.
-    Server { http: Http, base: String, token: Option<String>, purpose: Option<String> },
+    Server { http: Box<Http>, base: String, token: Option<String>, purpose: Option<String> },
     /// A folder that this process has opened.
     Folder { router: axum::Router, engine: Arc<Engine>, purpose: Option<String> },
 }
@@ -47,11 +47,17 @@ impl Client {
     pub(crate) async fn connect(config: &Config, remote: Remote) -> anyhow::Result<Self> {
         let Remote { url, token, purpose } = remote;
         if let Some(url) = url {
-            return Ok(Self::Server { http: http(), base: url.trim_end_matches('/').to_owned(), token, purpose });
+            return Ok(Self::Server {
+                http: Box::new(http()),
+                base: url.trim_end_matches('/').to_owned(),
+                token,
+                purpose,
+            });
         }
         if let Some(contact) = server::contact(&config.data) {
             let base = format!("http://{}", contact.api);
-            let client = Self::Server { http: http(), base, token: Some(contact.token), purpose: purpose.clone() };
+            let client =
+                Self::Server { http: Box::new(http()), base, token: Some(contact.token), purpose: purpose.clone() };
             if client.get("/health").await.is_ok() {
                 return Ok(client);
             }
@@ -141,7 +147,7 @@ pub(crate) fn no_log_in(data: &Path) -> anyhow::Result<()> {
 
 async fn refused(response: Response<Body>) -> anyhow::Error {
     let status = response.status();
-    let body = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = response.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let message = serde_json::from_slice::<Value>(&body)
         .ok()
         .and_then(|body| Some(body["error"]["message"].as_str()?.to_owned()));

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use anyhow::bail;
 use serde_json::{Value, json};
 
+use super::NOT_GOOD;
 use super::calls::Lines;
 use super::client::{Client, Remote, no_log_in};
-use super::{FAILED, NOT_GOOD};
 use crate::config::Config;
 use crate::engine::{Phase, Progress, Report, check_offline};
 use crate::server;
@@ -62,7 +62,7 @@ pub(crate) async fn ask(client: &Client) -> anyhow::Result<Report> {
 fn show_progress(phase: Phase) {
     if std::io::stderr().is_terminal() {
         let percent = (phase.done * 100).checked_div(phase.of).unwrap_or(100);
-        eprint!("\r\x1b[2Kverifying {}: {} of {} ({percent} %)", phase.phase, phase.done, phase.of);
+        eprint!("\r\x1b[2Kverifying {}: {} of {} ({percent} %)", phase.name, phase.done, phase.of);
         drop(std::io::stderr().flush());
     }
 }
@@ -81,11 +81,7 @@ fn print(report: &Report, json: bool) -> anyhow::Result<ExitCode> {
     } else {
         write!(out, "{}", text(report))?;
     }
-    Ok(match report.ok {
-        true => ExitCode::SUCCESS,
-        false if report.problems.is_empty() => ExitCode::from(FAILED),
-        false => ExitCode::from(NOT_GOOD),
-    })
+    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::from(NOT_GOOD) })
 }
 
 /// The report in words.
@@ -94,7 +90,7 @@ pub(crate) fn text(report: &Report) -> String {
     let paint = Terminal::stdout().paint;
     let mut lines = Vec::new();
     for problem in &report.problems {
-        lines.push(format!("{:8}  {}: {}", problem.verdict, escape(&problem.place), escape(&problem.problem)));
+        lines.push(format!("{:8}  {}: {}", problem.verdict, escape(&problem.place), escape(&problem.why)));
     }
     if report.ok {
         let rate = if *seconds > 0.0 { *verified as f64 / seconds } else { 0.0 };

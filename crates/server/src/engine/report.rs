@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 /// How far a verification is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Phase {
-    /// `tree`, `files` or `records`.
-    pub phase: String,
+    /// What is being looked at: `tree`, `files` or `records`.
+    pub name: String,
     pub done: u64,
     pub of: u64,
 }
@@ -19,7 +19,7 @@ pub(crate) struct Problem {
     /// The file or the record.
     pub place: String,
     /// What is wrong with it.
-    pub problem: String,
+    pub why: String,
 }
 
 /// What a verification found.
@@ -55,7 +55,7 @@ pub(crate) const PROBLEMS_MAX: usize = 100;
 impl Report {
     pub(crate) fn problem(&mut self, verdict: &str, place: impl Into<String>, problem: impl Into<String>) {
         if self.problems.len() < PROBLEMS_MAX {
-            self.problems.push(Problem { verdict: verdict.to_owned(), place: place.into(), problem: problem.into() });
+            self.problems.push(Problem { verdict: verdict.to_owned(), place: place.into(), why: problem.into() });
         }
     }
 }

@@ -25,7 +25,7 @@ const HASHES: u64 = 4096;
 const EVERY: u64 = 8192;
 
 fn told(progress: &Progress, phase: &str, done: u64, of: u64) {
-    progress(Phase { phase: phase.to_owned(), done, of });
+    progress(Phase { name: phase.to_owned(), done, of });
 }
 
 /// Checks the files of a data folder that nobody has open, without changing anything: the log's, then the lake's.

@@ -29,6 +29,19 @@ const OURS: &str = "x-onrecord-";
 const TEXT_MAX: usize = 512;
 const TAGS_MAX: usize = 64;
 
+/// Fields that concern one hop only (RFC 9110 §7.6.1, and older ones that are still seen).
+const HOP: [HeaderName; 9] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
 /// Removes what ends at this hop (RFC 9110 §7.6.1): `Connection`, what it names, and the other hop-by-hop fields.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if let Some(named) = headers.get(CONNECTION).and_then(|value| value.to_str().ok()) {
@@ -37,17 +50,6 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    const HOP: [HeaderName; 9] = [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ];
     for name in HOP {
         headers.remove(name);
     }
