@@ -11,7 +11,7 @@ mod setup;
 mod show;
 mod verify;
 
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -60,12 +60,15 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
     match command {
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "onrecord", &mut io::stdout());
+            // Into memory first: the generator panics if its reader has gone.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "onrecord", &mut script);
+            io::stdout().write_all(&script)?;
             return Ok(ExitCode::SUCCESS);
         }
         Command::Check(args) => return check::check(&args),
         Command::Config { command: ConfigCommand::Example } => {
-            print!("{}", config::example());
+            crate::terminal::print_line(config::example().trim_end())?;
             return Ok(ExitCode::SUCCESS);
         }
         #[cfg(feature = "demo")]

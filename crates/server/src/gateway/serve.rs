@@ -54,6 +54,8 @@ pub(crate) async fn serve(
             }
         }
     }
+    // Whoever connects now is told at once that nobody is there.
+    drop(listener);
     connections.close();
     if tokio::time::timeout(grace, connections.wait()).await.is_err() {
         tracing::warn!(open = connections.len(), "calls are still running after the grace period and are cut off");
