@@ -107,7 +107,14 @@ impl Chain {
             links.push(Link { path, head, end });
             (next, end) = (Some(head.previous), Some(head.previous_end));
         }
-        leftovers.extend(heads.into_values().map(|(path, _)| path));
+        // The oldest link names a segment that was released, and so is not there. If it is, its head was whole once.
+        if let Some(path) = next.map(|number| dir.join(segment::name(number))).filter(|path| leftovers.contains(path)) {
+            return Err(Error::corrupt(&path, 0, "its head is damaged, and a later segment goes on from it"));
+        }
+        for (path, head) in heads.into_values() {
+            unused(disk, &path, &head)?;
+            leftovers.push(path);
+        }
         Ok(Self { links, leftovers, highest })
     }
 
@@ -122,6 +129,22 @@ impl Chain {
         }
         Ok(())
     }
+}
+
+/// A segment that no later one goes on from is what a failed attempt left behind, and holds nothing. If it does hold
+/// something, a segment between it and the later ones is missing.
+fn unused(disk: &dyn Disk, path: &Path, head: &SegmentHead) -> Result<(), Error> {
+    let bytes = disk.read(path).map_err(|e| Error::io("read", path, &e))?;
+    let mut frames = 0;
+    walk(path, &bytes, None, |_, _| {
+        frames += 1;
+        Ok(())
+    })?;
+    if frames > 1 {
+        let problem = format!("segment {} holds records, but none of the later segments goes on from it", head.number);
+        return Err(Error::Rollback { problem: format!("{problem}; one that came after it is missing") });
+    }
+    Ok(())
 }
 
 /// The head of a segment file; `None` if the file was never used as one.

@@ -62,6 +62,10 @@ pub(super) fn sidecar(table: &Table) -> Result<()> {
     for path in added_by(table, version)? {
         entries.push(table.entry(path)?);
     }
+    if version == 0 {
+        // The table was created just now, or a moment before the program stopped.
+        return sidecar::write(&table.root, version, &entries);
+    }
     tracing::warn!(version, "the digests of the last version of the table were not written; computed them again");
     sidecar::write(&table.root, version, &entries)
 }

@@ -56,3 +56,39 @@ fn a_log_put_back_to_an_older_state_does_not_open() {
     let refused = harness.open().map(drop).unwrap_err();
     assert!(refused.to_string().contains("a checkpoint over 21 leaves"), "{refused}");
 }
+
+#[test]
+fn a_damaged_head_never_costs_the_segments_before_it() {
+    let mut harness = Harness::new();
+    let ledger = harness.open().unwrap();
+    (0..20).for_each(|_| harness.call(&ledger).unwrap());
+    ledger.close().unwrap();
+    // Two segments at the end that hold nothing but their heads.
+    harness.open().unwrap().close().unwrap();
+    harness.open().unwrap().close().unwrap();
+    let segments = |harness: &Harness| harness.disk.list(&harness.path("segments")).unwrap();
+    let before = segments(&harness);
+    for name in &before[..before.len() - 1] {
+        let path = harness.path("segments").join(name);
+        harness.disk.flip(&path, 20);
+        let refused = harness.open().map(drop).unwrap_err();
+        assert!(refused.to_string().contains(name.as_str()), "{refused}");
+        assert_eq!(segments(&harness), before, "nothing is removed");
+        harness.disk.flip(&path, 20);
+    }
+    let ledger = harness.open().unwrap();
+    harness.check(&ledger);
+}
+
+#[test]
+fn a_missing_segment_never_costs_the_ones_before_it() {
+    let mut harness = Harness::new();
+    let ledger = harness.open().unwrap();
+    (0..20).for_each(|_| harness.call(&ledger).unwrap());
+    ledger.close().unwrap();
+    let names = harness.disk.list(&harness.path("segments")).unwrap();
+    harness.disk.remove(&harness.path("segments").join(&names[names.len() / 2])).unwrap();
+    let before = harness.disk.list(&harness.path("segments")).unwrap();
+    assert!(harness.open().is_err());
+    assert_eq!(harness.disk.list(&harness.path("segments")).unwrap(), before);
+}

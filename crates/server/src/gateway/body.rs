@@ -40,17 +40,35 @@ pub(crate) struct TooLarge(pub u64);
 /// The copy of a request's body that both sides of a [`Tee`] see.
 pub(crate) type Copy = Arc<Mutex<Option<Request>>>;
 
+/// A client that stops in the middle of its request.
+#[derive(Debug, thiserror::Error)]
+#[error("the rest of the request's body did not arrive within {} s", .0.as_secs_f32())]
+pub(crate) struct Stopped(pub Duration);
+
 /// A request's body that goes up as it comes in, and is copied on the way.
 pub(crate) struct Tee {
     inner: Incoming,
     copy: Copy,
     seen: u64,
     max: u64,
+    patience: Duration,
+    idle: Pin<Box<Sleep>>,
 }
 
 impl Tee {
-    pub(crate) fn new(inner: Incoming, copy: &Copy, max: u64) -> Self {
-        Self { inner, copy: Arc::clone(copy), seen: 0, max }
+    /// At most `max` bytes, and at most `patience` without any.
+    pub(crate) fn new(inner: Incoming, copy: &Copy, max: u64, patience: Duration) -> Self {
+        Self { inner, copy: Arc::clone(copy), seen: 0, max, patience, idle: Box::pin(sleep(patience)) }
+    }
+
+    fn take(&mut self, data: &Bytes) -> Result<(), BodyError> {
+        self.seen += data.len() as u64;
+        if let Some(copy) = self.copy.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            copy.push(data);
+        }
+        let later = Instant::now() + self.patience;
+        self.idle.as_mut().reset(later);
+        if self.seen > self.max { Err(TooLarge(self.max).into()) } else { Ok(()) }
     }
 }
 
@@ -59,17 +77,15 @@ impl Body for Tee {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(frame) = ready!(Pin::new(&mut self.inner).poll_frame(cx)?) else { return Poll::Ready(None) };
-        if let Some(data) = frame.data_ref() {
-            self.seen += data.len() as u64;
-            if let Some(copy) = self.copy.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-                copy.push(data);
-            }
-            if self.seen > self.max {
-                return Poll::Ready(Some(Err(TooLarge(self.max).into())));
-            }
-        }
-        Poll::Ready(Some(Ok(frame)))
+        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx)? else {
+            ready!(self.idle.as_mut().poll(cx));
+            return Poll::Ready(Some(Err(Stopped(self.patience).into())));
+        };
+        let taken = frame.as_ref().and_then(Frame::data_ref).map_or(Ok(()), |data| {
+            let data = data.clone();
+            self.take(&data)
+        });
+        Poll::Ready(frame.map(|frame| taken.map(|()| frame)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -17,7 +17,7 @@ use onrecord_proof::field;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::body::{COMMIT_PATIENCE, HOLD_MAX, Recorded, ReplyBody, Rules, Tee, TooLarge};
+use super::body::{COMMIT_PATIENCE, HOLD_MAX, Recorded, ReplyBody, Rules, Stopped, Tee, TooLarge};
 use super::call::{Call, Failure, Outcome};
 use super::{Gateway, OnLogFailure, UpBody, headers, reply};
 use crate::auth::{Denied, Identity, Role};
@@ -156,7 +156,7 @@ async fn exchange(
         return answer;
     }
     let copy = Arc::new(Mutex::new(Some(copy)));
-    let tee = Tee::new(body, &copy, max);
+    let tee = Tee::new(body, &copy, max, gateway.settings.client_timeout);
     let answer = send(gateway, Request::from_parts(parts, Either::Right(tee.boxed_unsync()))).await;
     if let Some(copy) = copy.lock().unwrap_or_else(PoisonError::into_inner).take() {
         call.requested(copy, head());
@@ -248,6 +248,9 @@ async fn send(gateway: &Gateway, request: Request<UpBody>) -> Result<(http::resp
 fn sending_failed(error: &hyper_util::client::legacy::Error, max: u64, url: &Uri) -> Stop {
     if find::<TooLarge>(error).is_some() {
         return too_large(max);
+    }
+    if let Some(stopped) = find::<Stopped>(error) {
+        return Stop::rejected(StatusCode::REQUEST_TIMEOUT, "client_timeout", "client", stopped.to_string());
     }
     let cause = root_cause(error);
     if error.is_connect() {

@@ -75,6 +75,9 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
+    if !speaks(&stream, gateway.settings.client_timeout).await {
+        return;
+    }
     match tls {
         None => http(gateway, stream, peer, stop).await,
         Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
@@ -83,6 +86,25 @@ async fn connection(
             Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
         },
     }
+}
+
+/// Waits until the client has said which version of HTTP it speaks, which the HTTP library would do without end. False
+/// if it goes away or says nothing for `patience`.
+async fn speaks(stream: &TcpStream, patience: Duration) -> bool {
+    // RFC 9113 §3.4; a client of HTTP/1 differs from it within its first three bytes.
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let said = async {
+        let mut start = [0; PREFACE.len()];
+        loop {
+            match stream.peek(&mut start).await {
+                Ok(0) | Err(_) => return false,
+                Ok(len) if len == PREFACE.len() || start[..len] != PREFACE[..len] => return true,
+                // Part of the preface stays readable, so there is nothing to wait for but time.
+                Ok(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    tokio::time::timeout(patience, said).await.unwrap_or(false)
 }
 
 async fn http(

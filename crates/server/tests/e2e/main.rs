@@ -1,0 +1,15 @@
+//! End to end: the real binary with real sockets, real files and real signals.
+//!
+//! One binary, since each would link the whole program's dependencies again. `support` starts servers, asks the command
+//! line, speaks HTTP and plays model servers, good and bad.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests fail by panicking and own their files")]
+
+mod crash;
+mod damage;
+mod garbage;
+mod security;
+mod shutdown;
+mod snapshots;
+mod support;
+mod tour;

@@ -1,0 +1,103 @@
+//! An orderly end, and the command line on a running server and on the folder that it leaves.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::http::{open, request};
+use crate::support::log::{field, program, run};
+use crate::support::upstream::{Act, STREAM, answer, completion, event, script, send};
+use crate::support::{Log, Reply, chat, post};
+
+fn slow_stream() -> Vec<Act> {
+    let done = "data: [DONE]\n\n";
+    let wait = || Act::Wait(Duration::from_millis(400));
+    vec![send(STREAM.to_owned() + &event("One")), wait(), send(event(" two")), wait(), send(done)]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_running_stream_ends_before_the_server_does() {
+    let log = Log::new();
+    let server = log.serve(script(slow_stream()).await);
+    let response = open(request(server.gateway, &[], chat("Count.", json!({ "stream": true })))).await.unwrap();
+    server.terminate();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(tokio::net::TcpStream::connect(server.gateway).await.is_err(), "it still accepts connections");
+    let reply = Reply::read(response).await;
+    assert!(reply.whole && reply.text().ends_with("data: [DONE]\n\n"), "{reply:?}");
+    let (status, messages) = server.ended();
+    assert!(status.success(), "{messages}");
+    let record = log.show(&reply.id());
+    assert_eq!(field(&record, "outcome", "onrecord.outcome"), "completed");
+    assert_eq!(field(&record, "output", "onrecord.output.text"), "One two");
+    log.verify();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_outlasts_the_grace_period_is_cut_off_and_on_record() {
+    let log = Log::with_config("[gateway]\nshutdown_grace = \"200ms\"\n");
+    let server = log.serve(script([send(STREAM.to_owned() + &event("One")), Act::Hold]).await);
+    let response = open(request(server.gateway, &[], chat("Count.", json!({ "stream": true })))).await.unwrap();
+    server.terminate();
+    let reply = Reply::read(response).await;
+    assert!(!reply.whole, "{reply:?}");
+    let (status, messages) = server.ended();
+    assert!(status.success(), "{messages}");
+    let record = log.show(&reply.id());
+    assert_ne!(field(&record, "outcome", "onrecord.outcome"), "completed");
+    assert_eq!(field(&record, "output", "onrecord.output.text"), "One");
+    log.verify();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_folder_says_the_same_with_and_without_its_server() {
+    let log = Log::new();
+    let server = log.serve(script([answer("200 OK", "", completion("Yes."))]).await);
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        let headers = [("x-onrecord-session", "s"), ("x-onrecord-tags", "team=blue")];
+        ids.push(post(server.gateway, &headers, chat(&format!("Question {number}"), json!({}))).await.id());
+    }
+    let ask = || {
+        let sql = "SELECT id, outcome, session, tags, duration_ms, answer FROM interactions ORDER BY leaf_index";
+        let commands: [&[&str]; 9] = [
+            &["list", "--json"],
+            &["list", "--tag", "team=blue", "--outcome", "completed", "-n", "2"],
+            &["tail", "--json"],
+            &["tail", "-n", "1"],
+            &["show", &ids[1]],
+            &["show", &ids[1], "--json"],
+            &["query", sql, "--format", "csv"],
+            &["query", sql],
+            &["key"],
+        ];
+        commands.map(|command| (command.join(" "), log.run(command).good()))
+    };
+    let running = ask();
+    log.verify();
+    server.stop();
+    assert_eq!(ask(), running);
+    log.verify();
+}
+
+#[test]
+fn commands_that_need_no_log() {
+    let log = Log::new();
+    let example = log.run(&["config", "example"]).good();
+    std::fs::write(log.folder().join("onrecord.toml"), &example).unwrap();
+    log.run(&["config", "check"]).good();
+    std::fs::write(log.folder().join("onrecord.toml"), "[gateway]\nlissten = \"127.0.0.1:1\"\n").unwrap();
+    let wrong = log.run(&["config", "check"]);
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    assert!(wrong.stderr.contains("onrecord.toml:2") && wrong.stderr.contains("listen"), "{wrong:?}");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(log.run(&["completions", shell]).good().contains("onrecord"));
+    }
+    let empty = tempfile::TempDir::new().unwrap();
+    for command in [&["list"][..], &["verify"], &["stats"], &["key"], &["query", "SELECT 1"]] {
+        let refused = run(program(empty.path()).args(command));
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+        assert!(refused.stderr.contains("there is no log in"), "{refused:?}");
+        assert!(!empty.path().join("onrecord-data").exists(), "{command:?} made a log");
+    }
+}

@@ -1,0 +1,102 @@
+//! The server as a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::log::program;
+use super::wait_for;
+
+/// A running `onrecord serve`. Killed when it is dropped.
+pub(crate) struct Server {
+    child: Child,
+    messages: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+    pub(crate) gateway: SocketAddr,
+    pub(crate) api: SocketAddr,
+}
+
+impl Server {
+    /// Starts it in `folder` and waits until it listens.
+    pub(crate) fn start(folder: &Path, upstream: &str, arguments: &[&str]) -> Self {
+        let mut command = program(folder);
+        command.args(["serve", "--upstream", upstream, "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0"]);
+        let mut child = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let messages = Arc::new(Mutex::new(String::new()));
+        let (lines, copy) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&messages));
+        let reader = std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                *copy.lock().unwrap() += &(line + "\n");
+            }
+        });
+        let mut listening = None;
+        wait_for("the server", || {
+            let text = messages.lock().unwrap().clone();
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "the server ended, {ended:?}: {text}");
+            listening = address(&text, "  gateway ").zip(address(&text, "  API "));
+            text.contains("Stop with Ctrl-C").then_some(())
+        });
+        let (gateway, api) = listening.unwrap();
+        Self { child, messages, reader: Some(reader), gateway, api }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has written to standard error so far.
+    pub(crate) fn messages(&self) -> String {
+        self.messages.lock().unwrap().clone()
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Tells it to stop, without waiting.
+    pub(crate) fn terminate(&self) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+    }
+
+    /// Waits until it ends by itself; gives what it wrote to standard error.
+    pub(crate) fn ended(mut self) -> (ExitStatus, String) {
+        let status = wait_for("the server's end", || self.child.try_wait().unwrap());
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        (status, self.messages())
+    }
+
+    /// Stops it in order; it must not have panicked before.
+    #[track_caller]
+    pub(crate) fn stop(self) -> String {
+        self.terminate();
+        let (status, messages) = self.ended();
+        assert!(status.success(), "{status}: {messages}");
+        assert!(!messages.contains("panicked"), "{messages}");
+        messages
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The address in the line that begins so.
+fn address(text: &str, line: &str) -> Option<SocketAddr> {
+    let line = text.lines().find_map(|text| text.strip_prefix(line))?;
+    let (_, after) = line.split_once("://")?;
+    after.split_whitespace().next()?.parse().ok()
+}
