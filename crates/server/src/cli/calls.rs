@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(time("2026-01-31T00:00:00Z").unwrap(), 1_769_817_600_000_000);
         assert!(time("2026-01-31").is_ok() && time("2026-01-31T09:30").is_ok());
         let hour = Timestamp::now().as_microsecond() - time("1h").unwrap();
-        assert!((3_600_000_000..3_601_000_000).contains(&hour));
+        assert!((3_599_000_000..=3_600_000_000).contains(&hour));
         for bad in ["", "yesterday", "7", "7y", "99999999999999999999d"] {
             assert!(time(bad).is_err(), "{bad}");
         }
