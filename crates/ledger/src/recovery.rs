@@ -172,6 +172,7 @@ pub(crate) struct Scan {
     pub index: Index,
     pub open: HashMap<Uuid, Place>,
     pub last: (u64, u64),
+    signed: u64,
 }
 
 /// Takes the index and the hash of a leaf.
@@ -180,7 +181,7 @@ pub(crate) type LeafSink<'s> = &'s mut dyn FnMut(u64, Hash);
 impl Scan {
     /// `signed` is the size of the last checkpoint, where a log without segments goes on.
     pub(crate) fn new(signed: u64) -> Self {
-        Self { index: Index { first: signed, ..Index::default() }, open: HashMap::new(), last: (0, 0) }
+        Self { index: Index { first: signed, ..Index::default() }, open: HashMap::new(), last: (0, 0), signed }
     }
 
     /// Reads a segment. The hashes of its leaves from index `from` on are computed and given to `leaf`.
@@ -225,13 +226,19 @@ impl Scan {
                     return Err(format!("leaf {} where leaf {} belongs", head.index, self.index.size()));
                 }
                 let ended = self.open.remove(&record_id(record).ok_or("the leaf has no id")?);
-                if head.index >= from {
+                if head.index >= from && !self.is_released(&head) {
                     leaf(head.index, self.leaf_hash(&head, record)?);
                 }
                 self.index.committed(place, head.intent, ended);
             }
         }
         Ok(())
+    }
+
+    /// True if the record is in the lake already: the segment of its intent was let go of, its own holds others too.
+    fn is_released(&self, head: &LeafHead) -> bool {
+        let oldest = self.index.segments.first_key_value().map(|(number, _)| *number);
+        head.index < self.signed && head.intent.is_some_and(|intent| Some(intent.segment) < oldest)
     }
 
     fn leaf_hash(&self, head: &LeafHead, record: &[u8]) -> Result<Hash, String> {

@@ -118,3 +118,33 @@ fn a_record_larger_than_a_segment_gets_its_own() {
     let index = ledger.append(&large).unwrap().wait().unwrap().index;
     assert_eq!(ledger.reader().read(index, index + 1, 0).unwrap()[0].record, large);
 }
+
+/// A call that began in one segment and ended in a later one: once the lake has it, the first segment may go while the
+/// second one is still needed.
+#[test]
+fn a_released_intent_is_no_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path()).unwrap();
+    let mut long = record(1);
+    ledger.begin(&mut long).unwrap().wait().unwrap();
+    calls(&ledger, 10, 1500);
+    long.set(&field::OUTCOME, "completed");
+    let index = ledger.append(&long).unwrap().wait().unwrap().index;
+    ledger.reader().checkpoint_now().unwrap();
+    ledger.reader().release(index + 1);
+    let segments = || std::fs::read_dir(dir.path().join("segments")).unwrap().count();
+    for _ in 0..200 {
+        if segments() == 1 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(segments(), 1);
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let check = || crate::check(&disk, dir.path(), &mut |_, _| ()).unwrap();
+    assert_eq!(check().problems, vec![]);
+    calls(&ledger, 2000, 10);
+    drop(ledger);
+    assert_eq!(check().problems, vec![]);
+    assert_eq!(open(dir.path()).unwrap().reader().size(), index + 11);
+}
