@@ -24,8 +24,8 @@ pub(crate) use table::{Cell, Column, Layout, table};
 use escape::escape_json;
 use style::Paint;
 
-/// The width where there is no terminal to ask.
-const WIDTH: usize = 120;
+/// The width where there is no terminal to ask: a file or another program gets every column whole.
+const WIDTH: usize = 250;
 
 /// What standard output is connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
