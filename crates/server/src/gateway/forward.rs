@@ -44,12 +44,21 @@ impl Stop {
     }
 }
 
-/// Takes one request through.
-pub(crate) async fn handle(gateway: Arc<Gateway>, peer: IpAddr, request: Request<Incoming>) -> Answer {
+/// Takes one request through. The call begins here and not when the future is first polled: a request whose client is gone
+/// by then is on record too.
+pub(crate) fn handle(
+    gateway: Arc<Gateway>,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> impl Future<Output = Answer> + Send {
     let dialect = Dialect::of(request.method().as_str(), request.uri().path());
     let mut call = Call::new(Arc::clone(&gateway), dialect);
-    let id = call.id();
     describe(&mut call, &gateway, dialect, peer, &request);
+    answer(gateway, call, request)
+}
+
+async fn answer(gateway: Arc<Gateway>, mut call: Call, request: Request<Incoming>) -> Answer {
+    let id = call.id();
     let mut answer = match forward(&gateway, &mut call, request).await {
         Ok(Passed::Whole(answer)) => answer,
         Ok(Passed::Flowing { parts, upstream, begun, permit }) => flow(&gateway, call, parts, upstream, begun, permit),

@@ -116,8 +116,8 @@ async fn http(
     let service = {
         let gateway = Arc::clone(&gateway);
         service_fn(move |request| {
-            let gateway = Arc::clone(&gateway);
-            async move { Ok::<_, Infallible>(forward::handle(gateway, peer, request).await) }
+            let answer = forward::handle(Arc::clone(&gateway), peer, request);
+            async move { Ok::<_, Infallible>(answer.await) }
         })
     };
     let builder = builder(&gateway);
