@@ -6,10 +6,10 @@ use std::time::Instant;
 use onrecord_capture::{BodyHead, Dialect, End, Request, Response};
 use onrecord_ledger::{Error, Pending, Receipt};
 use onrecord_proof::{Kind, Record, field};
-use rand::RngCore;
 use uuid::Uuid;
 
 use super::Gateway;
+use crate::engine::new_record;
 
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,9 +79,7 @@ pub(crate) struct Call {
 impl Call {
     /// Begins a call of `dialect` now.
     pub(crate) fn new(gateway: Arc<Gateway>, dialect: Dialect) -> Self {
-        let mut secret = [0; 32];
-        rand::rng().fill_bytes(&mut secret);
-        let record = Record::new(Uuid::now_v7(), Kind::Interaction, onrecord_ledger::now(), secret);
+        let record = new_record(Kind::Interaction);
         Self { gateway, record, dialect, started: Instant::now(), response: None, settled: false }
     }
 

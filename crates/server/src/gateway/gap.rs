@@ -4,8 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use onrecord_ledger::Ledger;
 use onrecord_proof::{Kind, Record, field};
-use rand::RngCore;
-use uuid::Uuid;
+
+use crate::engine::new_record;
 
 /// Counts calls that went unrecorded.
 #[derive(Debug, Default)]
@@ -52,9 +52,7 @@ impl Gap {
 
 impl Span {
     fn record(self) -> Record {
-        let mut secret = [0; 32];
-        rand::rng().fill_bytes(&mut secret);
-        let mut record = Record::new(Uuid::now_v7(), Kind::Gap, self.from, secret);
+        let mut record = new_record(Kind::Gap);
         record.set(&field::GAP_CALLS, self.calls);
         record.set(&field::GAP_FROM, self.from);
         record.set(&field::GAP_UNTIL, self.until);
