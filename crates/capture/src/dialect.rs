@@ -1,36 +1,70 @@
 //! Which wire dialect a call speaks, and what each of them brings.
 //!
-//! A dialect is one module with three things: the fields of a request, of a whole answer, and a
-//! [`StreamParser`]. This is the one place that lists them.
+//! A dialect is one module with two things: a table of what the members of its requests mean ([`Asked`]), and a reader
+//! of its answers ([`Wire`]). This is the one place that lists them.
 
 use onrecord_proof::Record;
 
-use crate::openai::chat;
-use crate::problem::Problem;
-use crate::stream::StreamParser;
-use crate::{Limits, RequestFacts};
+use crate::RequestFacts;
+use crate::anthropic;
+use crate::openai::{chat, completions, embeddings, responses};
+use crate::request::asked::Asked;
+use crate::wire::Wire;
 
 /// The language that a client and a model server speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// OpenAI chat completions, as OpenAI, llama.cpp, vLLM, Ollama, LM Studio and others serve them.
     OpenAiChat,
+    /// OpenAI legacy completions, of the same servers.
+    OpenAiCompletions,
+    /// OpenAI responses.
+    OpenAiResponses,
+    /// OpenAI embeddings, and llama.cpp's own.
+    OpenAiEmbeddings,
+    /// Anthropic messages, as Anthropic, llama.cpp, vLLM, Ollama and others serve them.
+    AnthropicMessages,
     /// Anything else: kept as it came, with sizes and digests.
     Unknown,
 }
 
 impl Dialect {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::OpenAiChat,
+        Self::OpenAiCompletions,
+        Self::OpenAiResponses,
+        Self::OpenAiEmbeddings,
+        Self::AnthropicMessages,
+        Self::Unknown,
+    ];
+
     /// The dialect of a request. `path` may have any prefix, as servers and proxies mount their APIs differently.
     pub fn of(method: &str, path: &str) -> Self {
         let path = path.split('?').next().unwrap_or_default();
         let path = path.strip_suffix('/').unwrap_or(path);
-        if method == "POST" && path.ends_with("/chat/completions") { Self::OpenAiChat } else { Self::Unknown }
+        if method != "POST" {
+            return Self::Unknown;
+        }
+        let ends = |end: &str| path.ends_with(end);
+        match path {
+            _ if ends("/chat/completions") => Self::OpenAiChat,
+            _ if ends("/completions") => Self::OpenAiCompletions,
+            _ if ends("/responses") => Self::OpenAiResponses,
+            _ if ends("/embeddings") || ends("/embedding") => Self::OpenAiEmbeddings,
+            _ if ends("/v1/messages") => Self::AnthropicMessages,
+            _ => Self::Unknown,
+        }
     }
 
     /// Its name in records.
     pub fn name(self) -> &'static str {
         match self {
             Self::OpenAiChat => "openai.chat",
+            Self::OpenAiCompletions => "openai.completions",
+            Self::OpenAiResponses => "openai.responses",
+            Self::OpenAiEmbeddings => "openai.embeddings",
+            Self::AnthropicMessages => "anthropic.messages",
             Self::Unknown => "unknown",
         }
     }
@@ -38,31 +72,38 @@ impl Dialect {
     /// What is asked for in it, in the words of the OpenTelemetry GenAI semantic conventions.
     pub fn operation(self) -> Option<&'static str> {
         match self {
-            Self::OpenAiChat => Some("chat"),
+            Self::OpenAiChat | Self::OpenAiResponses | Self::AnthropicMessages => Some("chat"),
+            Self::OpenAiCompletions => Some("text_completion"),
+            Self::OpenAiEmbeddings => Some("embeddings"),
             Self::Unknown => None,
         }
     }
 
     /// Records what a request says.
     pub(crate) fn request(self, json: &str, record: &mut Record) -> RequestFacts {
-        match self {
-            Self::OpenAiChat => chat::request(json, record),
-            Self::Unknown => RequestFacts::of(json),
-        }
+        self.asked().map_or_else(|| RequestFacts::of(json), |asked| asked.read(json, record))
     }
 
-    /// Records what a whole answer says; `None` if the dialect is not known.
-    pub(crate) fn whole(self, json: &str, record: &mut Record) -> Option<Result<(), Problem>> {
+    /// What its requests say.
+    fn asked(self) -> Option<&'static Asked> {
         match self {
-            Self::OpenAiChat => Some(chat::whole(json, record)),
+            Self::OpenAiChat => Some(&chat::REQUEST),
+            Self::OpenAiCompletions => Some(&completions::REQUEST),
+            Self::OpenAiResponses => Some(&responses::REQUEST),
+            Self::OpenAiEmbeddings => Some(&embeddings::REQUEST),
+            Self::AnthropicMessages => Some(&anthropic::REQUEST),
             Self::Unknown => None,
         }
     }
 
-    /// The parser of an event stream; `None` if the dialect is not known.
-    pub(crate) fn stream(self, limits: Limits) -> Option<Box<dyn StreamParser>> {
+    /// The reader of its answers; `None` if the dialect is not known.
+    pub(crate) fn wire(self) -> Option<Box<dyn Wire>> {
         match self {
-            Self::OpenAiChat => Some(Box::new(chat::Stream::new(limits))),
+            Self::OpenAiChat => Some(Box::new(chat::Chat)),
+            Self::OpenAiCompletions => Some(Box::new(completions::Completions)),
+            Self::OpenAiResponses => Some(Box::<responses::Responses>::default()),
+            Self::OpenAiEmbeddings => Some(Box::new(embeddings::Embed)),
+            Self::AnthropicMessages => Some(Box::new(anthropic::Messages)),
             Self::Unknown => None,
         }
     }
@@ -78,10 +119,24 @@ mod tests {
             ("POST", "/v1/chat/completions", Dialect::OpenAiChat),
             ("POST", "/openai/deployments/x/chat/completions?api-version=1", Dialect::OpenAiChat),
             ("POST", "//v1/chat/completions/", Dialect::OpenAiChat),
+            ("POST", "/api/v0/chat/completions", Dialect::OpenAiChat),
             ("GET", "/v1/chat/completions", Dialect::Unknown),
             ("POST", "/v1/chat/completions/input_tokens", Dialect::Unknown),
-            ("POST", "/v1/completions", Dialect::Unknown),
+            ("POST", "/v1/completions", Dialect::OpenAiCompletions),
+            ("POST", "/openai/deployments/x/completions", Dialect::OpenAiCompletions),
+            ("POST", "/api/v0/completions", Dialect::OpenAiCompletions),
+            ("POST", "/v1/responses", Dialect::OpenAiResponses),
+            ("POST", "/responses", Dialect::OpenAiResponses),
+            ("GET", "/v1/responses/resp_1", Dialect::Unknown),
+            ("POST", "/v1/responses/input_tokens", Dialect::Unknown),
+            ("POST", "/v1/embeddings", Dialect::OpenAiEmbeddings),
+            ("POST", "/embeddings", Dialect::OpenAiEmbeddings),
+            ("POST", "/embedding", Dialect::OpenAiEmbeddings),
+            ("POST", "/v1/messages", Dialect::AnthropicMessages),
+            ("POST", "/v1/messages/count_tokens", Dialect::Unknown),
+            ("POST", "/v1/threads/t/messages", Dialect::Unknown),
             ("POST", "/x?/chat/completions", Dialect::Unknown),
+            ("POST", "/xcompletions", Dialect::Unknown),
         ] {
             assert_eq!(Dialect::of(method, path), expect, "{method} {path}");
         }

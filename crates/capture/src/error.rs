@@ -1,7 +1,7 @@
 //! The ways in which model servers say that something went wrong.
 //!
-//! `{"error":{"message":…,"type":…,"code":…}}` (OpenAI, llama.cpp, vLLM), the same without the outer object,
-//! `{"error":"…"}` (Ollama, TGI), `{"detail":…}` (FastAPI), and plain text or HTML (proxies).
+//! `{"error":{"message":…,"type":…,"code":…}}` (OpenAI, Anthropic, llama.cpp, vLLM), the same without the outer object,
+//! `{"error":"…"}` (Ollama), the same with `error_type` (TGI), `{"detail":…}` (FastAPI), and plain text or HTML (proxies).
 
 use onrecord_proof::{Record, field};
 
@@ -24,15 +24,27 @@ impl Failure {
     pub(crate) fn of_body(body: &str) -> Self {
         let body = body.trim();
         match json::raw(body).filter(|raw| raw.get().len() == body.len() && raw.get().starts_with('{')) {
-            Some(raw) => Self::of(json::member_of(raw, "error").and_then(json::present).unwrap_or(raw)),
+            Some(raw) => Self::of_object(raw),
             None => Self { kind: None, message: (!body.is_empty()).then(|| bounded(body, MESSAGE_MAX)) },
         }
+    }
+
+    /// What an object says that has the error in it or is one.
+    fn of_object(raw: &RawValue) -> Self {
+        let Some(error) = json::member_of(raw, "error").and_then(json::present) else { return Self::of(raw) };
+        let mut failure = Self::of(error);
+        if failure.kind.is_none() {
+            failure.kind = json::member_of(raw, "error_type").and_then(name);
+        }
+        failure
     }
 
     /// What the value of `error` says.
     pub(crate) fn of(raw: &RawValue) -> Self {
         let member = |name| json::member_of(raw, name).and_then(json::present);
-        let kind = member("type").and_then(name).or_else(|| member("code").and_then(name));
+        // An event that is an error says so in its type, which is no name of it.
+        let kind = member("type").and_then(name).filter(|kind| kind != "error");
+        let kind = kind.or_else(|| member("code").and_then(name));
         let message = member("message").or_else(|| member("detail")).or_else(|| json::text(raw).and(Some(raw)));
         Self { kind, message: message.map(words) }
     }
@@ -74,6 +86,9 @@ mod tests {
             (r#"{"error":{"code":400,"message":"no","type":null}}"#, Some("400"), Some("no")),
             (r#"{"object":"error","message":"no","code":"bad"}"#, Some("bad"), Some("no")),
             (r#"{"error":"not found"}"#, None, Some("not found")),
+            (r#"{"error":"too much","error_type":"overloaded"}"#, Some("overloaded"), Some("too much")),
+            (r#"{"type":"error","error":{"type":"api_error","message":"no"}}"#, Some("api_error"), Some("no")),
+            (r#"{"type":"error","code":"oom","message":"no"}"#, Some("oom"), Some("no")),
             (r#"{"detail":"Method Not Allowed"}"#, None, Some("Method Not Allowed")),
             (r#"{"detail":[{"loc":["body"]}]}"#, None, Some(r#"[{"loc":["body"]}]"#)),
             ("Disallowed CORS origin\n", None, Some("Disallowed CORS origin")),

@@ -80,8 +80,56 @@ pub(crate) fn content_text<'a>(content: &'a RawValue, between: &str) -> Option<C
         return Some(text);
     }
     let mut texts = Vec::new();
-    items(content, |part| texts.extend(member_of(part, "text").and_then(text)));
+    items(content, |part| texts.extend(part_text(part, between)));
     (!texts.is_empty()).then(|| Cow::Owned(texts.join(between)))
+}
+
+/// The text of a content part, or of what a tool gave back, which has content of its own.
+fn part_text<'a>(part: &'a RawValue, between: &str) -> Option<Cow<'a, str>> {
+    let own = member_of(part, "text").and_then(text);
+    own.or_else(|| {
+        let content = member_of(part, "content")?;
+        text(content).or_else(|| {
+            let mut texts = Vec::new();
+            items(content, |part| texts.extend(member_of(part, "text").and_then(text)));
+            (!texts.is_empty()).then(|| Cow::Owned(texts.join(between)))
+        })
+    })
+}
+
+/// The number of items of a list.
+pub(crate) fn count(raw: &RawValue) -> usize {
+    let mut count = 0;
+    items(raw, |_| count += 1);
+    count
+}
+
+/// Texts: of a string, or of a list of nothing but strings.
+pub(crate) fn texts(raw: &RawValue) -> Option<Vec<Cow<'_, str>>> {
+    if let Some(text) = text(raw) {
+        return Some(vec![text]);
+    }
+    let mut texts = raw.get().starts_with('[').then(Vec::new);
+    items(raw, |item| match (&mut texts, text(item)) {
+        (Some(texts), Some(text)) => texts.push(text),
+        _ => texts = None,
+    });
+    texts
+}
+
+/// An object of these members.
+pub(crate) fn object<'a>(members: impl Iterator<Item = (&'a str, &'a RawValue)>) -> Option<String> {
+    let mut object = String::from("{");
+    for (name, value) in members {
+        if object.len() > 1 {
+            object.push(',');
+        }
+        object.push_str(&serde_json::to_string(name).ok()?);
+        object.push(':');
+        object.push_str(value.get());
+    }
+    object.push('}');
+    Some(object)
 }
 
 /// The member of that name, if the value is an object that has it.
@@ -152,6 +200,11 @@ impl Visitor<'_> for Bytes {
     }
 }
 
+/// A raw value from any text.
+pub(crate) fn parse(json: &str) -> Result<&RawValue> {
+    serde_json::from_str(json)
+}
+
 /// A raw value from its text, which has been one before.
 pub(crate) fn raw(json: &str) -> Option<&RawValue> {
     let mut input = Deserializer::from_str(json);
@@ -163,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts() {
+    fn a_text() {
         for (json, expect) in [
             (r#""""#, Some("")),
             (r#""plain ü""#, Some("plain ü")),
@@ -194,6 +247,22 @@ mod tests {
         assert!(result.is_err());
         assert_eq!(seen, [("a".into(), "1"), ("a".into(), r#"{"b":[2]}"#)]);
         assert_eq!(member_of(raw(r#"{"a":1,"a":2}"#).unwrap(), "a").unwrap().get(), "2");
+    }
+
+    #[test]
+    fn texts_are_a_string_or_a_list_of_nothing_else() {
+        for (json, expect) in [
+            (r#""a""#, Some(vec!["a"])),
+            (r#"["a","b\n"]"#, Some(vec!["a", "b\n"])),
+            ("[]", Some(vec![])),
+            (r#"["a",1]"#, None),
+            ("1", None),
+        ] {
+            let got = texts(raw(json).unwrap());
+            let got: Option<Vec<_>> = got.as_ref().map(|texts| texts.iter().map(AsRef::as_ref).collect());
+            assert_eq!(got, expect, "{json}");
+        }
+        assert_eq!((count(raw("[1,[2],3]").unwrap()), count(raw("{}").unwrap())), (3, 0));
     }
 
     #[test]

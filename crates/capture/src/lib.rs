@@ -5,24 +5,26 @@
 //! that was sent can make it fail: what is not understood is kept as it came, and the record says why.
 //!
 //! The way of one body: [`Request::push`] and [`Response::push`] hash it and keep a bounded copy (`body`), undo
-//! `Content-Encoding` (`coding`), cut an event stream into events (`sse`), decide how much of it may go on to the
-//! client (`gate`) and hand the events to the dialect's parser (`openai`, and one module for each dialect to come).
+//! `Content-Encoding` (`coding`), cut a stream into events and decide how much of it may go on to the client (`stream`),
+//! and hand the events to the dialect's reader (`wire`; one module for each dialect, listed in `dialect`), which puts
+//! together what they add up to (`answer`).
 //!
 //! Memory is bounded by [`Limits::body`]: a few times that number for one body, however long it is.
 
+mod answer;
+mod anthropic;
 mod body;
 mod budget;
 mod coding;
 mod dialect;
 mod error;
-mod gate;
 mod json;
 mod openai;
 mod problem;
 mod request;
 mod response;
-mod sse;
 mod stream;
+mod wire;
 
 pub use dialect::Dialect;
 pub use request::{Request, RequestFacts};
@@ -52,6 +54,13 @@ pub struct BodyHead<'a> {
     pub content_type: Option<&'a str>,
     /// `Content-Encoding`, as it was sent.
     pub content_encoding: Option<&'a str>,
+}
+
+impl BodyHead<'_> {
+    /// True if the body is a stream of events or lines, which flows as it comes, and not one value.
+    pub fn announces_stream(&self) -> bool {
+        self.content_type.and_then(stream::Framing::of).is_some()
+    }
 }
 
 /// How a response ended.

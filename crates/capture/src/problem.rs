@@ -9,9 +9,9 @@ pub(crate) enum Problem {
     Empty,
     #[error("the answer is not JSON: {0}")]
     NotJson(serde_json::Error),
-    #[error("the answer has neither choices nor an error")]
-    NoChoices,
-    #[error("the stream ended without `[DONE]` and without a finish reason")]
+    #[error("the answer has neither content nor an error")]
+    NoAnswer,
+    #[error("the stream ended without its last event and without a finish reason")]
     NoEnd,
     #[error("{count} of the events cannot be parsed; the first, event {first}: {why}")]
     Events { count: u64, first: u64, why: String },

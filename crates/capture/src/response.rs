@@ -2,10 +2,11 @@
 
 use onrecord_proof::Record;
 
+use crate::answer::Answer;
 use crate::body::{Body, OUTPUT};
 use crate::error::Failure;
 use crate::problem::{Problem, record_capture};
-use crate::stream::Stream;
+use crate::stream::{Framing, Stream};
 use crate::{BodyHead, Dialect, End, Limits, coding, json};
 
 /// Raw bytes of a stream that are kept for the case that it cannot be parsed: enough to see why.
@@ -23,10 +24,10 @@ pub struct Response {
 }
 
 impl Response {
-    /// An empty body. It is an event stream if its content type says so, and one value otherwise.
+    /// An empty body. It is a stream if its [content type says so](BodyHead::announces_stream), and one value otherwise.
     pub fn new(dialect: Dialect, status: u16, head: BodyHead<'_>, limits: Limits) -> Self {
-        let is_stream = head.content_type.is_some_and(is_event_stream);
-        let stream = is_stream.then(|| Stream::new(dialect, head.content_encoding, limits));
+        let framing = head.content_type.and_then(Framing::of);
+        let stream = framing.map(|framing| Stream::new(dialect, framing, head.content_encoding, limits));
         let adds_up = stream.as_ref().is_some_and(Stream::is_parsed) && !limits.keep_raw_stream;
         Self {
             dialect,
@@ -42,11 +43,11 @@ impl Response {
     /// Takes the next bytes of the body, `at_us` microseconds after the request's head, and tells how many of them
     /// may go to the client before the record is durable.
     ///
-    /// A number above 0 also frees whatever earlier calls held back. Of an event stream everything flows up to the
-    /// line `data: [DONE]`, and nothing from its first byte on; a piece that ends within what may become that line
-    /// is held from the start of that line. Of a compressed stream the piece is held in which that line appears, and
-    /// all of it if its end cannot be seen, because the encoding is not supported or the data is damaged. Of
-    /// anything else every byte may flow: holding whole bodies is for the caller.
+    /// A number above 0 also frees whatever earlier calls held back. Of a stream everything flows up to the event that
+    /// ends it, which is `data: [DONE]` or what the dialect has for it, and nothing from its first byte on; a piece
+    /// that ends within what may become that event is held from the start of that event. Of a compressed stream the
+    /// whole piece is held in which that is so, and all of it if its end cannot be seen, because the encoding is not
+    /// supported or the data is damaged. Of anything else every byte may flow: holding whole bodies is for the caller.
     pub fn push(&mut self, piece: &[u8], at_us: i64) -> usize {
         self.body.push(piece);
         match &mut self.stream {
@@ -55,7 +56,9 @@ impl Response {
         }
     }
 
-    /// True if the event that ends a stream was seen. No token follows, so the record may be finished at once.
+    /// True if the event that ends a stream was seen for certain. No token follows, so the record may be finished at
+    /// once. False of a stream in which that event may come again, such as llama.cpp's when it answers several
+    /// prompts: it is held back all the same, but only the end of the body ends the answer.
     pub fn has_ended(&self) -> bool {
         self.stream.as_ref().is_some_and(Stream::has_ended)
     }
@@ -86,7 +89,7 @@ impl Response {
                 Err(problem)
             }
             Ok(_) if self.body.is_cut() => Err(Problem::TooLong(self.limits.body)),
-            Ok(body) => return self.dialect.whole(&json::utf8(&body), record),
+            Ok(body) => whole(self.dialect, &json::utf8(&body), record)?,
         };
         (self.dialect != Dialect::Unknown).then_some(result)
     }
@@ -99,6 +102,18 @@ impl Response {
     }
 }
 
-fn is_event_stream(content_type: &str) -> bool {
-    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
+/// Records what a whole answer says, beside the body that has all of it; `None` if the dialect is not known.
+fn whole(dialect: Dialect, json: &str, record: &mut Record) -> Option<Result<(), Problem>> {
+    let mut wire = dialect.wire()?;
+    if json.trim().is_empty() {
+        return Some(Err(Problem::Empty));
+    }
+    // The body is bounded, and so is what is taken from it.
+    let mut answer = Answer::new(usize::MAX);
+    if let Err(error) = wire.whole(json, &mut answer) {
+        return Some(Err(Problem::NotJson(error)));
+    }
+    let understood = answer.is_answer() || answer.has_failed();
+    answer.record_facts("upstream", record);
+    Some(if understood { Ok(()) } else { Err(Problem::NoAnswer) })
 }

@@ -103,6 +103,8 @@ fields! {
         FREQUENCY_PENALTY "gen_ai.request.frequency_penalty" Float "Frequency penalty asked for.";
         PRESENCE_PENALTY "gen_ai.request.presence_penalty" Float "Presence penalty asked for.";
         STREAM "gen_ai.request.stream" Bool "True if a stream was asked for.";
+        ENCODING_FORMATS "gen_ai.request.encoding_formats" TextList "Encodings of embedding vectors asked for.";
+        SAMPLING "onrecord.upstream.sampling" Body "Sampling parameters in force, as the model server reports them: JSON.";
     }
     Input {
         INPUT_BODY "onrecord.input.body" Body "The request body, byte for byte, up to the capture limit.";
@@ -124,13 +126,16 @@ fields! {
         OUTPUT_ENCODING "onrecord.output.content_encoding" Text "`Content-Encoding` of the response, as stored.";
         OUTPUT_TRUNCATED "onrecord.output.truncated" Bool "True if only a prefix of the body is stored.";
         OUTPUT_EVENTS "onrecord.output.events" Int "Events in the stream.";
+        EMBEDDING_COUNT "onrecord.embeddings.count" Int "Embedding vectors in the answer.";
+        EMBEDDING_DIMENSIONS "gen_ai.embeddings.dimension.count" Int "Numbers in each of them.";
     }
     Decisions {
         LOGPROBS "onrecord.decisions.logprobs" Body "Token decisions of a stream: JSON list as the server sent them.";
     }
     Performance {
-        INPUT_TOKENS "gen_ai.usage.input_tokens" Int "Tokens of the input, as the server counts them.";
+        INPUT_TOKENS "gen_ai.usage.input_tokens" Int "Tokens of the input, as the server counts them, cached ones included.";
         OUTPUT_TOKENS "gen_ai.usage.output_tokens" Int "Tokens of the output, as the server counts them.";
+        CACHE_WRITTEN_TOKENS "gen_ai.usage.cache_creation.input_tokens" Int "Tokens of the input that were written to a cache.";
         CACHED_TOKENS "gen_ai.usage.cache_read.input_tokens" Int "Tokens of the input that were served from a cache.";
         REASONING_TOKENS "gen_ai.usage.reasoning.output_tokens" Int "Tokens spent on reasoning.";
         DURATION "onrecord.duration_us" Int "From the request's head to the end of the answer, in microseconds.";
@@ -143,6 +148,7 @@ fields! {
         OUTCOME "onrecord.outcome" Text "`completed`, `upstream_error`, `client_disconnected`, `interrupted` or `rejected`.";
         STATUS "http.response.status_code" Int "Status that the client got; of a cut-off call, the one it was going to get.";
         FINISH_REASONS "gen_ai.response.finish_reasons" TextList "Why each answer ended.";
+        STOPPED_BY "onrecord.response.stop_sequences" TextList "The stop string that ended each answer, empty where none did.";
         RESPONSE_ID "gen_ai.response.id" Text "The model server's id of the answer.";
         ERROR_TYPE "error.type" Text "Kind of error.";
         ERROR_MESSAGE "onrecord.error.message" Text "The error in words.";

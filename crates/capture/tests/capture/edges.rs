@@ -20,8 +20,8 @@ fn delta(delta: &str) -> String {
 #[test]
 fn streams_that_end_strangely() {
     let word = delta(r#"{"content":"a"}"#);
-    let no_end = "the stream ended without `[DONE]` and without a finish reason";
-    let none = "the answer has neither choices nor an error";
+    let no_end = "the stream ended without its last event and without a finish reason";
+    let none = "the answer has neither content nor an error";
     for (body, end, expect) in [
         (String::new(), End::Complete, ("unparsed", Some("the answer is empty"))),
         (String::new(), End::CutOff, ("parsed", None)),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use onrecord_capture::Dialect;
 
-use crate::support::{answer, cases, message, record, request, testdata, written};
+use crate::support::{answer, cases, message, record, request_in, streams, testdata, written};
 
 #[test]
 fn every_transcript_is_recorded_as_before() {
@@ -12,7 +12,7 @@ fn every_transcript_is_recorded_as_before() {
         let mut text = String::new();
         if testdata().join(format!("{case}.req")).exists() {
             let sent = message(&case, "req");
-            let (_, record) = request(sent.head(), &sent.body, record());
+            let (_, record) = request_in(sent.dialect, sent.head(), &sent.body, record());
             writeln!(text, "{}\n{}", sent.start_line, written(&record)).unwrap();
         }
         let got = answer(&case);
@@ -23,9 +23,16 @@ fn every_transcript_is_recorded_as_before() {
 
 #[test]
 fn the_dialect_is_found_in_the_request() {
-    for case in cases("text/event-stream").iter().filter(|case| testdata().join(format!("{case}.req")).exists()) {
-        let line = message(case, "req").start_line;
-        let [method, path, _] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
-        assert_eq!(Dialect::of(method, path), Dialect::OpenAiChat, "{line}");
+    for case in streams().iter().chain(&cases("application/json")) {
+        let name = case.split('/').next_back().unwrap();
+        let expect = match name.split('_').next().unwrap() {
+            "chat" => Dialect::OpenAiChat,
+            "completions" => Dialect::OpenAiCompletions,
+            "responses" => Dialect::OpenAiResponses,
+            "embeddings" | "embedding" => Dialect::OpenAiEmbeddings,
+            "messages" => Dialect::AnthropicMessages,
+            _ => continue,
+        };
+        assert_eq!(answer(case).dialect, expect, "{case}");
     }
 }

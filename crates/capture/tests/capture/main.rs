@@ -1,10 +1,12 @@
 //! What is recorded of real answers, and of what no server should send.
 #![allow(clippy::unwrap_used)]
 
+mod anthropic;
 mod compressed;
 mod edges;
 mod errors;
 mod golden;
+mod openai;
 mod oracle;
 mod pieces;
 mod rubbish;

@@ -3,7 +3,7 @@
 use onrecord_proof::{Record, field};
 use serde_json::Value;
 
-use crate::support::{answer, cases};
+use crate::support::{answer, chats};
 
 /// The chunks of a stream, in order.
 fn chunks(body: &[u8]) -> Vec<Value> {
@@ -34,7 +34,7 @@ fn part(message: &Value, kind: &str, member: &str) -> String {
 
 #[test]
 fn messages_are_what_the_deltas_add_up_to() {
-    for case in cases("text/event-stream").iter().filter(|case| !case.contains("oai")) {
+    for case in chats().iter().filter(|case| !case.contains("oai")) {
         let answer = answer(case);
         let (record, chunks) = (answer.recorded(), chunks(&answer.body));
         let messages = bytes_of(&record, &field::OUTPUT_MESSAGES);
@@ -55,7 +55,7 @@ fn messages_are_what_the_deltas_add_up_to() {
 #[test]
 fn every_token_decision_and_token_id_is_kept() {
     let mut decisions = 0;
-    for case in cases("text/event-stream") {
+    for case in chats() {
         let answer = answer(&case);
         let (record, chunks) = (answer.recorded(), chunks(&answer.body));
         let (mut expect, mut ids) = (Vec::new(), Vec::new());
@@ -79,7 +79,7 @@ fn every_token_decision_and_token_id_is_kept() {
 
 #[test]
 fn nothing_of_a_chunk_is_lost() {
-    for case in cases("text/event-stream").iter().filter(|case| !case.contains("oai") && !case.contains("n2")) {
+    for case in chats().iter().filter(|case| !case.contains("oai") && !case.contains("n2")) {
         let answer = answer(case);
         let (record, chunks) = (answer.recorded(), chunks(&answer.body));
         let messages = bytes_of(&record, &field::OUTPUT_MESSAGES);
@@ -97,7 +97,7 @@ fn nothing_of_a_chunk_is_lost() {
 
 #[test]
 fn usage_and_timings_are_the_last_that_were_sent() {
-    for case in cases("text/event-stream") {
+    for case in chats() {
         let answer = answer(&case);
         let (record, chunks) = (answer.recorded(), chunks(&answer.body));
         let last = |name| chunks.iter().rev().map(|chunk| &chunk[name]).find(|value| value.is_object());

@@ -1,13 +1,24 @@
 //! Nothing that is sent makes a parser panic or lose count.
 
+use std::sync::LazyLock;
+
 use onrecord_capture::{BodyHead, Dialect, End, Limits};
 use onrecord_proof::{Record, field};
 use proptest::prelude::*;
 
-use crate::support::{answer, cases, feed, record, request};
+use crate::support::{answer, cases, feed, record, request_in, streams};
+
+static CASES: LazyLock<Vec<String>> =
+    LazyLock::new(|| streams().into_iter().chain(cases("application/json")).collect());
 
 fn head() -> impl Strategy<Value = (Option<&'static str>, Option<&'static str>)> {
-    let types = [None, Some("text/event-stream"), Some("application/json"), Some("Text/Event-Stream; charset=x")];
+    let types = [
+        None,
+        Some("text/event-stream"),
+        Some("application/json"),
+        Some("Text/Event-Stream; charset=x"),
+        Some("application/x-ndjson"),
+    ];
     let encodings = [None, Some("gzip"), Some("deflate"), Some("br")];
     (prop::sample::select(types.to_vec()), prop::sample::select(encodings.to_vec()))
 }
@@ -74,8 +85,8 @@ proptest! {
         let end = if cut_off { End::CutOff } else { End::Complete };
         let limits = Limits { body: limit, keep_raw_stream: cut_off };
         let pieces: Vec<_> = body.chunks(size).collect();
-        for dialect in [Dialect::OpenAiChat, Dialect::Unknown] {
-            let fed = feed(dialect, status, head, limits, &pieces, end);
+        for dialect in Dialect::ALL {
+            let fed = feed(*dialect, status, head, limits, &pieces, end);
             prop_assert_eq!([fed.released, fed.held].concat(), body.clone());
             check(&fed.record, &body);
         }
@@ -83,14 +94,15 @@ proptest! {
 
     #[test]
     fn any_request((content_type, content_encoding) in head(), body in bytes()) {
-        let (_, record) = request(BodyHead { content_type, content_encoding }, &body, record());
-        prop_assert_eq!(record.int(&field::INPUT_SIZE), i64::try_from(body.len()).ok());
+        for dialect in Dialect::ALL {
+            let (_, record) = request_in(*dialect, BodyHead { content_type, content_encoding }, &body, record());
+            prop_assert_eq!(record.int(&field::INPUT_SIZE), i64::try_from(body.len()).ok());
+        }
     }
 
     #[test]
     fn a_real_answer_with_a_byte_changed(which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), byte: u8) {
-        let cases: Vec<_> = ["text/event-stream", "application/json"].into_iter().flat_map(cases).collect();
-        let mut message = answer(&cases[which.index(cases.len())]);
+        let mut message = answer(&CASES[which.index(CASES.len())]);
         let at = at.index(message.body.len());
         message.body[at] = byte;
         check(&message.recorded(), &message.body);
@@ -101,15 +113,17 @@ proptest! {
 #[test]
 fn deep_nesting() {
     for open in ["[", "{\"error\":", "{\"choices\":[", "{\"choices\":[{\"delta\":", "{\"messages\":["] {
-        let deep = open.repeat(200_000);
-        let (_, _) = request(BodyHead::default(), deep.as_bytes(), record());
-        for content_type in ["text/event-stream", "application/json"] {
-            let head = BodyHead { content_type: Some(content_type), content_encoding: None };
-            let body = format!("data: {deep}\n\n");
-            let bodies = [body.as_bytes(), deep.as_bytes()];
-            for body in bodies {
-                let fed = feed(Dialect::OpenAiChat, 500, head, Limits::default(), &[body], End::Complete);
-                check(&fed.record, body);
+        let deep = open.repeat(50_000);
+        for dialect in Dialect::ALL {
+            let (_, _) = request_in(*dialect, BodyHead::default(), deep.as_bytes(), record());
+            for (content_type, body) in [
+                ("text/event-stream", format!("data: {deep}\n\n")),
+                ("application/x-ndjson", format!("{deep}\n")),
+                ("application/json", deep.clone()),
+            ] {
+                let head = BodyHead { content_type: Some(content_type), content_encoding: None };
+                let fed = feed(*dialect, 200, head, Limits::default(), &[body.as_bytes()], End::Complete);
+                check(&fed.record, body.as_bytes());
             }
         }
     }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 /// One message off the wire.
 pub(crate) struct Message {
+    pub(crate) dialect: Dialect,
     pub(crate) start_line: String,
     headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
@@ -21,11 +22,33 @@ pub(crate) fn testdata() -> PathBuf {
 
 /// Reads `testdata/{case}.{kind}`, with its chunk framing undone.
 pub(crate) fn message(case: &str, kind: &str) -> Message {
-    parse(&std::fs::read(testdata().join(format!("{case}.{kind}"))).unwrap())
+    let mut message = parse(&std::fs::read(testdata().join(format!("{case}.{kind}"))).unwrap());
+    message.dialect = dialect(case);
+    message
+}
+
+/// The dialect of a case by its request; the answers that are kept without one are of chat completions.
+fn dialect(case: &str) -> Dialect {
+    let Ok(bytes) = std::fs::read(testdata().join(format!("{case}.req"))) else { return Dialect::OpenAiChat };
+    let line = parse(&bytes).start_line;
+    let [method, path, _] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+    if method == "POST" { Dialect::of(method, path) } else { Dialect::OpenAiChat }
 }
 
 pub(crate) fn answer(case: &str) -> Message {
     message(case, "resp")
+}
+
+/// Every case whose answer is a stream.
+pub(crate) fn streams() -> Vec<String> {
+    ["text/event-stream"].into_iter().flat_map(cases).collect()
+}
+
+/// Every streamed case of chat completions.
+pub(crate) fn chats() -> Vec<String> {
+    let mut cases = cases("text/event-stream");
+    cases.retain(|case| answer(case).dialect == Dialect::OpenAiChat);
+    cases
 }
 
 /// Every case that has an answer of that content type.
@@ -54,7 +77,9 @@ fn parse(bytes: &[u8]) -> Message {
     let start_line = lines.next().unwrap().to_owned();
     let header = |line: &str| line.split_once(':').map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()));
     let headers = lines.filter_map(header).collect();
-    let mut message = Message { start_line, headers, body: bytes[head_len + 4..].to_vec(), end: End::Complete };
+    let dialect = Dialect::Unknown;
+    let mut message =
+        Message { dialect, start_line, headers, body: bytes[head_len + 4..].to_vec(), end: End::Complete };
     if message.header("transfer-encoding") == Some("chunked") {
         (message.body, message.end) = dechunk(&message.body);
     }
@@ -96,8 +121,36 @@ impl Message {
     /// The record of this answer, which came whole.
     pub(crate) fn recorded(&self) -> Record {
         let pieces = [self.body.as_slice()];
-        feed(Dialect::OpenAiChat, self.status(), self.head(), Limits::default(), &pieces, self.end).record
+        feed(self.dialect, self.status(), self.head(), Limits::default(), &pieces, self.end).record
     }
+
+    /// Where the event begins that ends this stream, or else where the stream ends: up to there its bytes may flow.
+    pub(crate) fn last_event(&self) -> usize {
+        let text = std::str::from_utf8(&self.body).unwrap();
+        let mut at = 0;
+        let mut perhaps = None;
+        for event in text.split_inclusive("\n\n") {
+            match ends(self.dialect, event) {
+                Some(true) => return perhaps.unwrap_or(at),
+                Some(false) => perhaps = perhaps.or(Some(at)),
+                None if event.contains("data:") => perhaps = None,
+                None => {}
+            }
+            at += event.len();
+        }
+        perhaps.unwrap_or(at)
+    }
+}
+
+/// If an event is the last one, for certain or perhaps, looked for with nothing clever.
+fn ends(dialect: Dialect, event: &str) -> Option<bool> {
+    let any = |words: &[&str]| words.iter().any(|word| event.contains(word));
+    let certain = match dialect {
+        Dialect::OpenAiResponses => any(&["event: response.completed", "event: response.incomplete"]),
+        Dialect::AnthropicMessages => any(&["event: message_stop"]),
+        _ => false,
+    };
+    (certain || event.starts_with("data: [DONE]")).then_some(true)
 }
 
 /// A record, and what of the answer could flow before it was durable.
@@ -140,10 +193,40 @@ pub(crate) fn record_of(status: u16, head: BodyHead<'_>, body: impl AsRef<[u8]>)
 }
 
 /// The record of a chat request.
-pub(crate) fn request(head: BodyHead<'_>, body: &[u8], mut record: Record) -> (RequestFacts, Record) {
+pub(crate) fn request(head: BodyHead<'_>, body: &[u8], record: Record) -> (RequestFacts, Record) {
+    request_in(Dialect::OpenAiChat, head, body, record)
+}
+
+/// The record of a request in any dialect.
+pub(crate) fn request_in(
+    dialect: Dialect,
+    head: BodyHead<'_>,
+    body: &[u8],
+    mut record: Record,
+) -> (RequestFacts, Record) {
     let mut request = Request::new(Limits::default());
     body.chunks(7).for_each(|piece| request.push(piece));
-    (request.finish(Dialect::OpenAiChat, head, &mut record), record)
+    (request.finish(dialect, head, &mut record), record)
+}
+
+/// What a request in JSON asks for.
+pub(crate) fn asked(dialect: Dialect, body: &str) -> (RequestFacts, Record) {
+    request_in(dialect, JSON, body.as_bytes(), record())
+}
+
+/// The record of a whole answer in JSON.
+pub(crate) fn whole(dialect: Dialect, body: &str) -> Record {
+    feed(dialect, 200, JSON, Limits::default(), &[body.as_bytes()], End::Complete).record
+}
+
+/// The record of a stream that came in one piece.
+pub(crate) fn streamed(dialect: Dialect, head: BodyHead<'_>, body: &str) -> Fed {
+    feed(dialect, 200, head, Limits::default(), &[body.as_bytes()], End::Complete)
+}
+
+/// The JSON that a field holds.
+pub(crate) fn json_of(record: &Record, field: &onrecord_proof::Field) -> serde_json::Value {
+    serde_json::from_slice(record.get(field).unwrap().as_bytes().unwrap()).unwrap()
 }
 
 pub(crate) fn record() -> Record {
@@ -153,6 +236,12 @@ pub(crate) fn record() -> Record {
 /// A stream of these data lines and `[DONE]`.
 pub(crate) fn events(data: &[&str]) -> String {
     data.iter().chain(&["[DONE]"]).fold(String::new(), |all, data| all + "data: " + data + "\n\n")
+}
+
+/// A stream of these events, each named as its data says.
+pub(crate) fn named(events: &[serde_json::Value]) -> String {
+    let name = |event: &serde_json::Value| event["type"].as_str().unwrap().to_owned();
+    events.iter().fold(String::new(), |all, event| all + &format!("event: {}\ndata: {event}\n\n", name(event)))
 }
 
 pub(crate) fn without_first_token(mut record: Record) -> Record {

@@ -1,0 +1,136 @@
+//! One message of an answer, put together from its fragments.
+
+use super::extra::Extra;
+use super::part::{COST, Key, Kind, Part};
+use crate::budget::Budget;
+use crate::json::{self, RawValue};
+
+/// What one message adds up to.
+#[derive(Debug, Default)]
+pub(crate) struct Message {
+    pub(super) role: String,
+    pub(super) parts: Vec<Part>,
+    pub(super) finish_reason: Option<String>,
+    /// The stop string that ended it.
+    pub(super) stopped_by: Option<String>,
+    /// Token decisions, and token ids.
+    pub(crate) logprobs: List,
+    pub(crate) token_ids: List,
+    pub(crate) extra: Extra,
+}
+
+impl Message {
+    /// Sets the role, which does not change.
+    pub(crate) fn set_role(&mut self, role: &RawValue, budget: &mut Budget) {
+        if let (true, Some(role)) = (self.role.is_empty(), json::text(role)) {
+            budget.append(&mut self.role, &role);
+        }
+    }
+
+    /// Says why the message ended.
+    pub(crate) fn finish(&mut self, reason: &RawValue, budget: &mut Budget) {
+        set(&mut self.finish_reason, reason, budget);
+    }
+
+    /// Says which stop string ended it.
+    pub(crate) fn stopped_by(&mut self, word: &RawValue, budget: &mut Budget) {
+        set(&mut self.stopped_by, word, budget);
+    }
+
+    /// Continues the one part of its kind. True if anything was said.
+    pub(crate) fn say(&mut self, kind: Kind, piece: &str, budget: &mut Budget) -> bool {
+        if piece.is_empty() {
+            return false;
+        }
+        let at = self.parts.iter().position(|part| part.kind == kind);
+        let part = match at {
+            Some(at) => self.parts.get_mut(at),
+            None => self.add(kind, Key::default(), budget),
+        };
+        if let Some(part) = part {
+            part.append(piece, budget);
+        }
+        true
+    }
+
+    /// The part of that key and kind, which is added if it is not there; `None` if the budget does not allow it.
+    pub(crate) fn part(&mut self, kind: Kind, key: Key<'_>, budget: &mut Budget) -> Option<&mut Part> {
+        match self.parts.iter().rposition(|part| part.has_key(key) && part.kind == kind) {
+            Some(at) => self.parts.get_mut(at),
+            None => self.add(kind, key, budget),
+        }
+    }
+
+    /// The part of that key, of whatever kind.
+    pub(crate) fn keyed(&mut self, key: Key<'_>) -> Option<&mut Part> {
+        self.parts.iter_mut().rfind(|part| part.has_key(key))
+    }
+
+    /// The tool call that a fragment with this index and id belongs to; `None` if the budget does not allow another one.
+    pub(crate) fn call(&mut self, index: Option<i64>, id: &str, budget: &mut Budget) -> Option<&mut Part> {
+        let part = match self.parts.iter().rposition(|part| part.is_call(index, id)) {
+            Some(at) => self.parts.get_mut(at),
+            None => self.add(Kind::ToolCall, Key { index, name: "" }, budget),
+        }?;
+        part.set_id(id, budget);
+        Some(part)
+    }
+
+    /// Adds a part.
+    pub(crate) fn add(&mut self, kind: Kind, key: Key<'_>, budget: &mut Budget) -> Option<&mut Part> {
+        if !budget.take(COST + key.name.len()) {
+            return None;
+        }
+        self.parts.push(Part::new(kind, key));
+        self.parts.last_mut()
+    }
+
+    /// Adds a part of a kind that has no meaning to us, as it came.
+    pub(crate) fn add_other(&mut self, json: &RawValue, budget: &mut Budget) {
+        if budget.take(COST + json.get().len()) {
+            let mut part = Part::new(Kind::Other, Key::default());
+            json.get().clone_into(&mut part.content);
+            self.parts.push(part);
+        }
+    }
+
+    /// The texts of these kinds, a part a line.
+    pub(super) fn texts(&self, kinds: &[Kind]) -> String {
+        let parts = self.parts.iter().filter(|part| kinds.contains(&part.kind) && !part.content.is_empty());
+        parts.map(|part| part.content.as_str()).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn set(known: &mut Option<String>, new: &RawValue, budget: &mut Budget) {
+    if let Some(new) = json::text(new).filter(|new| budget.take(new.len())) {
+        *known = Some(new.into());
+    }
+}
+
+/// The items of lists that were sent one after the other, with commas between them.
+#[derive(Debug, Default)]
+pub(crate) struct List(String);
+
+impl List {
+    /// Appends the items of a list; false if it is none.
+    pub(crate) fn extend(&mut self, list: &RawValue, budget: &mut Budget) -> bool {
+        if let Some(items) = json::inside_list(list) {
+            self.push(items, budget);
+        }
+        list.get().starts_with('[')
+    }
+
+    /// Appends one item, or several with commas between them.
+    pub(crate) fn push(&mut self, items: &str, budget: &mut Budget) {
+        if budget.take(items.len() + 1) {
+            if !self.0.is_empty() {
+                self.0.push(',');
+            }
+            self.0.push_str(items);
+        }
+    }
+
+    pub(super) fn items(&self) -> &str {
+        &self.0
+    }
+}

@@ -1,0 +1,229 @@
+//! What an answer adds up to, in whatever dialect and however many pieces it came.
+
+mod extra;
+mod message;
+mod output;
+mod part;
+mod usage;
+
+use std::collections::BTreeMap;
+
+use onrecord_proof::{Field, Record, Value, field};
+
+pub(crate) use self::extra::Extra;
+pub(crate) use self::message::Message;
+pub(crate) use self::part::{Key, Kind};
+pub(crate) use self::usage::Usage;
+use crate::budget::Budget;
+use crate::error::Failure;
+use crate::json::{self, RawValue};
+
+/// What one message costs beside its texts.
+const MESSAGE_COST: usize = 512;
+
+/// An answer that is being received.
+pub(crate) struct Answer {
+    budget: Budget,
+    messages: BTreeMap<i64, Message>,
+    id: Option<String>,
+    model: Option<String>,
+    fingerprint: Option<String>,
+    pub(crate) usage: Usage,
+    timings: Option<String>,
+    settings: Option<String>,
+    failure: Option<Failure>,
+    first_token_us: Option<i64>,
+    /// Fields that only some dialects have.
+    facts: Vec<(&'static Field, Value)>,
+    /// It is what was asked for, though it has no message.
+    is_understood: bool,
+    /// Unknown members that came before any message.
+    extra: Extra,
+}
+
+impl Answer {
+    /// An empty answer, of which no more than `limit` bytes will be kept.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            budget: Budget::new(limit),
+            messages: BTreeMap::new(),
+            id: None,
+            model: None,
+            fingerprint: None,
+            usage: Usage::default(),
+            timings: None,
+            settings: None,
+            failure: None,
+            first_token_us: None,
+            facts: Vec::new(),
+            is_understood: false,
+            extra: Extra::default(),
+        }
+    }
+
+    /// True if it says anything that an answer is asked for.
+    pub(crate) fn is_answer(&self) -> bool {
+        !self.messages.is_empty() || self.is_understood
+    }
+
+    /// Says that it is what was asked for, of calls whose answer is no message.
+    pub(crate) const fn understand(&mut self) {
+        self.is_understood = true;
+    }
+
+    pub(crate) const fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// True if a message says why it ended.
+    pub(crate) fn has_finished(&self) -> bool {
+        self.messages.values().any(|message| message.finish_reason.is_some())
+    }
+
+    /// Sets what the answer is called, if it has no id yet.
+    pub(crate) fn set_id(&mut self, id: Option<&RawValue>) {
+        keep_first(&mut self.id, id, &mut self.budget);
+    }
+
+    /// Sets the model that answers, if it is not known yet.
+    pub(crate) fn set_model(&mut self, model: Option<&RawValue>) {
+        keep_first(&mut self.model, model, &mut self.budget);
+    }
+
+    /// Sets the server's fingerprint, if it is not known yet.
+    pub(crate) fn set_fingerprint(&mut self, fingerprint: Option<&RawValue>) {
+        keep_first(&mut self.fingerprint, fingerprint, &mut self.budget);
+    }
+
+    /// Takes the server's timings, of which the last ones count.
+    pub(crate) fn set_timings(&mut self, timings: &str) {
+        replace(&mut self.timings, timings, &mut self.budget);
+    }
+
+    /// Takes the sampling parameters that the server says are in force.
+    pub(crate) fn set_settings(&mut self, settings: &str) {
+        replace(&mut self.settings, settings, &mut self.budget);
+    }
+
+    /// Records a field that only some dialects have.
+    pub(crate) fn set(&mut self, field: &'static Field, value: impl Into<Value>) {
+        self.facts.push((field, value.into()));
+    }
+
+    /// Takes an error.
+    pub(crate) fn fail(&mut self, error: &RawValue) {
+        self.failure = Some(Failure::of(error));
+    }
+
+    /// Takes an error that is all of an event.
+    pub(crate) fn fail_with(&mut self, json: &str) {
+        self.failure = Some(Failure::of_body(json));
+    }
+
+    /// Says that the model spoke.
+    pub(crate) fn spoke(&mut self, at_us: i64) {
+        self.first_token_us.get_or_insert(at_us);
+    }
+
+    /// The message of that number, and what may still be kept; `None` if that does not allow another message.
+    pub(crate) fn message(&mut self, index: i64) -> Option<(&mut Message, &mut Budget)> {
+        if !self.messages.contains_key(&index) && !self.budget.take(MESSAGE_COST) {
+            return None;
+        }
+        Some((self.messages.entry(index).or_default(), &mut self.budget))
+    }
+
+    /// Where unknown members go that came with the message of that number, or with none: to it, or to the first one.
+    pub(crate) fn extra(&mut self, index: Option<i64>) -> (&mut Extra, &mut Budget) {
+        let index = index.or_else(|| self.messages.keys().next().copied());
+        let message = index.and_then(|index| self.messages.get_mut(&index));
+        (message.map_or(&mut self.extra, |message| &mut message.extra), &mut self.budget)
+    }
+
+    /// Records what a stream adds up to, beside [its facts](Self::record_facts).
+    pub(crate) fn record_stream(&self, record: &mut Record) {
+        if let Some(messages) = output::to_json(self.messages.values(), &self.extra) {
+            record.set(&field::OUTPUT_MESSAGES, messages);
+        }
+        let decisions = self.messages.values().map(|message| message.logprobs.items());
+        let decisions: Vec<_> = decisions.filter(|items| !items.is_empty()).collect();
+        if !decisions.is_empty() {
+            record.set(&field::LOGPROBS, format!("[{}]", decisions.join(",")).into_bytes());
+        }
+        if let Some(at) = self.first_token_us {
+            record.set(&field::FIRST_TOKEN, at);
+        }
+        if self.budget.is_cut() {
+            record.set(&field::OUTPUT_TRUNCATED, true);
+        }
+    }
+
+    /// Records what any answer says.
+    pub(crate) fn record_facts(self, stage: &'static str, record: &mut Record) {
+        self.record_texts(record);
+        self.record_ends(record);
+        let named = [
+            (&field::RESPONSE_ID, self.id),
+            (&field::RESPONSE_MODEL, self.model),
+            (&field::FINGERPRINT, self.fingerprint),
+        ];
+        for (field, value) in named {
+            if let Some(value) = value {
+                record.set(field, value);
+            }
+        }
+        self.usage.record(record);
+        for (field, json) in [(&field::TIMINGS, self.timings), (&field::SAMPLING, self.settings)] {
+            if let Some(json) = json.filter(|json| !json.is_empty()) {
+                record.set(field, json.into_bytes());
+            }
+        }
+        for (field, value) in self.facts {
+            record.set(field, value);
+        }
+        if let Some(failure) = self.failure {
+            // An error within an answer comes with a status that says all is well.
+            failure.record(stage, 200, record);
+        }
+    }
+
+    fn record_texts(&self, record: &mut Record) {
+        let kinds: [(_, &[Kind]); 2] =
+            [(&field::OUTPUT_TEXT, &[Kind::Text, Kind::Transcript]), (&field::OUTPUT_REASONING, &[Kind::Reasoning])];
+        for (field, kinds) in kinds {
+            let texts = self.messages.values().map(|message| message.texts(kinds));
+            let texts: Vec<_> = texts.filter(|text| !text.is_empty()).collect();
+            if !texts.is_empty() {
+                record.set(field, texts.join("\n"));
+            }
+        }
+    }
+
+    /// Records why each message ended, one for each, so that the place tells the message: one that was cut off, or not
+    /// ended by a stop string, has an empty one.
+    fn record_ends(&self, record: &mut Record) {
+        type End = fn(&Message) -> Option<&str>;
+        let reason: End = |message| message.finish_reason.as_deref();
+        let word: End = |message| message.stopped_by.as_deref().filter(|word| !word.is_empty());
+        for (field, end) in [(&field::FINISH_REASONS, reason), (&field::STOPPED_BY, word)] {
+            if self.messages.values().any(|message| end(message).is_some()) {
+                let texts = self.messages.values().map(|message| Value::from(end(message).unwrap_or_default()));
+                record.set(field, texts.collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+fn keep_first(known: &mut Option<String>, new: Option<&RawValue>, budget: &mut Budget) {
+    if known.is_none() {
+        *known = new.and_then(json::non_empty).filter(|text| budget.take(text.len())).map(Into::into);
+    }
+}
+
+fn replace(known: &mut Option<String>, new: &str, budget: &mut Budget) {
+    let known = known.get_or_insert_default();
+    if budget.exchange(known.len(), new.len()) {
+        known.clear();
+        known.push_str(new);
+    }
+}

@@ -1,0 +1,103 @@
+//! Tokens, as the server counts them.
+
+use onrecord_proof::{Record, field};
+
+use crate::json::{self, RawValue};
+
+/// Counts of one answer.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    pub(crate) input: Option<i64>,
+    pub(crate) output: Option<i64>,
+    pub(crate) cached: Option<i64>,
+    pub(crate) cache_written: Option<i64>,
+    pub(crate) reasoning: Option<i64>,
+}
+
+impl Usage {
+    /// Takes the counts of a `usage` object; those that it does not have stay as they are. OpenAI says `prompt_tokens` in
+    /// one API and `input_tokens` in the other, each with its details; Anthropic says `input_tokens` for those that were
+    /// neither read from a cache nor written to it, and OpenTelemetry wants all of them.
+    pub(crate) fn take(&mut self, usage: &RawValue) {
+        let count = |names: &[&str]| names.iter().find_map(|name| count(usage, name));
+        let detail = |of: [&str; 2], name| of.iter().find_map(|of| count_in(usage, of, name));
+        let read = count(&["cache_read_input_tokens"]);
+        let written = count(&["cache_creation_input_tokens"]);
+        let beside = read.unwrap_or(0).saturating_add(written.unwrap_or(0));
+        let input = count(&["prompt_tokens", "input_tokens"]).map(|input| input.saturating_add(beside));
+        self.set(&Self {
+            input,
+            output: count(&["completion_tokens", "output_tokens"]),
+            cached: read.or_else(|| detail(["prompt_tokens_details", "input_tokens_details"], "cached_tokens")),
+            cache_written: written,
+            reasoning: detail(["completion_tokens_details", "output_tokens_details"], "reasoning_tokens"),
+        });
+    }
+
+    /// Takes the counts that `new` has.
+    pub(crate) fn set(&mut self, new: &Self) {
+        let counts = [
+            (&mut self.input, new.input),
+            (&mut self.output, new.output),
+            (&mut self.cached, new.cached),
+            (&mut self.cache_written, new.cache_written),
+            (&mut self.reasoning, new.reasoning),
+        ];
+        for (count, new) in counts {
+            *count = new.or(*count);
+        }
+    }
+
+    pub(super) fn record(&self, record: &mut Record) {
+        let counts = [
+            (&field::INPUT_TOKENS, self.input),
+            (&field::OUTPUT_TOKENS, self.output),
+            (&field::CACHED_TOKENS, self.cached),
+            (&field::CACHE_WRITTEN_TOKENS, self.cache_written),
+            (&field::REASONING_TOKENS, self.reasoning),
+        ];
+        for (field, count) in counts {
+            if let Some(count) = count {
+                record.set(field, count);
+            }
+        }
+    }
+}
+
+fn count(usage: &RawValue, name: &str) -> Option<i64> {
+    json::member_of(usage, name).and_then(json::int)
+}
+
+fn count_in(usage: &RawValue, details: &str, name: &str) -> Option<i64> {
+    json::member_of(usage, details).and_then(|details| count(details, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form() {
+        for (json, expect) in [
+            (r#"{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}"#, [Some(3), Some(2), None, None, None]),
+            (
+                r#"{"prompt_tokens":3,"prompt_tokens_details":{"cached_tokens":1},"completion_tokens_details":{"reasoning_tokens":9}}"#,
+                [Some(3), None, Some(1), None, Some(9)],
+            ),
+            (
+                r#"{"input_tokens":3,"input_tokens_details":{"cached_tokens":1},"output_tokens":2,"output_tokens_details":null}"#,
+                [Some(3), Some(2), Some(1), None, None],
+            ),
+            (
+                r#"{"input_tokens":3,"cache_read_input_tokens":10,"cache_creation_input_tokens":100,"output_tokens":2}"#,
+                [Some(113), Some(2), Some(10), Some(100), None],
+            ),
+            ("[]", [None; 5]),
+        ] {
+            let mut usage = Usage::default();
+            usage.take(json::raw(json).unwrap());
+            let Usage { input, output, cached, cache_written, reasoning } = usage;
+            assert_eq!([input, output, cached, cache_written, reasoning], expect, "{json}");
+        }
+    }
+}

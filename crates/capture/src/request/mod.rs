@@ -1,0 +1,59 @@
+//! One request body.
+
+pub(crate) mod asked;
+
+use onrecord_proof::Record;
+
+use crate::body::{Body, INPUT};
+use crate::{BodyHead, Dialect, Limits, coding, json};
+
+/// A request body that is being received.
+pub struct Request {
+    body: Body,
+    limits: Limits,
+}
+
+/// What a request says that decides how it is handled.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestFacts {
+    /// True if a stream was asked for.
+    pub stream: bool,
+    /// The model that was asked for. Of an unknown dialect too, if its body is a JSON object with a `model`.
+    pub model: Option<String>,
+}
+
+impl RequestFacts {
+    /// What any JSON object says; most dialects agree on these two names.
+    pub(crate) fn of(json: &str) -> Self {
+        let mut facts = Self::default();
+        // Called for every body there is; an error only says that this one is no JSON object.
+        let _ = json::members(json, |name, value| match &*name {
+            "stream" => facts.stream = json::boolean(value).unwrap_or(false),
+            "model" => facts.model = json::text(value).map(Into::into),
+            _ => {}
+        });
+        facts
+    }
+}
+
+impl Request {
+    /// An empty body.
+    pub fn new(limits: Limits) -> Self {
+        Self { body: Body::new(limits.body), limits }
+    }
+
+    /// Takes the next bytes of the body, as they were sent.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.body.push(piece);
+    }
+
+    /// Records the body and what it says. A member that is not there or of another type is not set; a body that is
+    /// no JSON, or cut, gives what was readable and is kept as it came. Fields that are set already and name a
+    /// person or a session are left alone.
+    pub fn finish(self, dialect: Dialect, head: BodyHead<'_>, record: &mut Record) -> RequestFacts {
+        let decoded = coding::decode(head.content_encoding, self.body.kept(), self.limits.body);
+        let facts = decoded.map(|body| dialect.request(&json::utf8(&body), record)).unwrap_or_default();
+        self.body.record(&INPUT, head, true, record);
+        facts
+    }
+}
