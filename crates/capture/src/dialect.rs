@@ -7,6 +7,7 @@ use onrecord_proof::Record;
 
 use crate::RequestFacts;
 use crate::anthropic;
+use crate::ollama;
 use crate::openai::{chat, completions, embeddings, responses};
 use crate::request::asked::Asked;
 use crate::wire::Wire;
@@ -24,6 +25,12 @@ pub enum Dialect {
     OpenAiEmbeddings,
     /// Anthropic messages, as Anthropic, llama.cpp, vLLM, Ollama and others serve them.
     AnthropicMessages,
+    /// Ollama's `/api/chat`.
+    OllamaChat,
+    /// Ollama's `/api/generate`.
+    OllamaGenerate,
+    /// Ollama's `/api/embed`, and the older `/api/embeddings`.
+    OllamaEmbed,
     /// Anything else: kept as it came, with sizes and digests.
     Unknown,
 }
@@ -36,6 +43,9 @@ impl Dialect {
         Self::OpenAiResponses,
         Self::OpenAiEmbeddings,
         Self::AnthropicMessages,
+        Self::OllamaChat,
+        Self::OllamaGenerate,
+        Self::OllamaEmbed,
         Self::Unknown,
     ];
 
@@ -48,6 +58,9 @@ impl Dialect {
         }
         let ends = |end: &str| path.ends_with(end);
         match path {
+            _ if ends("/api/chat") => Self::OllamaChat,
+            _ if ends("/api/generate") => Self::OllamaGenerate,
+            _ if ends("/api/embed") || ends("/api/embeddings") => Self::OllamaEmbed,
             _ if ends("/chat/completions") => Self::OpenAiChat,
             _ if ends("/completions") => Self::OpenAiCompletions,
             _ if ends("/responses") => Self::OpenAiResponses,
@@ -65,6 +78,9 @@ impl Dialect {
             Self::OpenAiResponses => "openai.responses",
             Self::OpenAiEmbeddings => "openai.embeddings",
             Self::AnthropicMessages => "anthropic.messages",
+            Self::OllamaChat => "ollama.chat",
+            Self::OllamaGenerate => "ollama.generate",
+            Self::OllamaEmbed => "ollama.embed",
             Self::Unknown => "unknown",
         }
     }
@@ -72,9 +88,9 @@ impl Dialect {
     /// What is asked for in it, in the words of the OpenTelemetry GenAI semantic conventions.
     pub fn operation(self) -> Option<&'static str> {
         match self {
-            Self::OpenAiChat | Self::OpenAiResponses | Self::AnthropicMessages => Some("chat"),
-            Self::OpenAiCompletions => Some("text_completion"),
-            Self::OpenAiEmbeddings => Some("embeddings"),
+            Self::OpenAiChat | Self::OpenAiResponses | Self::AnthropicMessages | Self::OllamaChat => Some("chat"),
+            Self::OpenAiCompletions | Self::OllamaGenerate => Some("text_completion"),
+            Self::OpenAiEmbeddings | Self::OllamaEmbed => Some("embeddings"),
             Self::Unknown => None,
         }
     }
@@ -92,6 +108,9 @@ impl Dialect {
             Self::OpenAiResponses => Some(&responses::REQUEST),
             Self::OpenAiEmbeddings => Some(&embeddings::REQUEST),
             Self::AnthropicMessages => Some(&anthropic::REQUEST),
+            Self::OllamaChat => Some(&ollama::CHAT),
+            Self::OllamaGenerate => Some(&ollama::GENERATE),
+            Self::OllamaEmbed => Some(&ollama::EMBED),
             Self::Unknown => None,
         }
     }
@@ -102,8 +121,9 @@ impl Dialect {
             Self::OpenAiChat => Some(Box::new(chat::Chat)),
             Self::OpenAiCompletions => Some(Box::new(completions::Completions)),
             Self::OpenAiResponses => Some(Box::<responses::Responses>::default()),
-            Self::OpenAiEmbeddings => Some(Box::new(embeddings::Embed)),
+            Self::OpenAiEmbeddings | Self::OllamaEmbed => Some(Box::new(embeddings::Embed)),
             Self::AnthropicMessages => Some(Box::new(anthropic::Messages)),
+            Self::OllamaChat | Self::OllamaGenerate => Some(Box::new(ollama::Ollama)),
             Self::Unknown => None,
         }
     }
@@ -135,6 +155,12 @@ mod tests {
             ("POST", "/v1/messages", Dialect::AnthropicMessages),
             ("POST", "/v1/messages/count_tokens", Dialect::Unknown),
             ("POST", "/v1/threads/t/messages", Dialect::Unknown),
+            ("POST", "/api/chat", Dialect::OllamaChat),
+            ("POST", "/ollama/api/chat", Dialect::OllamaChat),
+            ("POST", "/api/generate", Dialect::OllamaGenerate),
+            ("POST", "/api/embed", Dialect::OllamaEmbed),
+            ("POST", "/api/embeddings", Dialect::OllamaEmbed),
+            ("POST", "/api/pull", Dialect::Unknown),
             ("POST", "/x?/chat/completions", Dialect::Unknown),
             ("POST", "/xcompletions", Dialect::Unknown),
         ] {

@@ -1,4 +1,4 @@
-//! Embeddings: of OpenAI's API, and llama.cpp's own (`/embedding`).
+//! Embeddings: of OpenAI's API, of Ollama, and llama.cpp's own (`/embedding`).
 //!
 //! The vectors are in the body; the record says how many there are and how long.
 
@@ -7,6 +7,7 @@ use serde_json::Result;
 
 use crate::answer::Answer;
 use crate::json::{self, RawValue};
+use crate::ollama::durations;
 use crate::request::asked::{Asked, prompt};
 use crate::wire::{Last, Text, Wire, object};
 
@@ -23,7 +24,7 @@ pub(crate) const REQUEST: Asked = Asked {
 
 object! {
     /// An answer; which member has the vectors depends on the server.
-    Embeddings { id, model, data, embedding, usage, error } without {}
+    Vectors { id, model, data, embeddings, embedding, usage, prompt_eval_count, error } without {}
 }
 
 /// Reads answers.
@@ -35,18 +36,22 @@ impl Wire for Embed {
             take_list(json::parse(event.json)?, answer);
             return Ok(Last::No);
         }
-        let embeddings = Embeddings::read(event.json)?;
-        answer.set_id(embeddings.id);
-        answer.set_model(embeddings.model);
-        if let Some(error) = embeddings.error {
+        let new = Vectors::read(event.json)?;
+        answer.set_id(new.id);
+        answer.set_model(new.model);
+        if let Some(error) = new.error {
             answer.fail(error);
         }
-        if let Some(usage) = embeddings.usage {
+        if let Some(usage) = new.usage {
             answer.usage.take(usage);
         }
-        if let Some(list) = embeddings.data {
+        answer.usage.input = new.prompt_eval_count.and_then(json::int).or(answer.usage.input);
+        if let Some(timings) = durations(&new.rest) {
+            answer.set_timings(&timings);
+        }
+        if let Some(list) = new.data.or(new.embeddings) {
             take_list(list, answer);
-        } else if let Some(vector) = embeddings.embedding {
+        } else if let Some(vector) = new.embedding {
             take_vectors(1, Some(vector), answer);
         }
         Ok(Last::No)

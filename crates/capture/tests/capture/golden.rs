@@ -8,7 +8,9 @@ use crate::support::{answer, cases, message, record, request_in, streams, testda
 
 #[test]
 fn every_transcript_is_recorded_as_before() {
-    for case in ["application/json", "text/event-stream", "text/plain"].into_iter().flat_map(cases) {
+    for case in
+        ["application/json", "text/event-stream", "application/x-ndjson", "text/plain"].into_iter().flat_map(cases)
+    {
         let mut text = String::new();
         if testdata().join(format!("{case}.req")).exists() {
             let sent = message(&case, "req");
@@ -26,6 +28,9 @@ fn the_dialect_is_found_in_the_request() {
     for case in streams().iter().chain(&cases("application/json")) {
         let name = case.split('/').next_back().unwrap();
         let expect = match name.split('_').next().unwrap() {
+            "chat" if case.starts_with("ollama") => Dialect::OllamaChat,
+            "generate" if case.starts_with("ollama") => Dialect::OllamaGenerate,
+            "embed" | "embeddings" if case.starts_with("ollama") => Dialect::OllamaEmbed,
             "chat" => Dialect::OpenAiChat,
             "completions" => Dialect::OpenAiCompletions,
             "responses" => Dialect::OpenAiResponses,

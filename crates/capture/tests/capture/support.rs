@@ -41,7 +41,7 @@ pub(crate) fn answer(case: &str) -> Message {
 
 /// Every case whose answer is a stream.
 pub(crate) fn streams() -> Vec<String> {
-    ["text/event-stream"].into_iter().flat_map(cases).collect()
+    ["text/event-stream", "application/x-ndjson"].into_iter().flat_map(cases).collect()
 }
 
 /// Every streamed case of chat completions.
@@ -54,8 +54,9 @@ pub(crate) fn chats() -> Vec<String> {
 /// Every case that has an answer of that content type.
 pub(crate) fn cases(content_type: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for server in std::fs::read_dir(testdata()).unwrap() {
-        for file in std::fs::read_dir(server.unwrap().path()).unwrap() {
+    let servers = std::fs::read_dir(testdata()).unwrap().map(|server| server.unwrap().path());
+    for server in servers.filter(|path| path.is_dir()) {
+        for file in std::fs::read_dir(server).unwrap() {
             let path = file.unwrap().path();
             let case = path.strip_prefix(testdata()).unwrap().with_extension("");
             let case = case.to_str().unwrap().to_owned();
@@ -129,16 +130,23 @@ impl Message {
         let text = std::str::from_utf8(&self.body).unwrap();
         let mut at = 0;
         let mut perhaps = None;
-        for event in text.split_inclusive("\n\n") {
+        for event in text.split_inclusive(self.separator()) {
             match ends(self.dialect, event) {
                 Some(true) => return perhaps.unwrap_or(at),
                 Some(false) => perhaps = perhaps.or(Some(at)),
+                // What a line that has no end would have said nobody knows.
+                None if self.separator() == "\n" && !event.ends_with('\n') => return at,
                 None if event.contains("data:") => perhaps = None,
                 None => {}
             }
             at += event.len();
         }
         perhaps.unwrap_or(at)
+    }
+
+    /// What stands between the events of this stream.
+    pub(crate) fn separator(&self) -> &'static str {
+        if self.header("content-type") == Some("application/x-ndjson") { "\n" } else { "\n\n" }
     }
 }
 
@@ -147,6 +155,7 @@ fn ends(dialect: Dialect, event: &str) -> Option<bool> {
     let any = |words: &[&str]| words.iter().any(|word| event.contains(word));
     let certain = match dialect {
         Dialect::OpenAiResponses => any(&["event: response.completed", "event: response.incomplete"]),
+        Dialect::OllamaChat | Dialect::OllamaGenerate => any(&["\"done\":true"]),
         Dialect::AnthropicMessages => any(&["event: message_stop"]),
         _ => false,
     };
@@ -185,6 +194,7 @@ pub(crate) fn feed(
 }
 
 pub(crate) const EVENTS: BodyHead<'_> = BodyHead { content_type: Some("text/event-stream"), content_encoding: None };
+pub(crate) const LINES: BodyHead<'_> = BodyHead { content_type: Some("application/x-ndjson"), content_encoding: None };
 pub(crate) const JSON: BodyHead<'_> = BodyHead { content_type: Some("application/json"), content_encoding: None };
 
 /// The record of a chat answer that came in one piece.
