@@ -7,6 +7,7 @@ use onrecord_proof::Record;
 
 use crate::RequestFacts;
 use crate::anthropic;
+use crate::llamacpp::{completion, rerank, side};
 use crate::ollama;
 use crate::openai::{chat, completions, embeddings, responses};
 use crate::request::asked::Asked;
@@ -31,6 +32,20 @@ pub enum Dialect {
     OllamaGenerate,
     /// Ollama's `/api/embed`, and the older `/api/embeddings`.
     OllamaEmbed,
+    /// llama.cpp's own `/completion`, also mounted as `/completions`.
+    LlamaCompletion,
+    /// llama.cpp's `/infill`.
+    LlamaInfill,
+    /// llama.cpp's `/apply-template`.
+    LlamaTemplate,
+    /// llama.cpp's `/v1/chat/completions/control`, which alters a completion that is running.
+    LlamaControl,
+    /// Reranking, as llama.cpp and vLLM serve it.
+    Rerank,
+    /// `/tokenize` of llama.cpp, vLLM and Text Generation Inference.
+    Tokenize,
+    /// `/detokenize` of llama.cpp and vLLM.
+    Detokenize,
     /// Anything else: kept as it came, with sizes and digests.
     Unknown,
 }
@@ -46,6 +61,13 @@ impl Dialect {
         Self::OllamaChat,
         Self::OllamaGenerate,
         Self::OllamaEmbed,
+        Self::LlamaCompletion,
+        Self::LlamaInfill,
+        Self::LlamaTemplate,
+        Self::LlamaControl,
+        Self::Rerank,
+        Self::Tokenize,
+        Self::Detokenize,
         Self::Unknown,
     ];
 
@@ -58,6 +80,15 @@ impl Dialect {
         }
         let ends = |end: &str| path.ends_with(end);
         match path {
+            // Without a prefix llama.cpp answers these in its own way, and nobody else does.
+            "/completions" => Self::LlamaCompletion,
+            _ if ends("/completion") => Self::LlamaCompletion,
+            _ if ends("/infill") => Self::LlamaInfill,
+            _ if ends("/apply-template") => Self::LlamaTemplate,
+            _ if ends("/chat/completions/control") => Self::LlamaControl,
+            _ if ends("/rerank") || ends("/reranking") => Self::Rerank,
+            _ if ends("/tokenize") => Self::Tokenize,
+            _ if ends("/detokenize") => Self::Detokenize,
             _ if ends("/api/chat") => Self::OllamaChat,
             _ if ends("/api/generate") => Self::OllamaGenerate,
             _ if ends("/api/embed") || ends("/api/embeddings") => Self::OllamaEmbed,
@@ -81,16 +112,30 @@ impl Dialect {
             Self::OllamaChat => "ollama.chat",
             Self::OllamaGenerate => "ollama.generate",
             Self::OllamaEmbed => "ollama.embed",
+            Self::LlamaCompletion => "llamacpp.completion",
+            Self::LlamaInfill => "llamacpp.infill",
+            Self::LlamaTemplate => "llamacpp.apply_template",
+            Self::LlamaControl => "llamacpp.control",
+            Self::Rerank => "rerank",
+            Self::Tokenize => "tokenize",
+            Self::Detokenize => "detokenize",
             Self::Unknown => "unknown",
         }
     }
 
-    /// What is asked for in it, in the words of the OpenTelemetry GenAI semantic conventions.
+    /// What is asked for in it, in the words of the OpenTelemetry GenAI semantic conventions where they have one.
     pub fn operation(self) -> Option<&'static str> {
         match self {
             Self::OpenAiChat | Self::OpenAiResponses | Self::AnthropicMessages | Self::OllamaChat => Some("chat"),
-            Self::OpenAiCompletions | Self::OllamaGenerate => Some("text_completion"),
+            Self::OpenAiCompletions | Self::OllamaGenerate | Self::LlamaCompletion | Self::LlamaInfill => {
+                Some("text_completion")
+            }
             Self::OpenAiEmbeddings | Self::OllamaEmbed => Some("embeddings"),
+            Self::LlamaTemplate => Some("apply_template"),
+            Self::LlamaControl => Some("control"),
+            Self::Rerank => Some("rerank"),
+            Self::Tokenize => Some("tokenize"),
+            Self::Detokenize => Some("detokenize"),
             Self::Unknown => None,
         }
     }
@@ -111,6 +156,13 @@ impl Dialect {
             Self::OllamaChat => Some(&ollama::CHAT),
             Self::OllamaGenerate => Some(&ollama::GENERATE),
             Self::OllamaEmbed => Some(&ollama::EMBED),
+            Self::LlamaCompletion => Some(&completion::REQUEST),
+            Self::LlamaInfill => Some(&completion::INFILL),
+            Self::LlamaTemplate => Some(&side::TEMPLATE),
+            Self::LlamaControl => Some(&side::CONTROL),
+            Self::Rerank => Some(&rerank::REQUEST),
+            Self::Tokenize => Some(&side::TOKENIZE),
+            Self::Detokenize => Some(&side::DETOKENIZE),
             Self::Unknown => None,
         }
     }
@@ -124,6 +176,11 @@ impl Dialect {
             Self::OpenAiEmbeddings | Self::OllamaEmbed => Some(Box::new(embeddings::Embed)),
             Self::AnthropicMessages => Some(Box::new(anthropic::Messages)),
             Self::OllamaChat | Self::OllamaGenerate => Some(Box::new(ollama::Ollama)),
+            Self::LlamaCompletion | Self::LlamaInfill => Some(Box::<completion::Native>::default()),
+            Self::Rerank => Some(Box::new(rerank::Rerank)),
+            Self::LlamaTemplate | Self::LlamaControl | Self::Tokenize | Self::Detokenize => {
+                Some(Box::new(side::SideCall))
+            }
             Self::Unknown => None,
         }
     }
@@ -161,6 +218,18 @@ mod tests {
             ("POST", "/api/embed", Dialect::OllamaEmbed),
             ("POST", "/api/embeddings", Dialect::OllamaEmbed),
             ("POST", "/api/pull", Dialect::Unknown),
+            ("POST", "/completion", Dialect::LlamaCompletion),
+            ("POST", "/completions", Dialect::LlamaCompletion),
+            ("POST", "/completions/", Dialect::LlamaCompletion),
+            ("POST", "/llama/completion", Dialect::LlamaCompletion),
+            ("POST", "/infill", Dialect::LlamaInfill),
+            ("POST", "/apply-template", Dialect::LlamaTemplate),
+            ("POST", "/v1/chat/completions/control", Dialect::LlamaControl),
+            ("POST", "/rerank", Dialect::Rerank),
+            ("POST", "/v1/rerank", Dialect::Rerank),
+            ("POST", "/v1/reranking", Dialect::Rerank),
+            ("POST", "/tokenize", Dialect::Tokenize),
+            ("POST", "/detokenize", Dialect::Detokenize),
             ("POST", "/x?/chat/completions", Dialect::Unknown),
             ("POST", "/xcompletions", Dialect::Unknown),
         ] {

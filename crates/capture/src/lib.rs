@@ -19,6 +19,7 @@ mod coding;
 mod dialect;
 mod error;
 mod json;
+mod llamacpp;
 mod ollama;
 mod openai;
 mod problem;

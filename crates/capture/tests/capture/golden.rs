@@ -35,6 +35,12 @@ fn the_dialect_is_found_in_the_request() {
             "completions" => Dialect::OpenAiCompletions,
             "responses" => Dialect::OpenAiResponses,
             "embeddings" | "embedding" => Dialect::OpenAiEmbeddings,
+            "native" => Dialect::LlamaCompletion,
+            "infill" => Dialect::LlamaInfill,
+            "apply" => Dialect::LlamaTemplate,
+            "rerank" => Dialect::Rerank,
+            "tokenize" => Dialect::Tokenize,
+            "detokenize" => Dialect::Detokenize,
             "messages" => Dialect::AnthropicMessages,
             _ => continue,
         };

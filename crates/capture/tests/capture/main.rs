@@ -6,6 +6,7 @@ mod compressed;
 mod edges;
 mod errors;
 mod golden;
+mod llamacpp;
 mod ollama;
 mod openai;
 mod oracle;

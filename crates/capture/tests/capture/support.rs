@@ -27,8 +27,11 @@ pub(crate) fn message(case: &str, kind: &str) -> Message {
     message
 }
 
-/// The dialect of a case by its request; the answers that are kept without one are of chat completions.
+/// The dialect of a case by its request; of the answers that are kept without one all but one are of chat completions.
 fn dialect(case: &str) -> Dialect {
+    if case == "llama-server/special_error_mid_stream" {
+        return Dialect::LlamaCompletion;
+    }
     let Ok(bytes) = std::fs::read(testdata().join(format!("{case}.req"))) else { return Dialect::OpenAiChat };
     let line = parse(&bytes).start_line;
     let [method, path, _] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
@@ -159,6 +162,9 @@ fn ends(dialect: Dialect, event: &str) -> Option<bool> {
         Dialect::AnthropicMessages => any(&["event: message_stop"]),
         _ => false,
     };
+    if dialect == Dialect::LlamaCompletion && any(&["\"stop\":true"]) {
+        return Some(false);
+    }
     (certain || event.starts_with("data: [DONE]")).then_some(true)
 }
 
