@@ -11,6 +11,7 @@ use crate::llamacpp::{completion, rerank, side};
 use crate::ollama;
 use crate::openai::{chat, completions, embeddings, responses};
 use crate::request::asked::Asked;
+use crate::tgi;
 use crate::wire::Wire;
 
 /// The language that a client and a model server speak.
@@ -46,6 +47,10 @@ pub enum Dialect {
     Tokenize,
     /// `/detokenize` of llama.cpp and vLLM.
     Detokenize,
+    /// `/generate` of Text Generation Inference.
+    TgiGenerate,
+    /// `/generate_stream` of Text Generation Inference.
+    TgiGenerateStream,
     /// Anything else: kept as it came, with sizes and digests.
     Unknown,
 }
@@ -68,6 +73,8 @@ impl Dialect {
         Self::Rerank,
         Self::Tokenize,
         Self::Detokenize,
+        Self::TgiGenerate,
+        Self::TgiGenerateStream,
         Self::Unknown,
     ];
 
@@ -92,6 +99,8 @@ impl Dialect {
             _ if ends("/api/chat") => Self::OllamaChat,
             _ if ends("/api/generate") => Self::OllamaGenerate,
             _ if ends("/api/embed") || ends("/api/embeddings") => Self::OllamaEmbed,
+            _ if ends("/generate") => Self::TgiGenerate,
+            _ if ends("/generate_stream") => Self::TgiGenerateStream,
             _ if ends("/chat/completions") => Self::OpenAiChat,
             _ if ends("/completions") => Self::OpenAiCompletions,
             _ if ends("/responses") => Self::OpenAiResponses,
@@ -119,6 +128,8 @@ impl Dialect {
             Self::Rerank => "rerank",
             Self::Tokenize => "tokenize",
             Self::Detokenize => "detokenize",
+            Self::TgiGenerate => "tgi.generate",
+            Self::TgiGenerateStream => "tgi.generate_stream",
             Self::Unknown => "unknown",
         }
     }
@@ -131,6 +142,7 @@ impl Dialect {
                 Some("text_completion")
             }
             Self::OpenAiEmbeddings | Self::OllamaEmbed => Some("embeddings"),
+            Self::TgiGenerate | Self::TgiGenerateStream => Some("text_completion"),
             Self::LlamaTemplate => Some("apply_template"),
             Self::LlamaControl => Some("control"),
             Self::Rerank => Some("rerank"),
@@ -163,6 +175,8 @@ impl Dialect {
             Self::Rerank => Some(&rerank::REQUEST),
             Self::Tokenize => Some(&side::TOKENIZE),
             Self::Detokenize => Some(&side::DETOKENIZE),
+            Self::TgiGenerate => Some(&tgi::GENERATE),
+            Self::TgiGenerateStream => Some(&tgi::STREAM),
             Self::Unknown => None,
         }
     }
@@ -178,6 +192,7 @@ impl Dialect {
             Self::OllamaChat | Self::OllamaGenerate => Some(Box::new(ollama::Ollama)),
             Self::LlamaCompletion | Self::LlamaInfill => Some(Box::<completion::Native>::default()),
             Self::Rerank => Some(Box::new(rerank::Rerank)),
+            Self::TgiGenerate | Self::TgiGenerateStream => Some(Box::new(tgi::Generate)),
             Self::LlamaTemplate | Self::LlamaControl | Self::Tokenize | Self::Detokenize => {
                 Some(Box::new(side::SideCall))
             }
@@ -230,6 +245,8 @@ mod tests {
             ("POST", "/v1/reranking", Dialect::Rerank),
             ("POST", "/tokenize", Dialect::Tokenize),
             ("POST", "/detokenize", Dialect::Detokenize),
+            ("POST", "/generate", Dialect::TgiGenerate),
+            ("POST", "/generate_stream", Dialect::TgiGenerateStream),
             ("POST", "/x?/chat/completions", Dialect::Unknown),
             ("POST", "/xcompletions", Dialect::Unknown),
         ] {

@@ -26,6 +26,7 @@ mod problem;
 mod request;
 mod response;
 mod stream;
+mod tgi;
 mod wire;
 
 pub use dialect::Dialect;

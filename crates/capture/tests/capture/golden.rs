@@ -35,6 +35,8 @@ fn the_dialect_is_found_in_the_request() {
             "completions" => Dialect::OpenAiCompletions,
             "responses" => Dialect::OpenAiResponses,
             "embeddings" | "embedding" => Dialect::OpenAiEmbeddings,
+            "generate" if name.starts_with("generate_stream") => Dialect::TgiGenerateStream,
+            "generate" => Dialect::TgiGenerate,
             "native" => Dialect::LlamaCompletion,
             "infill" => Dialect::LlamaInfill,
             "apply" => Dialect::LlamaTemplate,

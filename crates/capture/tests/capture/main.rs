@@ -13,3 +13,4 @@ mod oracle;
 mod pieces;
 mod rubbish;
 mod support;
+mod tgi;

@@ -66,6 +66,8 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         "\"embeddings\":",
         "\"stop\":true",
         "\"done\":true",
+        "\"generated_text\":",
+        "\"token\":",
         "{\"message\":{\"content\":\"a\"},\"done\":false}\n",
         "\u{feff}",
         "ü",

@@ -159,6 +159,7 @@ fn ends(dialect: Dialect, event: &str) -> Option<bool> {
     let certain = match dialect {
         Dialect::OpenAiResponses => any(&["event: response.completed", "event: response.incomplete"]),
         Dialect::OllamaChat | Dialect::OllamaGenerate => any(&["\"done\":true"]),
+        Dialect::TgiGenerateStream => any(&["\"generated_text\":\""]),
         Dialect::AnthropicMessages => any(&["event: message_stop"]),
         _ => false,
     };
