@@ -8,6 +8,7 @@ use onrecord_proof::Record;
 use crate::RequestFacts;
 use crate::anthropic;
 use crate::llamacpp::{completion, rerank, side};
+use crate::lmstudio;
 use crate::ollama;
 use crate::openai::{chat, completions, embeddings, responses};
 use crate::request::asked::Asked;
@@ -51,6 +52,8 @@ pub enum Dialect {
     TgiGenerate,
     /// `/generate_stream` of Text Generation Inference.
     TgiGenerateStream,
+    /// LM Studio's `/api/v1/chat`. Its `/api/v0` speaks OpenAI's dialects.
+    LmStudioChat,
     /// Anything else: kept as it came, with sizes and digests.
     Unknown,
 }
@@ -75,6 +78,7 @@ impl Dialect {
         Self::Detokenize,
         Self::TgiGenerate,
         Self::TgiGenerateStream,
+        Self::LmStudioChat,
         Self::Unknown,
     ];
 
@@ -96,6 +100,7 @@ impl Dialect {
             _ if ends("/rerank") || ends("/reranking") => Self::Rerank,
             _ if ends("/tokenize") => Self::Tokenize,
             _ if ends("/detokenize") => Self::Detokenize,
+            _ if ends("/api/v1/chat") => Self::LmStudioChat,
             _ if ends("/api/chat") => Self::OllamaChat,
             _ if ends("/api/generate") => Self::OllamaGenerate,
             _ if ends("/api/embed") || ends("/api/embeddings") => Self::OllamaEmbed,
@@ -130,6 +135,7 @@ impl Dialect {
             Self::Detokenize => "detokenize",
             Self::TgiGenerate => "tgi.generate",
             Self::TgiGenerateStream => "tgi.generate_stream",
+            Self::LmStudioChat => "lmstudio.chat",
             Self::Unknown => "unknown",
         }
     }
@@ -137,7 +143,11 @@ impl Dialect {
     /// What is asked for in it, in the words of the OpenTelemetry GenAI semantic conventions where they have one.
     pub fn operation(self) -> Option<&'static str> {
         match self {
-            Self::OpenAiChat | Self::OpenAiResponses | Self::AnthropicMessages | Self::OllamaChat => Some("chat"),
+            Self::OpenAiChat
+            | Self::OpenAiResponses
+            | Self::AnthropicMessages
+            | Self::OllamaChat
+            | Self::LmStudioChat => Some("chat"),
             Self::OpenAiCompletions | Self::OllamaGenerate | Self::LlamaCompletion | Self::LlamaInfill => {
                 Some("text_completion")
             }
@@ -177,6 +187,7 @@ impl Dialect {
             Self::Detokenize => Some(&side::DETOKENIZE),
             Self::TgiGenerate => Some(&tgi::GENERATE),
             Self::TgiGenerateStream => Some(&tgi::STREAM),
+            Self::LmStudioChat => Some(&lmstudio::REQUEST),
             Self::Unknown => None,
         }
     }
@@ -193,6 +204,7 @@ impl Dialect {
             Self::LlamaCompletion | Self::LlamaInfill => Some(Box::<completion::Native>::default()),
             Self::Rerank => Some(Box::new(rerank::Rerank)),
             Self::TgiGenerate | Self::TgiGenerateStream => Some(Box::new(tgi::Generate)),
+            Self::LmStudioChat => Some(Box::<lmstudio::Chat>::default()),
             Self::LlamaTemplate | Self::LlamaControl | Self::Tokenize | Self::Detokenize => {
                 Some(Box::new(side::SideCall))
             }
@@ -247,6 +259,8 @@ mod tests {
             ("POST", "/detokenize", Dialect::Detokenize),
             ("POST", "/generate", Dialect::TgiGenerate),
             ("POST", "/generate_stream", Dialect::TgiGenerateStream),
+            ("POST", "/api/v1/chat", Dialect::LmStudioChat),
+            ("POST", "/api/v0/embeddings", Dialect::OpenAiEmbeddings),
             ("POST", "/x?/chat/completions", Dialect::Unknown),
             ("POST", "/xcompletions", Dialect::Unknown),
         ] {

@@ -20,6 +20,7 @@ mod dialect;
 mod error;
 mod json;
 mod llamacpp;
+mod lmstudio;
 mod ollama;
 mod openai;
 mod problem;

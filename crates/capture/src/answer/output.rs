@@ -38,6 +38,10 @@ enum OutputPart<'a> {
         #[serde(skip_serializing_if = "Members::is_empty")]
         extra: Members<'a>,
     },
+    ToolResult {
+        r#type: &'static str,
+        response: &'a str,
+    },
     Other(&'a RawValue),
 }
 
@@ -95,6 +99,7 @@ fn output_part(part: &Part) -> Option<OutputPart<'_>> {
         Kind::ToolCall => {
             OutputPart::ToolCall { r#type: "tool_call", id: &part.id, name: &part.name, arguments: content, extra }
         }
+        Kind::ToolResult => OutputPart::ToolResult { r#type: "tool_call_response", response: content },
         // An empty text says something only by what else came with it, such as a signature.
         _ if content.is_empty() && part.extra.is_empty() => return None,
         kind => {

@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     /// What was said in the audio.
     Transcript,
     ToolCall,
+    /// What a tool that the server runs itself gave back.
+    ToolResult,
     /// Anything else, as JSON that is kept as it came.
     Other,
 }

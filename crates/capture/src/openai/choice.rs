@@ -58,7 +58,7 @@ pub(super) fn take(json: &str, at_us: i64, answer: &mut Answer) -> Result<()> {
     if let Some(choices) = chunk.choices {
         json::items(choices, |choice| first = first.or(take_choice(choice, at_us, answer)));
     }
-    take_performance(&chunk, answer);
+    take_performance(&chunk, first, answer);
     // A member of a chunk goes with the choice that the chunk is about, or else with the first one.
     let (extra, budget) = answer.extra(first);
     extra.set_all(&chunk.rest, budget);
@@ -70,12 +70,18 @@ pub(super) fn take(json: &str, at_us: i64, answer: &mut Answer) -> Result<()> {
 
 /// Takes token counts and timings, for which llama.cpp, LM Studio and vLLM have a name each, and the parameters in
 /// force, which llama.cpp tells if it is asked to be verbose.
-fn take_performance(chunk: &Chunk<'_>, answer: &mut Answer) {
+fn take_performance(chunk: &Chunk<'_>, choice: Option<i64>, answer: &mut Answer) {
     if let Some(usage) = chunk.usage {
         answer.usage.take(usage);
     }
-    for timings in [chunk.timings, chunk.stats, chunk.metrics].into_iter().flatten() {
-        answer.set_timings(timings.get());
+    for (name, value) in [("timings", chunk.timings), ("stats", chunk.stats), ("metrics", chunk.metrics)] {
+        let Some(value) = value else { continue };
+        if value.get().starts_with('{') {
+            answer.set_timings(value.get());
+        } else {
+            let (extra, budget) = answer.extra(choice);
+            extra.set(name, value, budget);
+        }
     }
     let verbose = chunk.rest.iter().find(|(name, _)| name == "__verbose");
     if let Some(settings) = verbose.and_then(|(_, verbose)| json::member_of(verbose, "generation_settings")) {

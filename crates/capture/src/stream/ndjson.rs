@@ -42,7 +42,7 @@ impl Decoder {
     /// The line whose end has not come.
     pub(crate) fn unended(&self) -> Option<Unended<'_>> {
         let data = self.line.trim_ascii();
-        (!data.is_empty()).then_some(Unended { start: self.line_at, name: b"", data })
+        (self.is_cut || !data.is_empty()).then_some(Unended { start: self.line_at, name: b"", data })
     }
 
     /// Ends the line that `tail` is the last part of.
@@ -50,7 +50,7 @@ impl Decoder {
         let start = self.line_at;
         let mut report = |line: &[u8], is_cut| {
             let data = line.trim_ascii();
-            if !data.is_empty() {
+            if is_cut || !data.is_empty() {
                 each(Event { name: b"", data, is_cut, start });
             }
         };

@@ -73,11 +73,10 @@ impl Parser {
         Ok(last)
     }
 
-    /// Of an event that was cut only the name tells if it is the last one.
+    /// An event that was cut may be the last one, unless its name or its start says that it is not.
     fn too_long(&mut self, event: &Event<'_>) -> Last {
         self.note("it is too long".into());
-        let is_last = !event.name.is_empty() && self.wire.may_be_last(event.name, b"");
-        if is_last { Last::Perhaps } else { Last::No }
+        if may_be_done(event.data) || self.wire.may_be_last(event.name, event.data) { Last::Perhaps } else { Last::No }
     }
 
     /// Takes note of why this event could not be parsed.

@@ -3,7 +3,7 @@
 use onrecord_capture::{Dialect, End, Limits, Request};
 use onrecord_proof::{Record, Value, field};
 
-use crate::support::{EVENTS, JSON, answer, events, feed, record, record_of, request};
+use crate::support::{EVENTS, JSON, LINES, answer, events, feed, record, record_of, request, streams};
 
 fn captured(record: &Record) -> (&str, Option<&str>) {
     (record.text(&field::CAPTURE).unwrap(), record.text(&field::CAPTURE_PROBLEM))
@@ -155,6 +155,67 @@ fn what_is_too_long_is_cut_and_says_so() {
     assert_eq!(json(&whole, &field::OUTPUT_BODY), body[..2000]);
     assert_eq!(whole.get(&field::OUTPUT_TRUNCATED), Some(&Value::Bool(true)));
     assert_eq!(whole.int(&field::OUTPUT_SIZE), i64::try_from(body.len()).ok());
+}
+
+#[test]
+fn the_end_is_held_however_little_is_kept() {
+    for case in streams() {
+        let message = answer(&case);
+        for body in [0, 20, 200, 700] {
+            let limits = Limits { body, ..Limits::default() };
+            let fed = feed(message.dialect, 200, message.head(), limits, &[&message.body], message.end);
+            assert!(fed.released.len() <= message.last_event(), "{case}: all before the last event of {body} bytes");
+            let kept = fed.record.text(&field::OUTPUT_TEXT).unwrap_or_default().len();
+            assert!(kept <= body, "{case}: {kept} of {body}");
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_of_a_long_answer_is_the_start_of_it_in_every_dialect() {
+    let all = "0123456789".repeat(300);
+    for (dialect, head, piece) in [
+        (Dialect::OpenAiCompletions, EVENTS, "data: {\"choices\":[{\"index\":0,\"text\":\"0123456789\"}]}\n\n"),
+        (
+            Dialect::OpenAiResponses,
+            EVENTS,
+            "data: {\"type\":\"response.output_text.delta\",\"item_id\":\"m\",\"delta\":\"0123456789\"}\n\n",
+        ),
+        (
+            Dialect::AnthropicMessages,
+            EVENTS,
+            "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"0123456789\"}}\n\n",
+        ),
+        (Dialect::OllamaGenerate, LINES, "{\"response\":\"0123456789\",\"done\":false}\n"),
+        (Dialect::LlamaCompletion, EVENTS, "data: {\"content\":\"0123456789\",\"stop\":false}\n\n"),
+        (Dialect::LmStudioChat, EVENTS, "data: {\"type\":\"message.delta\",\"content\":\"0123456789\"}\n\n"),
+    ] {
+        let limits = Limits { body: 2000, ..Limits::default() };
+        let body = piece.repeat(300);
+        let record = feed(dialect, 200, head, limits, &[body.as_bytes()], End::CutOff).record;
+        let text = record.text(&field::OUTPUT_TEXT).unwrap();
+        assert!((1000..=2000).contains(&text.len()) && all.starts_with(text), "{dialect:?}: {}", text.len());
+        assert_eq!(record.get(&field::OUTPUT_TRUNCATED), Some(&Value::Bool(true)), "{dialect:?}");
+    }
+}
+
+#[test]
+fn what_vllm_adds_is_kept() {
+    let record = record_of(
+        200,
+        EVENTS,
+        events(&[
+            r#"{"prompt_token_ids":[1,2],"prompt_logprobs":[null,{"2":{"logprob":-9999.0}}],"choices":[{"index":0,"delta":{"content":"a"},"token_ids":[7]}]}"#,
+            r#"{"choices":[{"index":0,"delta":{},"token_ids":[8,9],"finish_reason":"stop","stop_reason":"END"}],"metrics":{"queue_time_ms":1.5}}"#,
+        ]),
+    );
+    let expect = concat!(
+        r#"[{"role":"assistant","parts":[{"type":"text","content":"a"}],"finish_reason":"stop","extra":{"prompt_token_ids":[1,2],"#,
+        r#""prompt_logprobs":[null,{"2":{"logprob":-9999.0}}],"stop_reason":"END","token_ids":[7,8,9]}}]"#
+    );
+    assert_eq!(json(&record, &field::OUTPUT_MESSAGES), expect);
+    assert_eq!(json(&record, &field::TIMINGS), r#"{"queue_time_ms":1.5}"#);
+    assert_eq!(record.get(&field::STOPPED_BY), Some(&Value::Array(vec!["END".into()])));
 }
 
 #[test]

@@ -27,6 +27,7 @@ fn every_transcript_is_recorded_as_before() {
 fn the_dialect_is_found_in_the_request() {
     for case in streams().iter().chain(&cases("application/json")) {
         let name = case.split('/').next_back().unwrap();
+        let name = name.strip_prefix("v0_").unwrap_or(name);
         let expect = match name.split('_').next().unwrap() {
             "chat" if case.starts_with("ollama") => Dialect::OllamaChat,
             "generate" if case.starts_with("ollama") => Dialect::OllamaGenerate,
@@ -37,6 +38,7 @@ fn the_dialect_is_found_in_the_request() {
             "embeddings" | "embedding" => Dialect::OpenAiEmbeddings,
             "generate" if name.starts_with("generate_stream") => Dialect::TgiGenerateStream,
             "generate" => Dialect::TgiGenerate,
+            "v1" => Dialect::LmStudioChat,
             "native" => Dialect::LlamaCompletion,
             "infill" => Dialect::LlamaInfill,
             "apply" => Dialect::LlamaTemplate,

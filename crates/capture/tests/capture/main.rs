@@ -7,6 +7,7 @@ mod edges;
 mod errors;
 mod golden;
 mod llamacpp;
+mod lmstudio;
 mod ollama;
 mod openai;
 mod oracle;

@@ -160,6 +160,7 @@ fn ends(dialect: Dialect, event: &str) -> Option<bool> {
         Dialect::OpenAiResponses => any(&["event: response.completed", "event: response.incomplete"]),
         Dialect::OllamaChat | Dialect::OllamaGenerate => any(&["\"done\":true"]),
         Dialect::TgiGenerateStream => any(&["\"generated_text\":\""]),
+        Dialect::LmStudioChat => any(&["event: chat.end"]),
         Dialect::AnthropicMessages => any(&["event: message_stop"]),
         _ => false,
     };
