@@ -18,6 +18,11 @@ impl Budget {
         self.cut
     }
 
+    /// Takes nothing more.
+    pub(crate) const fn cut(&mut self) {
+        self.cut = true;
+    }
+
     /// Takes `bytes`, if there are so many.
     pub(crate) const fn take(&mut self, bytes: usize) -> bool {
         self.cut |= bytes > self.left;

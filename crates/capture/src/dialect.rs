@@ -5,15 +5,11 @@
 
 use onrecord_proof::Record;
 
-use crate::RequestFacts;
-use crate::anthropic;
 use crate::llamacpp::{completion, rerank, side};
-use crate::lmstudio;
-use crate::ollama;
 use crate::openai::{chat, completions, embeddings, responses};
 use crate::request::asked::Asked;
-use crate::tgi;
 use crate::wire::Wire;
+use crate::{RequestFacts, anthropic, lmstudio, ollama, tgi};
 
 /// The language that a client and a model server speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +54,33 @@ pub enum Dialect {
     Unknown,
 }
 
+/// The paths of requests. One with a star may have any prefix; the first that fits counts.
+const PATHS: [(&str, Dialect); 22] = [
+    ("*/chat/completions", Dialect::OpenAiChat),
+    // Without a prefix llama.cpp answers this one in its own way, and nobody else has it there.
+    ("/completions", Dialect::LlamaCompletion),
+    ("*/completions", Dialect::OpenAiCompletions),
+    ("*/responses", Dialect::OpenAiResponses),
+    ("*/api/embed", Dialect::OllamaEmbed),
+    ("*/api/embeddings", Dialect::OllamaEmbed),
+    ("*/embeddings", Dialect::OpenAiEmbeddings),
+    ("*/embedding", Dialect::OpenAiEmbeddings),
+    ("*/v1/messages", Dialect::AnthropicMessages),
+    ("*/api/chat", Dialect::OllamaChat),
+    ("*/api/v1/chat", Dialect::LmStudioChat),
+    ("*/api/generate", Dialect::OllamaGenerate),
+    ("*/generate", Dialect::TgiGenerate),
+    ("*/generate_stream", Dialect::TgiGenerateStream),
+    ("*/completion", Dialect::LlamaCompletion),
+    ("*/infill", Dialect::LlamaInfill),
+    ("*/apply-template", Dialect::LlamaTemplate),
+    ("*/chat/completions/control", Dialect::LlamaControl),
+    ("*/rerank", Dialect::Rerank),
+    ("*/reranking", Dialect::Rerank),
+    ("*/tokenize", Dialect::Tokenize),
+    ("*/detokenize", Dialect::Detokenize),
+];
+
 impl Dialect {
     /// All of them.
     pub const ALL: &[Self] = &[
@@ -86,136 +109,114 @@ impl Dialect {
     pub fn of(method: &str, path: &str) -> Self {
         let path = path.split('?').next().unwrap_or_default();
         let path = path.strip_suffix('/').unwrap_or(path);
-        if method != "POST" {
-            return Self::Unknown;
-        }
-        let ends = |end: &str| path.ends_with(end);
-        match path {
-            // Without a prefix llama.cpp answers these in its own way, and nobody else does.
-            "/completions" => Self::LlamaCompletion,
-            _ if ends("/completion") => Self::LlamaCompletion,
-            _ if ends("/infill") => Self::LlamaInfill,
-            _ if ends("/apply-template") => Self::LlamaTemplate,
-            _ if ends("/chat/completions/control") => Self::LlamaControl,
-            _ if ends("/rerank") || ends("/reranking") => Self::Rerank,
-            _ if ends("/tokenize") => Self::Tokenize,
-            _ if ends("/detokenize") => Self::Detokenize,
-            _ if ends("/api/v1/chat") => Self::LmStudioChat,
-            _ if ends("/api/chat") => Self::OllamaChat,
-            _ if ends("/api/generate") => Self::OllamaGenerate,
-            _ if ends("/api/embed") || ends("/api/embeddings") => Self::OllamaEmbed,
-            _ if ends("/generate") => Self::TgiGenerate,
-            _ if ends("/generate_stream") => Self::TgiGenerateStream,
-            _ if ends("/chat/completions") => Self::OpenAiChat,
-            _ if ends("/completions") => Self::OpenAiCompletions,
-            _ if ends("/responses") => Self::OpenAiResponses,
-            _ if ends("/embeddings") || ends("/embedding") => Self::OpenAiEmbeddings,
-            _ if ends("/v1/messages") => Self::AnthropicMessages,
-            _ => Self::Unknown,
-        }
+        let known = PATHS.iter().find(|(end, _)| path == *end || (end.starts_with('*') && path.ends_with(&end[1..])));
+        known.filter(|_| method == "POST").map_or(Self::Unknown, |(_, dialect)| *dialect)
     }
 
     /// Its name in records.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::OpenAiChat => "openai.chat",
-            Self::OpenAiCompletions => "openai.completions",
-            Self::OpenAiResponses => "openai.responses",
-            Self::OpenAiEmbeddings => "openai.embeddings",
-            Self::AnthropicMessages => "anthropic.messages",
-            Self::OllamaChat => "ollama.chat",
-            Self::OllamaGenerate => "ollama.generate",
-            Self::OllamaEmbed => "ollama.embed",
-            Self::LlamaCompletion => "llamacpp.completion",
-            Self::LlamaInfill => "llamacpp.infill",
-            Self::LlamaTemplate => "llamacpp.apply_template",
-            Self::LlamaControl => "llamacpp.control",
-            Self::Rerank => "rerank",
-            Self::Tokenize => "tokenize",
-            Self::Detokenize => "detokenize",
-            Self::TgiGenerate => "tgi.generate",
-            Self::TgiGenerateStream => "tgi.generate_stream",
-            Self::LmStudioChat => "lmstudio.chat",
-            Self::Unknown => "unknown",
-        }
+        self.traits().map_or("unknown", |traits| traits.name)
     }
 
     /// What is asked for in it, in the words of the OpenTelemetry GenAI semantic conventions where they have one.
     pub fn operation(self) -> Option<&'static str> {
-        match self {
-            Self::OpenAiChat
-            | Self::OpenAiResponses
-            | Self::AnthropicMessages
-            | Self::OllamaChat
-            | Self::LmStudioChat => Some("chat"),
-            Self::OpenAiCompletions | Self::OllamaGenerate | Self::LlamaCompletion | Self::LlamaInfill => {
-                Some("text_completion")
-            }
-            Self::OpenAiEmbeddings | Self::OllamaEmbed => Some("embeddings"),
-            Self::TgiGenerate | Self::TgiGenerateStream => Some("text_completion"),
-            Self::LlamaTemplate => Some("apply_template"),
-            Self::LlamaControl => Some("control"),
-            Self::Rerank => Some("rerank"),
-            Self::Tokenize => Some("tokenize"),
-            Self::Detokenize => Some("detokenize"),
-            Self::Unknown => None,
-        }
+        self.traits().map(|traits| traits.operation)
     }
 
     /// Records what a request says.
     pub(crate) fn request(self, json: &str, record: &mut Record) -> RequestFacts {
-        self.asked().map_or_else(|| RequestFacts::of(json), |asked| asked.read(json, record))
-    }
-
-    /// What its requests say.
-    fn asked(self) -> Option<&'static Asked> {
-        match self {
-            Self::OpenAiChat => Some(&chat::REQUEST),
-            Self::OpenAiCompletions => Some(&completions::REQUEST),
-            Self::OpenAiResponses => Some(&responses::REQUEST),
-            Self::OpenAiEmbeddings => Some(&embeddings::REQUEST),
-            Self::AnthropicMessages => Some(&anthropic::REQUEST),
-            Self::OllamaChat => Some(&ollama::CHAT),
-            Self::OllamaGenerate => Some(&ollama::GENERATE),
-            Self::OllamaEmbed => Some(&ollama::EMBED),
-            Self::LlamaCompletion => Some(&completion::REQUEST),
-            Self::LlamaInfill => Some(&completion::INFILL),
-            Self::LlamaTemplate => Some(&side::TEMPLATE),
-            Self::LlamaControl => Some(&side::CONTROL),
-            Self::Rerank => Some(&rerank::REQUEST),
-            Self::Tokenize => Some(&side::TOKENIZE),
-            Self::Detokenize => Some(&side::DETOKENIZE),
-            Self::TgiGenerate => Some(&tgi::GENERATE),
-            Self::TgiGenerateStream => Some(&tgi::STREAM),
-            Self::LmStudioChat => Some(&lmstudio::REQUEST),
-            Self::Unknown => None,
-        }
+        self.traits().map_or_else(|| RequestFacts::of(json), |traits| traits.asked.read(json, record))
     }
 
     /// The reader of its answers; `None` if the dialect is not known.
     pub(crate) fn wire(self) -> Option<Box<dyn Wire>> {
-        match self {
-            Self::OpenAiChat => Some(Box::new(chat::Chat)),
-            Self::OpenAiCompletions => Some(Box::new(completions::Completions)),
-            Self::OpenAiResponses => Some(Box::<responses::Responses>::default()),
-            Self::OpenAiEmbeddings | Self::OllamaEmbed => Some(Box::new(embeddings::Embed)),
-            Self::AnthropicMessages => Some(Box::new(anthropic::Messages)),
-            Self::OllamaChat | Self::OllamaGenerate => Some(Box::new(ollama::Ollama)),
-            Self::LlamaCompletion | Self::LlamaInfill => Some(Box::<completion::Native>::default()),
-            Self::Rerank => Some(Box::new(rerank::Rerank)),
-            Self::TgiGenerate | Self::TgiGenerateStream => Some(Box::new(tgi::Generate)),
-            Self::LmStudioChat => Some(Box::<lmstudio::Chat>::default()),
-            Self::LlamaTemplate | Self::LlamaControl | Self::Tokenize | Self::Detokenize => {
-                Some(Box::new(side::SideCall))
-            }
-            Self::Unknown => None,
-        }
+        self.traits().map(|traits| (traits.wire)())
     }
+
+    /// What there is to know of it; `None` if it is not known.
+    fn traits(self) -> Option<Traits> {
+        let embed = || boxed(embeddings::Embed);
+        let native = || boxed(completion::Native::default());
+        let side = || boxed(side::SideCall);
+        let tgi = || boxed(tgi::Generate);
+        Some(match self {
+            Self::OpenAiChat => Traits::new("openai.chat", "chat", &chat::REQUEST, || boxed(chat::Chat)),
+            Self::OpenAiCompletions => {
+                Traits::new("openai.completions", "text_completion", &completions::REQUEST, || {
+                    boxed(completions::Completions)
+                })
+            }
+            Self::OpenAiResponses => {
+                Traits::new("openai.responses", "chat", &responses::REQUEST, || boxed(responses::Responses::default()))
+            }
+            Self::OpenAiEmbeddings => Traits::new("openai.embeddings", "embeddings", &embeddings::REQUEST, embed),
+            Self::AnthropicMessages => {
+                Traits::new("anthropic.messages", "chat", &anthropic::REQUEST, || boxed(anthropic::Messages))
+            }
+            Self::OllamaChat => Traits::new("ollama.chat", "chat", &ollama::CHAT, || boxed(ollama::Ollama)),
+            Self::OllamaGenerate => {
+                Traits::new("ollama.generate", "text_completion", &ollama::GENERATE, || boxed(ollama::Ollama))
+            }
+            Self::OllamaEmbed => Traits::new("ollama.embed", "embeddings", &ollama::EMBED, embed),
+            Self::LlamaCompletion => {
+                Traits::new("llamacpp.completion", "text_completion", &completion::REQUEST, native)
+            }
+            Self::LlamaInfill => Traits::new("llamacpp.infill", "text_completion", &completion::INFILL, native),
+            Self::LlamaTemplate => Traits::new("llamacpp.apply_template", "apply_template", &side::TEMPLATE, side),
+            Self::LlamaControl => Traits::new("llamacpp.control", "control", &side::CONTROL, side),
+            Self::Rerank => Traits::new("rerank", "rerank", &rerank::REQUEST, || boxed(rerank::Rerank)),
+            Self::Tokenize => Traits::new("tokenize", "tokenize", &side::TOKENIZE, side),
+            Self::Detokenize => Traits::new("detokenize", "detokenize", &side::DETOKENIZE, side),
+            Self::TgiGenerate => Traits::new("tgi.generate", "text_completion", &tgi::GENERATE, tgi),
+            Self::TgiGenerateStream => Traits::new("tgi.generate_stream", "text_completion", &tgi::STREAM, tgi),
+            Self::LmStudioChat => {
+                Traits::new("lmstudio.chat", "chat", &lmstudio::REQUEST, || boxed(lmstudio::Chat::default()))
+            }
+            Self::Unknown => return None,
+        })
+    }
+}
+
+/// What there is to know of a dialect.
+struct Traits {
+    name: &'static str,
+    operation: &'static str,
+    /// What its requests say.
+    asked: &'static Asked,
+    /// Makes a reader of its answers.
+    wire: fn() -> Box<dyn Wire>,
+}
+
+impl Traits {
+    const fn new(
+        name: &'static str,
+        operation: &'static str,
+        asked: &'static Asked,
+        wire: fn() -> Box<dyn Wire>,
+    ) -> Self {
+        Self { name, operation, asked, wire }
+    }
+}
+
+fn boxed(wire: impl Wire + 'static) -> Box<dyn Wire> {
+    Box::new(wire)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn every_dialect_has_a_name_and_a_path() {
+        let names: BTreeSet<_> = Dialect::ALL.iter().map(|dialect| dialect.name()).collect();
+        assert_eq!(names.len(), Dialect::ALL.len());
+        for dialect in Dialect::ALL.iter().filter(|dialect| **dialect != Dialect::Unknown) {
+            assert!(PATHS.iter().any(|(_, known)| known == dialect) && dialect.operation().is_some(), "{dialect:?}");
+        }
+        assert!(PATHS.iter().all(|(_, dialect)| Dialect::ALL.contains(dialect)));
+    }
 
     #[test]
     fn of() {

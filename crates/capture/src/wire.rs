@@ -49,6 +49,10 @@ pub(crate) enum Last {
     Yes,
 }
 
+/// Members of one object that are kept though they have no meaning to us. It bounds what an object of many small ones
+/// costs beside its text.
+pub(crate) const REST_MAX: usize = 256;
+
 /// Members that have no meaning to us.
 pub(crate) type Rest<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 
@@ -79,6 +83,7 @@ macro_rules! object {
                 $crate::json::members(json, |name, value| match &*name {
                     $($crate::wire::member!($member $($name)?) => object.$member = $crate::json::present(value),)*
                     $($without => {})*
+                    _ if object.rest.len() >= $crate::wire::REST_MAX => {}
                     _ => object.rest.extend($crate::json::present(value).map(|value| (name, value))),
                 })?;
                 Ok(object)

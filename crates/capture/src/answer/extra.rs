@@ -6,6 +6,8 @@ use crate::wire::Rest;
 
 /// Unknown members that are kept of one message; the servers we know send at most forty.
 const MAX: usize = 64;
+/// Bytes up to which objects that are sent in parts are put together; `usage` has some hundred.
+const MERGED_MAX: usize = 4 << 10;
 
 /// Names and values; the last value of a name.
 #[derive(Debug, Default)]
@@ -36,9 +38,14 @@ impl Extra {
 
     /// Adds an item to a list that is sent item by item.
     pub(crate) fn add(&mut self, name: &str, item: &RawValue, budget: &mut Budget) {
-        let list = self.get(name).and_then(json::raw).and_then(json::inside_list);
-        let list = list.map_or_else(|| format!("[{}]", item.get()), |items| format!("[{items},{}]", item.get()));
-        self.put(name, &list, budget);
+        let known = self.0.iter_mut().find(|(have, value)| have == name && value.starts_with('['));
+        let Some((_, list)) = known else { return self.put(name, &format!("[{}]", item.get()), budget) };
+        if budget.take(item.get().len() + 1) {
+            list.pop();
+            list.push_str(if list[1..].trim_ascii().is_empty() { "" } else { "," });
+            list.push_str(item.get());
+            list.push(']');
+        }
     }
 
     fn put(&mut self, name: &str, value: &str, budget: &mut Budget) {
@@ -62,8 +69,12 @@ impl Extra {
     }
 }
 
-/// The members of two objects, the new one's before the old one's; `None` if they are not both objects.
+/// The members of two objects, the new one's in the place of the old one's; `None` if they are not both objects, or
+/// large ones.
 fn merged(old: &str, new: &str) -> Option<String> {
+    if old.len() + new.len() > MERGED_MAX {
+        return None;
+    }
     let mut members: Vec<(_, &RawValue)> = Vec::new();
     for object in [old, new] {
         let put = |name, value| match members.iter_mut().find(|(have, _)| *have == name) {
@@ -86,7 +97,7 @@ mod tests {
     #[test]
     fn lists_and_objects_grow() {
         let (mut extra, mut budget) = (Extra::default(), Budget::new(100));
-        extra.set("list", raw("[]"), &mut budget);
+        extra.set("list", raw("[ ]"), &mut budget);
         extra.add("list", raw("1"), &mut budget);
         extra.add("list", raw("[2]"), &mut budget);
         extra.merge("object", raw(r#"{"a":1.0,"b":2}"#), &mut budget);
@@ -94,7 +105,7 @@ mod tests {
         extra.merge("other", raw("1"), &mut budget);
         extra.merge("other", raw("{}"), &mut budget);
         let got: Vec<_> = extra.iter().map(|(name, value)| (name, value.get())).collect();
-        assert_eq!(got, [("list", "[1,[2]]"), ("object", r#"{"a":1.0,"b":3,"c\n":null}"#), ("other", "{}")]);
+        assert_eq!(got, [("list", "[ 1,[2]]"), ("object", r#"{"a":1.0,"b":3,"c\n":null}"#), ("other", "{}")]);
     }
 
     #[test]
@@ -104,6 +115,11 @@ mod tests {
         assert_eq!(extra.iter().count(), MAX);
         let (mut extra, mut budget) = (Extra::default(), Budget::new(10));
         (0..9).for_each(|_| extra.add("x", raw("1"), &mut budget));
-        assert_eq!(extra.get("x"), Some("[1,1,1,1]"));
+        assert_eq!((extra.get("x"), budget.is_cut()), (Some("[1,1,1,1]"), true));
+        let (mut extra, mut budget) = (Extra::default(), Budget::new(1 << 20));
+        for n in 0..2000 {
+            extra.merge("x", raw(&format!("{{\"{n}\":1}}")), &mut budget);
+        }
+        assert!(extra.get("x").unwrap().len() <= MERGED_MAX);
     }
 }

@@ -5,6 +5,9 @@ use super::part::{COST, Key, Kind, Part};
 use crate::budget::Budget;
 use crate::json::{self, RawValue};
 
+/// Parts of one message. Models call some tools at once; this bounds the search for the part that a fragment goes on.
+const PARTS_MAX: usize = 4096;
+
 /// What one message adds up to.
 #[derive(Debug, Default)]
 pub(crate) struct Message {
@@ -78,20 +81,25 @@ impl Message {
 
     /// Adds a part.
     pub(crate) fn add(&mut self, kind: Kind, key: Key<'_>, budget: &mut Budget) -> Option<&mut Part> {
-        if !budget.take(COST + key.name.len()) {
+        self.push(Part::new(kind, key), COST + key.name.len(), budget)
+    }
+
+    fn push(&mut self, part: Part, cost: usize, budget: &mut Budget) -> Option<&mut Part> {
+        if self.parts.len() >= PARTS_MAX {
+            budget.cut();
+        }
+        if !budget.take(cost) {
             return None;
         }
-        self.parts.push(Part::new(kind, key));
+        self.parts.push(part);
         self.parts.last_mut()
     }
 
     /// Adds a part of a kind that has no meaning to us, as it came.
     pub(crate) fn add_other(&mut self, json: &RawValue, budget: &mut Budget) {
-        if budget.take(COST + json.get().len()) {
-            let mut part = Part::new(Kind::Other, Key::default());
-            json.get().clone_into(&mut part.content);
-            self.parts.push(part);
-        }
+        let mut part = Part::new(Kind::Other, Key::default());
+        json.get().clone_into(&mut part.content);
+        self.push(part, COST + json.get().len(), budget);
     }
 
     /// The texts of these kinds, a part a line.

@@ -105,8 +105,9 @@ impl Answer {
         replace(&mut self.settings, settings, &mut self.budget);
     }
 
-    /// Records a field that only some dialects have.
+    /// Records a field that only some dialects have; the last value counts.
     pub(crate) fn set(&mut self, field: &'static Field, value: impl Into<Value>) {
+        self.facts.retain(|(have, _)| have.name != field.name);
         self.facts.push((field, value.into()));
     }
 

@@ -152,6 +152,10 @@ impl Plain {
             };
             gate.saw(last, event.start);
         });
+        // Clients that read line by line do not wait for the blank one.
+        if let Some(unended) = decoder.unended().filter(|unended| parser::is_done(unended.data)) {
+            gate.saw(Last::Yes, unended.start);
+        }
         let free = self.free_to().saturating_sub(before);
         usize::try_from(free).unwrap_or(usize::MAX).min(piece.len())
     }

@@ -39,10 +39,9 @@ impl Decoder {
         }
     }
 
-    /// The line whose end has not come.
+    /// The line whose end has not come, if something of it has.
     pub(crate) fn unended(&self) -> Option<Unended<'_>> {
-        let data = self.line.trim_ascii();
-        (self.is_cut || !data.is_empty()).then_some(Unended { start: self.line_at, name: b"", data })
+        (self.line_len > 0).then_some(Unended { start: self.line_at, name: b"", data: &self.line })
     }
 
     /// Ends the line that `tail` is the last part of.

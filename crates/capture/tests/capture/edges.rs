@@ -3,7 +3,7 @@
 use onrecord_capture::{Dialect, End, Limits, Request};
 use onrecord_proof::{Record, Value, field};
 
-use crate::support::{EVENTS, JSON, LINES, answer, events, feed, record, record_of, request, streams};
+use crate::support::{EVENTS, JSON, LINES, answer, events, feed, json_of, record, record_of, request, streams};
 
 fn captured(record: &Record) -> (&str, Option<&str>) {
     (record.text(&field::CAPTURE).unwrap(), record.text(&field::CAPTURE_PROBLEM))
@@ -197,6 +197,18 @@ fn what_is_kept_of_a_long_answer_is_the_start_of_it_in_every_dialect() {
         assert!((1000..=2000).contains(&text.len()) && all.starts_with(text), "{dialect:?}: {}", text.len());
         assert_eq!(record.get(&field::OUTPUT_TRUNCATED), Some(&Value::Bool(true)), "{dialect:?}");
     }
+}
+
+#[test]
+fn so_many_parts_and_members_are_kept_and_no_more() {
+    let calls: Vec<_> = (0..9000).map(|n| format!(r#"{{"index":{n},"function":{{"name":"f"}}}}"#)).collect();
+    let members: Vec<_> = (0..9000).map(|n| format!(r#""m{n}":1"#)).collect();
+    let delta = delta(&format!(r#"{{"tool_calls":[{}],{}}}"#, calls.join(","), members.join(",")));
+    let record = record_of(200, EVENTS, events(&[&delta]));
+    let messages = json_of(&record, &field::OUTPUT_MESSAGES);
+    assert_eq!(messages[0]["parts"].as_array().unwrap().len(), 4096);
+    assert!(messages[0]["extra"].as_object().is_none_or(|extra| extra.len() <= 64));
+    assert_eq!(record.get(&field::OUTPUT_TRUNCATED), Some(&Value::Bool(true)));
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! What streams add up to, worked out a second time with JSON values and nothing clever.
 
+use std::collections::BTreeSet;
+
+use onrecord_capture::Dialect;
 use onrecord_proof::{Record, field};
 use serde_json::Value;
 
-use crate::support::{answer, chats};
+use crate::support::{answer, chats, streams};
 
 /// The chunks of a stream, in order.
 fn chunks(body: &[u8]) -> Vec<Value> {
@@ -50,6 +53,40 @@ fn messages_are_what_the_deltas_add_up_to() {
             assert_eq!(part(message, "tool_call", "arguments"), arguments, "{case}");
         }
     }
+}
+
+/// What one event of a stream adds to the text of the answer.
+fn piece(dialect: Dialect, event: &Value) -> Option<&str> {
+    let kind = event["type"].as_str();
+    match dialect {
+        Dialect::OpenAiChat => event["choices"][0]["delta"]["content"].as_str(),
+        Dialect::OpenAiCompletions => event["choices"][0]["text"].as_str(),
+        Dialect::OpenAiResponses => event["delta"].as_str().filter(|_| kind == Some("response.output_text.delta")),
+        Dialect::AnthropicMessages => event["delta"]["text"].as_str(),
+        Dialect::OllamaChat => event["message"]["content"].as_str(),
+        Dialect::OllamaGenerate => event["response"].as_str(),
+        Dialect::LlamaCompletion => event["content"].as_str(),
+        Dialect::TgiGenerateStream => event["token"]["text"].as_str().filter(|_| event["token"]["special"] == false),
+        Dialect::LmStudioChat => event["content"].as_str().filter(|_| kind == Some("message.delta")),
+        other => panic!("{other:?} has no streams"),
+    }
+}
+
+#[test]
+fn the_text_of_every_stream_is_what_its_events_add_up_to() {
+    let mut seen = BTreeSet::new();
+    for case in streams().iter().filter(|case| !case.contains("n2")) {
+        let answer = answer(case);
+        let text = std::str::from_utf8(&answer.body).unwrap();
+        let data = text.lines().map(|line| line.strip_prefix("data:").unwrap_or(line));
+        let events: Vec<Value> = data.filter_map(|data| serde_json::from_str(data).ok()).collect();
+        // This one is of completions and kept without its request.
+        let dialect = if case.contains("oai") { Dialect::OpenAiCompletions } else { answer.dialect };
+        let expect: String = events.iter().filter_map(|event| piece(dialect, event)).collect();
+        assert_eq!(answer.recorded().text(&field::OUTPUT_TEXT).unwrap_or_default(), expect, "{case}");
+        seen.insert(dialect.name());
+    }
+    assert_eq!(seen.len(), 9, "{seen:?}");
 }
 
 #[test]

@@ -58,9 +58,8 @@ fn no_token_waits() {
         let is_token = line.starts_with(b"data: {");
         let free = response.push(line, 0);
         assert!(!is_token || free == line.len());
-        assert!(!line.starts_with(b"data: [DONE]") || free == 0);
+        assert!(!line.starts_with(b"data: [DONE]") || (free == 0 && response.has_ended()));
     }
-    assert!(response.has_ended());
 }
 
 #[test]
