@@ -1,5 +1,7 @@
 //! The items of a response's output: messages, thoughts, tool calls, and what servers with tools of their own add.
 
+use std::borrow::Cow;
+
 use crate::answer::{Key, Kind, Message};
 use crate::budget::Budget;
 use crate::json::{self, RawValue};
@@ -18,6 +20,12 @@ object! {
 /// Lists of token decisions.
 pub(super) type Decisions<'a> = Vec<&'a RawValue>;
 
+/// What an item is called: its id, or its place in the output if it has none.
+pub(super) fn name(id: Option<&RawValue>, index: Option<i64>) -> Cow<'_, str> {
+    let place = || index.map(|index| Cow::Owned(format!("#{index}")));
+    id.and_then(json::non_empty).or_else(place).unwrap_or_default()
+}
+
 /// The key of a part of a thought's summary; those of its content count upwards.
 pub(super) const fn summary(item: &str, index: i64) -> Key<'_> {
     Key { index: Some((-1_i64).saturating_sub(index)), name: item }
@@ -27,13 +35,14 @@ pub(super) const fn summary(item: &str, index: i64) -> Key<'_> {
 /// tool call: that has a name. The token decisions in it are put into `decisions`.
 pub(super) fn take<'a>(
     json: &'a RawValue,
+    index: Option<i64>,
     is_done: bool,
     decisions: Option<&mut Decisions<'a>>,
     message: &mut Message,
     budget: &mut Budget,
 ) {
     let Ok(item) = Item::read(json.get()) else { return };
-    let id = item.id.and_then(json::text).unwrap_or_default();
+    let id = name(item.id, index);
     match item.kind.and_then(json::text).as_deref() {
         Some("message") if is_done => take_message(&item, &id, decisions, message, budget),
         Some("reasoning") if is_done => take_reasoning(&item, &id, message, budget),
@@ -123,8 +132,9 @@ fn take_reasoning(item: &Item<'_>, id: &str, message: &mut Message, budget: &mut
 
 fn take_call(item: &Item<'_>, id: &str, message: &mut Message, budget: &mut Budget) {
     let Some(part) = message.part(Kind::ToolCall, Key { index: None, name: id }, budget) else { return };
-    let call = item.call_id.and_then(json::text);
-    part.set_id(call.as_deref().unwrap_or(id), budget);
+    if let Some(call) = item.call_id.or(item.id).and_then(json::text) {
+        part.set_id(&call, budget);
+    }
     if let Some(name) = item.name.and_then(json::text) {
         part.append_name(&name, budget);
     }

@@ -29,7 +29,10 @@ object! {
 
 object! {
     /// An event.
-    Event { kind as "type", response, item, item_id, content_index, summary_index, delta, logprobs, timings, error } without {}
+    Event {
+        kind as "type", response, item, item_id, output_index, content_index, summary_index, delta, logprobs, timings,
+        error
+    } without {}
 }
 
 /// The events that end a stream.
@@ -49,7 +52,8 @@ const DELTAS: [(&str, Kind); 9] = [
 ];
 
 /// Events that say nothing that no other one does: what they tell is part of an item, or a sign of life.
-const KNOWN: [&str; 5] = [".added", ".done", ".in_progress", ".searching", ".generating"];
+const KNOWN: [&str; 7] =
+    [".added", ".done", ".in_progress", ".searching", ".generating", ".interpreting", ".completed"];
 
 /// Reads answers.
 #[derive(Default)]
@@ -77,7 +81,8 @@ impl Wire for Responses {
             self.take_response(response, answer)?;
         } else if let Some(item) = new.item {
             if let Some((message, budget)) = answer.message(0) {
-                item::take(item, name == "response.output_item.done", None, message, budget);
+                let (is_done, index) = (name == "response.output_item.done", new.output_index.and_then(json::int));
+                item::take(item, index, is_done, None, message, budget);
             }
         } else if let Some((_, kind)) = DELTAS.iter().find(|(delta, _)| *delta == name) {
             let spoke =
@@ -109,8 +114,8 @@ impl Responses {
             self.has_logprobs = true;
             message.logprobs.extend(logprobs, budget);
         }
-        let item = new.item_id.and_then(json::text).unwrap_or_default();
         let at = |index: Option<&RawValue>| index.and_then(json::int);
+        let item = item::name(new.item_id, at(new.output_index));
         let key = match at(new.summary_index) {
             _ if kind == Kind::ToolCall => Key { index: None, name: &item },
             Some(index) => item::summary(&item, index),
@@ -139,8 +144,12 @@ impl Responses {
                 message.finish(reason, budget);
             }
             let mut logprobs = (!self.has_logprobs).then(Vec::new);
+            let mut index = 0;
             if let Some(items) = response.output {
-                json::items(items, |item| item::take(item, true, logprobs.as_mut(), message, budget));
+                json::items(items, |item| {
+                    item::take(item, Some(index), true, logprobs.as_mut(), message, budget);
+                    index += 1;
+                });
             }
             for list in logprobs.into_iter().flatten() {
                 message.logprobs.extend(list, budget);

@@ -120,6 +120,27 @@ fn what_a_response_says_in_the_end_replaces_its_deltas() {
 }
 
 #[test]
+fn items_without_ids_stay_apart() {
+    let item = |text: &str| json!({"type":"message","content":[{"type":"output_text","text":text}]});
+    let call = |name: &str| json!({"type":"function_call","call_id":name,"name":name,"arguments":"{}"});
+    let output = json!([item("a"), item("b"), call("f"), call("g"), {"type":"x"}, {"type":"y"}]);
+    let delta =
+        |index: u8, delta: &str| json!({"type":"response.output_text.delta","output_index":index,"delta":delta});
+    let done = json!({"type":"response.completed","response":{"status":"completed","output":output}});
+    let stream = named(&[delta(0, "a"), delta(1, "b"), done]);
+    let record = streamed(Dialect::OpenAiResponses, EVENTS, &stream).record;
+    let parts = json_of(&record, &field::OUTPUT_MESSAGES)[0]["parts"].clone();
+    assert_eq!(
+        parts,
+        json!([{"type":"text","content":"a"}, {"type":"text","content":"b"},
+            {"type":"tool_call","id":"f","name":"f","arguments":"{}"}, {"type":"tool_call","id":"g","name":"g","arguments":"{}"},
+            {"type":"x"}, {"type":"y"}])
+    );
+    let body = json!({"status":"completed","output":output}).to_string();
+    assert_eq!(whole(Dialect::OpenAiResponses, &body).text(&field::OUTPUT_TEXT), Some("a\nb"));
+}
+
+#[test]
 fn token_decisions_of_a_response_are_kept_once() {
     let logprobs = json!([{"token":"a","logprob":-0.5}]);
     let stream = named(&[
