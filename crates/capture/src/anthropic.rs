@@ -7,7 +7,7 @@ use crate::answer::{Answer, Key, Kind, Message};
 use crate::budget::Budget;
 use crate::json::{self, RawValue};
 use crate::request::asked::{Asked, SAMPLING, last_message};
-use crate::wire::{Last, Rest, Text, Wire, object};
+use crate::wire::{Last, Text, Wire, object};
 
 /// What a request says.
 pub(crate) const REQUEST: Asked = Asked {
@@ -56,8 +56,11 @@ impl Wire for Messages {
             _ => {
                 let (extra, budget) = answer.extra(None);
                 extra.set(name, json::parse(event.json)?, budget);
+                return Ok(Last::No);
             }
         }
+        let (extra, budget) = answer.extra(None);
+        extra.set_all(&new.rest, budget);
         Ok(if name == "message_stop" { Last::Yes } else { Last::No })
     }
 
@@ -92,17 +95,17 @@ fn take_whole(json: &str, answer: &mut Answer) -> Result<()> {
         }
         finish(new.stop_reason, new.stop_sequence, message, budget);
     }
-    take_rest(&new.rest, new.usage, answer);
+    take_usage(new.usage, answer);
+    let (extra, budget) = answer.extra(None);
+    extra.set_all(&new.rest, budget);
     Ok(())
 }
 
-fn take_rest(rest: &Rest<'_>, usage: Option<&RawValue>, answer: &mut Answer) {
+/// Takes token counts, of which a stream sends some as it begins and some as it ends.
+fn take_usage(usage: Option<&RawValue>, answer: &mut Answer) {
     if let Some(usage) = usage {
         answer.usage.take(usage);
-    }
-    let (extra, budget) = answer.extra(None);
-    extra.set_all(rest, budget);
-    if let Some(usage) = usage {
+        let (extra, budget) = answer.extra(None);
         extra.merge("usage", usage, budget);
     }
 }
@@ -123,7 +126,7 @@ fn take_end(new: &Event<'_>, answer: &mut Answer) {
         finish(end.stop_reason, end.stop_sequence, message, budget);
         message.extra.set_all(&end.rest, budget);
     }
-    take_rest(&new.rest, new.usage, answer);
+    take_usage(new.usage, answer);
 }
 
 /// Takes a block as it begins, or what is new in it.

@@ -65,13 +65,16 @@ impl Wire for Chat {
             }
             "chat.end" => new.result.map_or(Ok(()), |result| take_whole(result.get(), answer))?,
             "chat.start" => {}
-            _ if PROGRESS.iter().any(|known| name.starts_with(known)) => {}
+            _ if PROGRESS.iter().any(|known| name.starts_with(known)) => return Ok(Last::No),
             // A model that is loaded for the call says how long that took.
             _ => {
                 let (extra, budget) = answer.extra(None);
                 extra.set(name, json::parse(event.json)?, budget);
+                return Ok(Last::No);
             }
         }
+        let (extra, budget) = answer.extra(None);
+        extra.set_all(&new.rest, budget);
         Ok(if name == "chat.end" { Last::Yes } else { Last::No })
     }
 

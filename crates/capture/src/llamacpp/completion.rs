@@ -89,6 +89,9 @@ impl Native {
             if spoke.is_some() {
                 self.count(index, &new, answer);
             }
+        } else {
+            let (extra, budget) = answer.extra(None);
+            extra.set_all(&new.rest, budget);
         }
         let stop = new.stop.and_then(json::boolean).unwrap_or(false);
         Ok(if stop { Last::Perhaps } else { Last::No })

@@ -27,12 +27,12 @@ object! {
 
 object! {
     /// A tool call, or what is new in it.
-    ToolCall { index, id, function } without { "type" }
+    ToolCall { index, id, function, custom } without { "type" }
 }
 
 object! {
-    /// The function of a tool call.
-    Function { name, arguments } without {}
+    /// The function of a tool call, or the custom tool, which has an input in free form.
+    Function { name, arguments, input } without {}
 }
 
 object! {
@@ -178,7 +178,7 @@ pub(crate) fn take_call(json: &RawValue, message: &mut Message, budget: &mut Bud
     let Ok(call) = ToolCall::read(json.get()) else { return };
     let index = call.index.and_then(json::int);
     let id = call.id.and_then(json::non_empty).unwrap_or_default();
-    match call.function {
+    match call.function.or(call.custom) {
         Some(function) => take_function(index, &id, function, message, budget),
         None => drop(message.call(index, &id, budget)),
     }
@@ -193,7 +193,7 @@ fn take_function(index: Option<i64>, id: &str, json: &RawValue, message: &mut Me
     if let Some(name) = function.name.and_then(json::text) {
         part.append_name(&name, budget);
     }
-    if let Some(arguments) = function.arguments {
+    if let Some(arguments) = function.arguments.or(function.input) {
         part.append_arguments(arguments, budget);
     }
     part.extra.set_all(&function.rest, budget);

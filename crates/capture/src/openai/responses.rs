@@ -32,7 +32,7 @@ object! {
     Event {
         kind as "type", response, item, item_id, output_index, content_index, summary_index, delta, logprobs, timings,
         error
-    } without {}
+    } without { "sequence_number" }
 }
 
 /// The events that end a stream.
@@ -79,6 +79,8 @@ impl Wire for Responses {
         }
         if let Some(response) = new.response {
             self.take_response(response, answer)?;
+            let (extra, budget) = answer.extra(None);
+            extra.set_all(&new.rest, budget);
         } else if let Some(item) = new.item {
             if let Some((message, budget)) = answer.message(0) {
                 let (is_done, index) = (name == "response.output_item.done", new.output_index.and_then(json::int));

@@ -3,7 +3,9 @@
 use onrecord_capture::{Dialect, End, Limits, Request};
 use onrecord_proof::{Record, Value, field};
 
-use crate::support::{EVENTS, JSON, LINES, answer, events, feed, json_of, record, record_of, request, streams};
+use crate::support::{
+    EVENTS, JSON, LINES, answer, events, feed, json_of, record, record_of, request, streamed, streams,
+};
 
 fn captured(record: &Record) -> (&str, Option<&str>) {
     (record.text(&field::CAPTURE).unwrap(), record.text(&field::CAPTURE_PROBLEM))
@@ -122,6 +124,85 @@ fn what_is_not_known_is_kept() {
     );
     assert_eq!(json(&record, &field::OUTPUT_MESSAGES), expect);
     assert_eq!(record.int(&field::INPUT_TOKENS), Some(3));
+}
+
+#[test]
+fn what_is_not_known_is_kept_in_every_dialect() {
+    // Each `oN` stands in another object of the wire.
+    for (dialect, head, body) in [
+        (
+            Dialect::OpenAiCompletions,
+            EVENTS,
+            "data: {\"o1\":1,\"choices\":[{\"text\":\"a\",\"o2\":2,\"logprobs\":{\"content\":[],\"o3\":3}}]}\n\ndata: [DONE]\n\n",
+        ),
+        (
+            Dialect::OpenAiResponses,
+            EVENTS,
+            concat!(
+                "data: {\"type\":\"response.completed\",\"o1\":1,\"response\":{\"status\":\"completed\",\"o2\":2,\"output\":[",
+                "{\"type\":\"message\",\"o3\":3,\"content\":[{\"type\":\"output_text\",\"text\":\"a\",\"o4\":4}]},",
+                "{\"type\":\"reasoning\",\"summary\":[],\"o5\":5},{\"type\":\"function_call\",\"name\":\"f\",\"o6\":6}]}}\n\n",
+            ),
+        ),
+        (
+            Dialect::AnthropicMessages,
+            EVENTS,
+            concat!(
+                "data: {\"type\":\"message_start\",\"o1\":1,\"message\":{\"role\":\"assistant\",\"o2\":2}}\n\n",
+                "data: {\"type\":\"content_block_start\",\"index\":0,\"o3\":3,\"content_block\":{\"type\":\"text\",\"text\":\"a\",\"o4\":4}}\n\n",
+                "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"b\",\"o5\":5}}\n\n",
+                "data: {\"type\":\"message_delta\",\"o6\":6,\"delta\":{\"stop_reason\":\"end_turn\",\"o7\":7},\"usage\":{\"o8\":8}}\n\n",
+                "data: {\"type\":\"mood\",\"o9\":9}\n\ndata: {\"type\":\"message_stop\"}\n\n",
+            ),
+        ),
+        (
+            Dialect::OllamaChat,
+            LINES,
+            concat!(
+                "{\"message\":{\"content\":\"a\",\"o1\":1,\"tool_calls\":[{\"o2\":2,\"function\":{\"name\":\"f\",\"o3\":3}}]},\"o4\":4,\"done\":false}\n",
+                "{\"done\":true,\"o5\":5}\n",
+            ),
+        ),
+        (Dialect::LlamaCompletion, EVENTS, "data: {\"content\":\"a\",\"o1\":1}\n\ndata: {\"stop\":true,\"o2\":2}\n\n"),
+        (
+            Dialect::TgiGenerateStream,
+            EVENTS,
+            "data:{\"o1\":1,\"token\":{\"text\":\"a\"},\"generated_text\":\"a\",\"details\":{\"finish_reason\":\"length\",\"o2\":2}}\n\n",
+        ),
+        (
+            Dialect::LmStudioChat,
+            EVENTS,
+            concat!(
+                "data: {\"type\":\"message.delta\",\"content\":\"a\",\"o1\":1}\n\ndata: {\"type\":\"mood\",\"o2\":2}\n\n",
+                "data: {\"type\":\"chat.end\",\"o3\":3,\"result\":{\"o4\":4,\"output\":[{\"type\":\"message\",\"content\":\"a\",\"o5\":5},",
+                "{\"type\":\"tool_call\",\"tool\":\"f\",\"o6\":6}]}}\n\n",
+            ),
+        ),
+    ] {
+        let record = streamed(dialect, head, body).record;
+        assert_eq!(captured(&record), ("parsed", None), "{dialect:?}");
+        let messages = json(&record, &field::OUTPUT_MESSAGES);
+        for n in 1..=body.matches("\"o").count() - body.matches("\"output").count() {
+            let member = format!("\"o{n}\":{n}");
+            assert_eq!(body.matches(&member).count(), 1, "the test is right");
+            assert!(messages.contains(&member), "{dialect:?}: {member} is not in {messages}");
+        }
+    }
+}
+
+#[test]
+fn custom_tools_of_a_chat() {
+    let call = |call: &str| delta(&format!(r#"{{"tool_calls":[{call}]}}"#));
+    let record = record_of(
+        200,
+        EVENTS,
+        events(&[
+            &call(r#"{"index":0,"id":"a","type":"custom","custom":{"name":"run","input":"ls "}}"#),
+            &call(r#"{"index":0,"custom":{"input":"-l"}}"#),
+        ]),
+    );
+    let parts = json_of(&record, &field::OUTPUT_MESSAGES)[0]["parts"].clone();
+    assert_eq!(parts, serde_json::json!([{"type":"tool_call","id":"a","name":"run","arguments":"ls -l"}]));
 }
 
 #[test]
