@@ -192,13 +192,15 @@ fn read_frame(file: &dyn DiskFile, path: &Path, offset: u64) -> Result<Vec<u8>, 
     let head = bytes[..read].first_chunk::<HEADER>();
     let head = head.ok_or_else(|| Error::corrupt(path, offset, "the file ends inside a frame"))?;
     let len = HEADER + frame::content_length(head);
-    let file_len = file.len().map_err(io)?;
-    if offset + len as u64 > file_len {
+    if len <= read {
+        bytes.truncate(len);
+        return Ok(bytes);
+    }
+    // Before room is made for it: a damaged length may be anything.
+    if offset + len as u64 > file.len().map_err(io)? {
         return Err(Error::corrupt(path, offset, "the frame's length does not fit the file"));
     }
     bytes.resize(len, 0);
-    if len > read {
-        file.read_at(offset + read as u64, &mut bytes[read..]).map_err(io)?;
-    }
+    file.read_at(offset + read as u64, &mut bytes[read..]).map_err(io)?;
     Ok(bytes)
 }

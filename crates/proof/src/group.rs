@@ -66,11 +66,23 @@ impl Group {
 
     /// The salt of this group in a record with `secret`: `HMAC-SHA-256(secret, "onrecord/v1/salt" ‖ 0x00 ‖ code)`.
     pub fn salt(self, secret: &Secret) -> Salt {
+        SaltKey::new(secret).salt(self)
+    }
+}
+
+/// A record's secret as the key of its salts, so that several of them take the secret in once.
+pub(crate) struct SaltKey(Hmac<Sha256>);
+
+impl SaltKey {
+    pub(crate) fn new(secret: &Secret) -> Self {
         // HMAC pads a key of 32 bytes with zeros to the block of 64 (RFC 2104 §2).
         let mut key = [0; 64];
         key[..32].copy_from_slice(secret);
-        let mac = Hmac::<Sha256>::new(&key.into());
-        mac.chain_update(SALT_DOMAIN).chain_update([self.code()]).finalize().into_bytes().into()
+        Self(Hmac::new(&key.into()).chain_update(SALT_DOMAIN))
+    }
+
+    pub(crate) fn salt(&self, group: Group) -> Salt {
+        self.0.clone().chain_update([group.code()]).finalize().into_bytes().into()
     }
 }
 

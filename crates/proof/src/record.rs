@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::cbor::{DEPTH_MAX, Map, Value, infallible};
 use crate::field::Field;
-use crate::group::{Group, GroupSet, Salt, Secret};
+use crate::group::{Group, GroupSet, Salt, SaltKey, Secret};
 use crate::leaf::{Commitment, commit, expect_key, read_32, read_group, read_id, read_version};
 use crate::{FORMAT_VERSION, Leaf, Malformed};
 
@@ -132,6 +132,13 @@ impl Salts {
             Self::Secret(secret) => Some(group.salt(secret)),
             Self::Each(salts) => salts.get(&group).copied(),
         }
+    }
+
+    /// The salts of several groups. A group without one cannot come out of `read_record`; zeros then give a commitment that
+    /// verifies nowhere.
+    fn each(&self) -> impl Fn(Group) -> Salt {
+        let key = if let Self::Secret(secret) = self { Some(SaltKey::new(secret)) } else { None };
+        move |group| key.as_ref().map(|key| key.salt(group)).or_else(|| self.get(group)).unwrap_or_default()
     }
 
     fn has(&self, group: Group) -> bool {
@@ -258,7 +265,7 @@ impl Record {
     /// record's secret goes. False if there is nothing to erase.
     pub fn erase(&mut self, group: Group, disposal: Uuid) -> bool {
         let Some(GroupState::Open(map)) = self.groups.get(&group) else { return false };
-        let commitment = self.commitment(group, &map.to_bytes());
+        let commitment = commit(self.id, group, &self.salts.each()(group), &map.to_bytes());
         self.groups.insert(group, GroupState::Erased { commitment, disposal });
         // An intent holds the value and the secret: the record cannot be completed from it any more.
         self.durable.clear();
@@ -307,11 +314,12 @@ impl Record {
 
     /// The encoding of the groups that are not in `without`, and the commitments of all. Each group is encoded once.
     pub(crate) fn encode_and_commit(&self, without: GroupSet) -> (Vec<u8>, Vec<(Group, Commitment)>) {
-        let mut fresh = Vec::with_capacity(Group::ALL.len());
-        let bytes = self.encode(without, |group, bytes| fresh.push((group, self.commitment(group, bytes))));
+        let (mut fresh, salt) = (Vec::with_capacity(Group::ALL.len()), self.salts.each());
+        let bytes =
+            self.encode(without, |group, bytes| fresh.push((group, commit(self.id, group, &salt(group), bytes))));
         let fresh_of = |group| fresh.iter().find(|(have, _)| *have == group).map(|(_, commitment)| *commitment);
         let of = |(group, state): (&Group, &GroupState)| {
-            (*group, fresh_of(*group).unwrap_or_else(|| self.known_commitment(*group, state)))
+            (*group, fresh_of(*group).unwrap_or_else(|| self.known_commitment(*group, state, &salt)))
         };
         let commitments = self.groups.iter().map(of).collect();
         (bytes, commitments)
@@ -363,19 +371,15 @@ impl Record {
 
     /// The commitments of the groups, in their order.
     pub fn commitments(&self) -> Vec<(Group, Commitment)> {
-        self.groups.iter().map(|(group, state)| (*group, self.known_commitment(*group, state))).collect()
+        let salt = self.salts.each();
+        self.groups.iter().map(|(group, state)| (*group, self.known_commitment(*group, state, &salt))).collect()
     }
 
-    fn known_commitment(&self, group: Group, state: &GroupState) -> Commitment {
+    fn known_commitment(&self, group: Group, state: &GroupState, salt: impl Fn(Group) -> Salt) -> Commitment {
         match (self.durable.get(&group), state) {
             (Some(commitment), _) | (None, GroupState::Erased { commitment, .. }) => *commitment,
-            (None, GroupState::Open(map)) => self.commitment(group, &map.to_bytes()),
+            (None, GroupState::Open(map)) => commit(self.id, group, &salt(group), &map.to_bytes()),
         }
-    }
-
-    fn commitment(&self, group: Group, bytes: &[u8]) -> Commitment {
-        // A group without a salt cannot come out of `read_record`; zeros then give a commitment that verifies nowhere.
-        commit(self.id, group, &self.salts.get(group).unwrap_or_default(), bytes)
     }
 }
 
