@@ -114,7 +114,8 @@ impl Server {
         let (gateway_address, api_address) = (gateway_listener.local_addr()?, api_listener.local_addr()?);
         let own: Arc<str> = tell(&contact, api_address)?.into();
         let encrypted = tls.is_some();
-        tasks.spawn(gateway::serve(gateway, gateway_listener, tls.clone(), stop.clone()));
+        let lanes = gateway::Lanes::start(&gateway, tls.as_ref())?;
+        tasks.spawn(gateway::serve(lanes, gateway_listener, stop.clone()));
         let router = api::router(Api { engine: Arc::clone(&engine), access: Access::Tokens { tokens, own } });
         tasks.spawn(serve_api(router, api_listener, stop.clone()));
         tasks.close();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use onrecord_capture::Request;
@@ -17,6 +18,7 @@ use onrecord_ledger::{Pending, Receipt};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::call::{Call, Failure, Outcome};
+use super::upstream::AnswerBody;
 
 /// How much of an answer may be held until its record is durable, in bytes. Whole answers of small models are some
 /// kilobytes; of a larger one the front flows on.
@@ -27,23 +29,38 @@ const AFTER_END: Duration = Duration::from_secs(1);
 /// How long an answer waits for a log that cannot be written before the client is told.
 pub(crate) const COMMIT_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Why a body ended early.
-pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+/// Why an answer ended early.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BodyError(String);
+
 /// The body of an answer.
 pub(crate) type ReplyBody = UnsyncBoxBody<Bytes, BodyError>;
-
-/// A request's body that is larger than the configuration allows.
-#[derive(Debug, thiserror::Error)]
-#[error("the request's body is larger than {0} bytes")]
-pub(crate) struct TooLarge(pub u64);
 
 /// The copy of a request's body that both sides of a [`Tee`] see.
 pub(crate) type Copy = Arc<Mutex<Option<Request>>>;
 
-/// A client that stops in the middle of its request.
+/// Why a request's body does not go up to its end.
 #[derive(Debug, thiserror::Error)]
-#[error("the rest of the request's body did not arrive within {} s", .0.as_secs_f32())]
-pub(crate) struct Stopped(pub Duration);
+pub(crate) enum Broken {
+    /// It is larger than the configuration allows.
+    #[error("the request's body is larger than {0} bytes")]
+    TooLarge(u64),
+    /// The client stopped in the middle.
+    #[error("the rest of the request's body did not arrive within {} s", .0.as_secs_f32())]
+    Stopped(Duration),
+    /// The client went away in the middle.
+    #[error("the request's body broke off")]
+    Client(#[source] hyper::Error),
+}
+
+/// What a request body is on its way to the model server.
+pub(crate) enum UpBody {
+    /// It was read before.
+    Read(Full<Bytes>),
+    /// It goes up as it comes in.
+    Flowing(Tee),
+}
 
 /// A request's body that goes up as it comes in, and is copied on the way.
 pub(crate) struct Tee {
@@ -61,39 +78,49 @@ impl Tee {
         Self { inner, copy: Arc::clone(copy), seen: 0, max, patience, idle: Box::pin(sleep(patience)) }
     }
 
-    fn take(&mut self, data: &Bytes) -> Result<(), BodyError> {
+    fn take(&mut self, data: &Bytes) -> Result<(), Broken> {
         self.seen += data.len() as u64;
         if let Some(copy) = self.copy.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             copy.push(data);
         }
         let later = Instant::now() + self.patience;
         self.idle.as_mut().reset(later);
-        if self.seen > self.max { Err(TooLarge(self.max).into()) } else { Ok(()) }
+        if self.seen > self.max { Err(Broken::TooLarge(self.max)) } else { Ok(()) }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx).map_err(Broken::Client)? else {
+            ready!(self.idle.as_mut().poll(cx));
+            return Poll::Ready(Some(Err(Broken::Stopped(self.patience))));
+        };
+        let taken = frame.as_ref().and_then(Frame::data_ref).map_or(Ok(()), |data| self.take(data));
+        Poll::Ready(frame.map(|frame| taken.map(|()| frame)))
     }
 }
 
-impl Body for Tee {
+impl Body for UpBody {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = Broken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx)? else {
-            ready!(self.idle.as_mut().poll(cx));
-            return Poll::Ready(Some(Err(Stopped(self.patience).into())));
-        };
-        let taken = frame.as_ref().and_then(Frame::data_ref).map_or(Ok(()), |data| {
-            let data = data.clone();
-            self.take(&data)
-        });
-        Poll::Ready(frame.map(|frame| taken.map(|()| frame)))
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match &mut *self {
+            Self::Read(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Flowing(body) => body.poll(cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match self {
+            Self::Read(body) => body.is_end_stream(),
+            Self::Flowing(body) => body.inner.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match self {
+            Self::Read(body) => body.size_hint(),
+            Self::Flowing(body) => body.inner.size_hint(),
+        }
     }
 }
 
@@ -118,7 +145,7 @@ type Ending = (Outcome, Option<BodyError>);
 /// goes away, this body is dropped, and with it the [`Call`], which then sends its record.
 pub(crate) struct Recorded {
     call: Call,
-    upstream: Incoming,
+    upstream: AnswerBody,
     held: VecDeque<Bytes>,
     /// So many of the held pieces may go out now.
     free: usize,
@@ -150,7 +177,7 @@ pub(crate) struct Rules {
 
 impl Recorded {
     /// `begun` is what was already read of the answer, and recorded, but has not gone out.
-    pub(crate) fn new(call: Call, upstream: Incoming, begun: VecDeque<Bytes>, rules: Rules) -> Self {
+    pub(crate) fn new(call: Call, upstream: AnswerBody, begun: VecDeque<Bytes>, rules: Rules) -> Self {
         let remaining = upstream.size_hint().exact();
         Self {
             call,
@@ -226,7 +253,7 @@ impl Recorded {
                     "stream",
                     format!("the model server broke its answer off: {error}"),
                 );
-                Poll::Ready(Err((Outcome::UpstreamError(failure), Some(error.into()))))
+                Poll::Ready(Err((Outcome::UpstreamError(failure), Some(BodyError(error.to_string())))))
             }
             Poll::Pending => {
                 ready!(self.idle.as_mut().poll(cx));
@@ -236,7 +263,7 @@ impl Recorded {
                 let seconds = self.patience.as_secs_f32();
                 let failure =
                     Failure::new("timeout", "stream", format!("the model server sent nothing for {seconds} s"));
-                let error = failure.message.clone().into();
+                let error = BodyError(failure.message.clone());
                 Poll::Ready(Err((Outcome::UpstreamError(failure), Some(error))))
             }
         }
@@ -260,7 +287,7 @@ impl Recorded {
         tracing::error!(id = %self.call.id(), problem, "an answer ended before its record was durable");
         if self.withhold {
             self.held.clear();
-            self.broken = Some(format!("the answer is not on record yet: {problem}").into());
+            self.broken = Some(BodyError(format!("the answer is not on record yet: {problem}")));
         }
     }
 

@@ -1,7 +1,7 @@
 //! One call on its way through, and the record that it becomes.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use onrecord_capture::{BodyHead, Dialect, End, Request, Response};
 use onrecord_ledger::{Error, Pending, Receipt};
@@ -71,6 +71,8 @@ pub(crate) struct Call {
     record: Record,
     dialect: Dialect,
     started: Instant,
+    /// The answer of the log to the beginning of the call, as long as nobody has waited for it.
+    intent: Option<Pending<()>>,
     response: Option<Response>,
     /// The record was sent, or the call goes without one.
     settled: bool,
@@ -80,7 +82,7 @@ impl Call {
     /// Begins a call of `dialect` now.
     pub(crate) fn new(gateway: Arc<Gateway>, dialect: Dialect) -> Self {
         let record = new_record(Kind::Interaction);
-        Self { gateway, record, dialect, started: Instant::now(), response: None, settled: false }
+        Self { gateway, record, dialect, started: Instant::now(), intent: None, response: None, settled: false }
     }
 
     /// The id of the record.
@@ -103,14 +105,23 @@ impl Call {
         let _ = request.finish(self.dialect, head, &mut self.record);
     }
 
-    /// Makes the beginning of the call durable; to be called once the request is known.
-    pub(crate) fn begin(&mut self) -> Result<Pending<()>, Error> {
-        self.gateway.ledger.begin(&mut self.record)
+    /// Sends the beginning of the call to the log; to be called once the request is known.
+    pub(crate) fn begin(&mut self) -> Result<(), Error> {
+        self.intent = Some(self.gateway.ledger.begin(&mut self.record)?);
+        Ok(())
     }
 
-    /// The head of the answer has come.
-    pub(crate) fn answered(&mut self, status: u16, head: BodyHead<'_>) {
+    /// Waits until the beginning of the call is durable. None if there is nothing to wait for.
+    pub(crate) async fn begun(&mut self) -> Option<Result<(), Error>> {
+        let begun = self.intent.as_mut()?.await;
+        self.intent = None;
+        Some(begun)
+    }
+
+    /// The head of the answer has come, after a connection was made in `connecting`.
+    pub(crate) fn answered(&mut self, status: u16, head: BodyHead<'_>, connecting: Duration) {
         let first_byte = self.elapsed_us();
+        self.record.set(&field::CONNECT, i64::try_from(connecting.as_micros()).unwrap_or(i64::MAX));
         self.record.set(&field::FIRST_BYTE, first_byte);
         self.record.set(&field::STATUS, i64::from(status));
         self.response = Some(Response::new(self.dialect, status, head, self.gateway.limits));

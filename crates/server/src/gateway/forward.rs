@@ -9,17 +9,18 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, He
 use http::uri::{PathAndQuery, Uri};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::{BodyExt, Either, Full, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use onrecord_capture::{BodyHead, Dialect};
-use onrecord_ledger::Pending;
 use onrecord_proof::field;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::body::{COMMIT_PATIENCE, HOLD_MAX, Recorded, ReplyBody, Rules, Stopped, Tee, TooLarge};
+use super::body::{Broken, COMMIT_PATIENCE, HOLD_MAX, Recorded, ReplyBody, Rules, Tee, UpBody};
 use super::call::{Call, Failure, Outcome};
-use super::{Gateway, OnLogFailure, UpBody, headers, reply};
+use super::lanes::Lane;
+use super::upstream::{self, AnswerBody, SendError};
+use super::{Gateway, OnLogFailure, headers, reply};
 use crate::auth::{Denied, Identity, Role};
 
 /// A request's body up to here, in bytes, is read before the model server is called, so that its intent is written while
@@ -46,23 +47,19 @@ impl Stop {
 
 /// Takes one request through. The call begins here and not when the future is first polled: a request whose client is gone
 /// by then is on record too.
-pub(crate) fn handle(
-    gateway: Arc<Gateway>,
-    peer: IpAddr,
-    request: Request<Incoming>,
-) -> impl Future<Output = Answer> + Send {
+pub(crate) fn handle(lane: Arc<Lane>, peer: IpAddr, request: Request<Incoming>) -> impl Future<Output = Answer> + Send {
     let dialect = Dialect::of(request.method().as_str(), request.uri().path());
-    let mut call = Call::new(Arc::clone(&gateway), dialect);
-    describe(&mut call, &gateway, dialect, peer, &request);
-    answer(gateway, call, request)
+    let mut call = Call::new(Arc::clone(&lane.gateway), dialect);
+    describe(&mut call, &lane.gateway, dialect, peer, &request);
+    answer(lane, call, request)
 }
 
-async fn answer(gateway: Arc<Gateway>, mut call: Call, request: Request<Incoming>) -> Answer {
-    let id = call.id();
-    let mut answer = match forward(&gateway, &mut call, request).await {
+async fn answer(lane: Arc<Lane>, mut call: Call, request: Request<Incoming>) -> Answer {
+    let (id, gateway) = (call.id(), &*lane.gateway);
+    let mut answer = match forward(&lane, &mut call, request).await {
         Ok(Passed::Whole(answer)) => answer,
-        Ok(Passed::Flowing { parts, upstream, begun, permit }) => flow(&gateway, call, parts, upstream, begun, permit),
-        Err(stop) => refuse(&gateway, call, stop).await,
+        Ok(Passed::Flowing { parts, body, begun, permit }) => flow(gateway, call, parts, body, begun, permit),
+        Err(stop) => refuse(gateway, call, stop).await,
     };
     if let Ok(id) = HeaderValue::from_str(id.as_hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer())) {
         answer.headers_mut().insert(headers::ID, id);
@@ -97,10 +94,11 @@ enum Passed {
     /// All of it is there and its record is durable.
     Whole(Answer),
     /// It flows while it is recorded.
-    Flowing { parts: http::response::Parts, upstream: Incoming, begun: VecDeque<Bytes>, permit: OwnedSemaphorePermit },
+    Flowing { parts: http::response::Parts, body: AnswerBody, begun: VecDeque<Bytes>, permit: OwnedSemaphorePermit },
 }
 
-async fn forward(gateway: &Arc<Gateway>, call: &mut Call, request: Request<Incoming>) -> Result<Passed, Stop> {
+async fn forward(lane: &Lane, call: &mut Call, request: Request<Incoming>) -> Result<Passed, Stop> {
+    let gateway = &*lane.gateway;
     let identity = authorize(gateway, request.headers())?;
     call.record().set(&field::PRINCIPAL, identity.name);
     let permit = Arc::clone(&gateway.in_flight).try_acquire_owned().map_err(|_| {
@@ -109,12 +107,14 @@ async fn forward(gateway: &Arc<Gateway>, call: &mut Call, request: Request<Incom
         Stop::rejected(StatusCode::SERVICE_UNAVAILABLE, "too_many_calls", "gateway", message)
     })?;
     let (parts, body) = request.into_parts();
-    let (parts, upstream) = exchange(gateway, call, parts, body, identity.token_in_authorization).await?;
-    call.answered(parts.status.as_u16(), body_head(&parts.headers));
+    let upstream::Answer { parts, body, connecting } =
+        exchange(lane, call, parts, body, identity.token_in_authorization).await?;
+    call.answered(parts.status.as_u16(), body_head(&parts.headers), connecting);
     if is_event_stream(&parts.headers) {
-        return Ok(Passed::Flowing { parts, upstream, begun: VecDeque::new(), permit });
+        on_record(gateway, call).await?;
+        return Ok(Passed::Flowing { parts, body, begun: VecDeque::new(), permit });
     }
-    collect(gateway, call, parts, upstream, permit).await
+    collect(gateway, call, parts, body, permit).await
 }
 
 fn authorize(gateway: &Gateway, headers: &HeaderMap) -> Result<Identity, Stop> {
@@ -127,14 +127,15 @@ fn authorize(gateway: &Gateway, headers: &HeaderMap) -> Result<Identity, Stop> {
     })
 }
 
-/// Sends the request up and gives the head and body of the answer, with the intent of the call durable.
+/// Sends the request up and the beginning of the call to the log, and gives the head and body of the answer.
 async fn exchange(
-    gateway: &Arc<Gateway>,
+    lane: &Lane,
     call: &mut Call,
     mut parts: http::request::Parts,
     body: Incoming,
     token_in_authorization: bool,
-) -> Result<(http::response::Parts, Incoming), Stop> {
+) -> Result<upstream::Answer, Stop> {
+    let gateway = &*lane.gateway;
     let max = gateway.settings.max_request_body;
     if body.size_hint().lower() > max {
         call.record().set(&field::INPUT_SIZE, i64::try_from(body.size_hint().lower()).unwrap_or(i64::MAX));
@@ -156,23 +157,16 @@ async fn exchange(
         let mut copy = copy;
         let bytes = read_body(gateway, body, &mut copy, call, head()).await?;
         call.requested(copy, head());
-        let intent = begin(gateway, call).await?;
-        let sent = send(gateway, Request::from_parts(parts, Either::Left(Full::new(bytes))));
-        let (answer, intent) = tokio::join!(sent, intent.wait());
-        if let Some(intent) = intent {
-            begun(gateway, call, intent).await?;
-        }
-        return answer;
+        begin(gateway, call).await?;
+        return send(lane, Request::from_parts(parts, UpBody::Read(Full::new(bytes)))).await;
     }
     let copy = Arc::new(Mutex::new(Some(copy)));
     let tee = Tee::new(body, &copy, max, gateway.settings.client_timeout);
-    let answer = send(gateway, Request::from_parts(parts, Either::Right(tee.boxed_unsync()))).await;
+    let answer = send(lane, Request::from_parts(parts, UpBody::Flowing(tee))).await;
     if let Some(copy) = copy.lock().unwrap_or_else(PoisonError::into_inner).take() {
         call.requested(copy, head());
     }
-    if let Some(intent) = begin(gateway, call).await?.wait().await {
-        begun(gateway, call, intent).await?;
-    }
+    begin(gateway, call).await?;
     answer
 }
 
@@ -206,46 +200,41 @@ async fn read_body(
 
 /// Sends the intent of the call to the log. While the log is known to fail the answer is waited for, so that nobody calls
 /// the model on the chance that it works again.
-async fn begin(gateway: &Gateway, call: &mut Call) -> Result<Begun, Stop> {
+async fn begin(gateway: &Gateway, call: &mut Call) -> Result<(), Stop> {
     match call.begin() {
-        Ok(pending) if gateway.ledger.is_healthy() => Ok(Begun::Soon(pending)),
-        Ok(pending) => begun(gateway, call, pending.await).await.map(|()| Begun::Settled),
-        Err(error) => begun(gateway, call, Err(error)).await.map(|()| Begun::Settled),
+        Ok(()) if gateway.ledger.is_healthy() => Ok(()),
+        Ok(()) => on_record(gateway, call).await,
+        Err(error) => unrecorded(gateway, call, &error),
     }
 }
 
-/// The intent of a call on its way.
-enum Begun {
-    Soon(Pending<()>),
-    Settled,
-}
-
-impl Begun {
-    async fn wait(self) -> Option<Result<(), onrecord_ledger::Error>> {
-        match self {
-            Self::Soon(pending) => Some(pending.await),
-            Self::Settled => None,
+/// Waits until the beginning of the call is durable, before the first byte of its answer leaves. An answer that waits for
+/// its record as a whole need not: the log writes a record after its intent.
+async fn on_record(gateway: &Gateway, call: &mut Call) -> Result<(), Stop> {
+    match call.begun().await {
+        None => Ok(()),
+        Some(Ok(())) => {
+            gateway.gap.close(&gateway.ledger).await;
+            Ok(())
         }
+        Some(Err(error)) => unrecorded(gateway, call, &error),
     }
 }
 
-/// The log has answered: the call goes on, on record or, where that is allowed, without.
-async fn begun(gateway: &Gateway, call: &mut Call, answer: Result<(), onrecord_ledger::Error>) -> Result<(), Stop> {
-    match answer {
-        Ok(()) => gateway.gap.close(&gateway.ledger).await,
-        Err(_) if gateway.settings.on_log_failure == OnLogFailure::Forward => call.abandon(),
-        Err(error) => {
-            let message = format!("The call was not made, because it cannot be put on record: {error}.");
-            return Err(Stop::rejected(StatusCode::SERVICE_UNAVAILABLE, "log_unavailable", "gateway", message));
-        }
+/// The log does not take the call: it goes on without a record where that is allowed, and else no further.
+fn unrecorded(gateway: &Gateway, call: &mut Call, error: &onrecord_ledger::Error) -> Result<(), Stop> {
+    if gateway.settings.on_log_failure == OnLogFailure::Forward {
+        call.abandon();
+        return Ok(());
     }
-    Ok(())
+    let message = format!("This call cannot be put on record, and so it is not answered: {error}.");
+    Err(Stop::rejected(StatusCode::SERVICE_UNAVAILABLE, "log_unavailable", "gateway", message))
 }
 
-async fn send(gateway: &Gateway, request: Request<UpBody>) -> Result<(http::response::Parts, Incoming), Stop> {
-    let settings = &gateway.settings;
-    match timeout(settings.response_timeout, gateway.client.request(request)).await {
-        Ok(Ok(response)) => Ok(response.into_parts()),
+async fn send(lane: &Lane, request: Request<UpBody>) -> Result<upstream::Answer, Stop> {
+    let settings = &lane.gateway.settings;
+    match timeout(settings.response_timeout, lane.upstream.send(request)).await {
+        Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(sending_failed(&error, settings.max_request_body, &settings.upstream.url)),
         Err(_) => {
             let message = format!("the model server sent nothing for {} s", settings.response_timeout.as_secs());
@@ -254,15 +243,16 @@ async fn send(gateway: &Gateway, request: Request<UpBody>) -> Result<(http::resp
     }
 }
 
-fn sending_failed(error: &hyper_util::client::legacy::Error, max: u64, url: &Uri) -> Stop {
-    if find::<TooLarge>(error).is_some() {
-        return too_large(max);
-    }
-    if let Some(stopped) = find::<Stopped>(error) {
-        return Stop::rejected(StatusCode::REQUEST_TIMEOUT, "client_timeout", "client", stopped.to_string());
+fn sending_failed(error: &SendError, max: u64, url: &Uri) -> Stop {
+    match find::<Broken>(error) {
+        Some(Broken::TooLarge(_)) => return too_large(max),
+        Some(stopped @ Broken::Stopped(_)) => {
+            return Stop::rejected(StatusCode::REQUEST_TIMEOUT, "client_timeout", "client", stopped.to_string());
+        }
+        _ => {}
     }
     let cause = root_cause(error);
-    if error.is_connect() {
+    if matches!(error, SendError::Connect(_)) {
         let message = format!(
             "the model server at {url} cannot be reached: {cause}. Is it running? The address is `upstream` in the configuration"
         );
@@ -279,18 +269,19 @@ fn too_large(max: u64) -> Stop {
 
 /// Reads an answer that is no stream and waits for its record. One that is too large to hold flows on.
 async fn collect(
-    gateway: &Arc<Gateway>,
+    gateway: &Gateway,
     call: &mut Call,
     parts: http::response::Parts,
-    mut upstream: Incoming,
+    mut body: AnswerBody,
     permit: OwnedSemaphorePermit,
 ) -> Result<Passed, Stop> {
     let (mut pieces, mut size, mut trailers) = (VecDeque::new(), 0, None);
     loop {
         if size > HOLD_MAX {
-            return Ok(Passed::Flowing { parts, upstream, begun: pieces, permit });
+            on_record(gateway, call).await?;
+            return Ok(Passed::Flowing { parts, body, begun: pieces, permit });
         }
-        match timeout(gateway.settings.response_timeout, upstream.frame()).await {
+        match timeout(gateway.settings.response_timeout, body.frame()).await {
             Ok(None) => break,
             Ok(Some(Ok(frame))) => match frame.into_data() {
                 Ok(piece) => {
@@ -310,6 +301,11 @@ async fn collect(
                 return Err(Stop::upstream(StatusCode::GATEWAY_TIMEOUT, "timeout", "stream", message));
             }
         }
+    }
+    // The connection serves the next call while this one waits for its record.
+    drop(body);
+    if !gateway.settings.wait_for_commit {
+        on_record(gateway, call).await?;
     }
     Ok(Passed::Whole(whole(gateway, call, parts, pieces, trailers).await))
 }
@@ -347,8 +343,16 @@ async fn commit(gateway: &Gateway, call: &mut Call, outcome: &Outcome) -> Result
         Err(error) => Ok(Err(error)),
     };
     let problem = match committed {
-        Ok(Ok(receipt)) => return Ok(Some(receipt.index)),
-        _ if gateway.settings.on_log_failure == OnLogFailure::Forward => return Ok(None),
+        Ok(Ok(receipt)) => {
+            gateway.gap.close(&gateway.ledger).await;
+            return Ok(Some(receipt.index));
+        }
+        // Whether the log still takes it is not known; it is not stated as missing.
+        Err(_) if gateway.settings.on_log_failure == OnLogFailure::Forward => return Ok(None),
+        Ok(Err(_)) if gateway.settings.on_log_failure == OnLogFailure::Forward => {
+            gateway.gap.count();
+            return Ok(None);
+        }
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("the log has not taken it for {} s", COMMIT_PATIENCE.as_secs()),
     };
@@ -360,7 +364,7 @@ fn flow(
     gateway: &Gateway,
     call: Call,
     mut parts: http::response::Parts,
-    upstream: Incoming,
+    body: AnswerBody,
     begun: VecDeque<Bytes>,
     permit: OwnedSemaphorePermit,
 ) -> Answer {
@@ -372,7 +376,7 @@ fn flow(
         permit,
     };
     headers::strip_hop_by_hop(&mut parts.headers);
-    Response::from_parts(parts, Recorded::new(call, upstream, begun, rules).boxed_unsync())
+    Response::from_parts(parts, Recorded::new(call, body, begun, rules).boxed_unsync())
 }
 
 async fn refuse(gateway: &Gateway, mut call: Call, Stop { status, outcome }: Stop) -> Answer {
@@ -396,9 +400,7 @@ fn str_of(value: Option<&HeaderValue>) -> Option<&str> {
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    let of_type =
-        |value: &HeaderValue| value.as_bytes().get(..17).is_some_and(|v| v.eq_ignore_ascii_case(b"text/event-stream"));
-    headers.get(CONTENT_TYPE).is_some_and(of_type) && !headers.contains_key(CONTENT_LENGTH)
+    body_head(headers).announces_stream() && !headers.contains_key(CONTENT_LENGTH)
 }
 
 /// The terminal event can be seen in a stream that is not compressed, or in a way that is undone. Any other flows, and its

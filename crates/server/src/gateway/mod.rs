@@ -1,37 +1,33 @@
 //! The gateway: stands in front of a model server, passes every call through and puts it on record.
 //!
-//! `serve` accepts connections, `forward` takes one request through, `call` is the record that it becomes, `body` lets
-//! the answer flow while it is recorded and holds its end until the record is durable.
+//! `serve` accepts connections and gives them to `lanes`, `forward` takes one request through, `upstream` is the way to the
+//! model server, `call` is the record that a request becomes, `body` lets the answer flow while it is recorded and holds its
+//! end until the record is durable.
 
 mod body;
 mod call;
 mod forward;
 mod gap;
 mod headers;
+mod lanes;
 mod reply;
 mod serve;
+mod upstream;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderValue, Uri};
-use http_body_util::Full;
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use onrecord_capture::Limits;
 use onrecord_ledger::Ledger;
 use tokio::sync::Semaphore;
 
 use crate::auth::Tokens;
 
+pub(crate) use lanes::Lanes;
 pub(crate) use serve::serve;
-
-/// What a request body is on its way to the model server.
-type UpBody = http_body_util::Either<Full<Bytes>, UnsyncBoxBody<Bytes, body::BodyError>>;
 
 /// What to do with a call that cannot be put on record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +79,7 @@ pub(crate) struct Gateway {
     settings: Settings,
     limits: Limits,
     host: HeaderValue,
-    client: Client<HttpsConnector<HttpConnector>, UpBody>,
+    connector: HttpsConnector<HttpConnector>,
     in_flight: Arc<Semaphore>,
     gap: gap::Gap,
 }
@@ -95,7 +91,7 @@ impl Gateway {
         let host = authority.ok_or_else(|| anyhow::anyhow!("the upstream {} has no host", settings.upstream.url))?;
         let host = HeaderValue::from_str(host.as_str().rsplit('@').next().unwrap_or_default())?;
         Ok(Self {
-            client: client(&settings)?,
+            connector: connector(&settings)?,
             in_flight: Arc::new(Semaphore::new(settings.max_in_flight)),
             limits: settings.limits,
             gap: gap::Gap::default(),
@@ -107,7 +103,7 @@ impl Gateway {
     }
 }
 
-fn client(settings: &Settings) -> anyhow::Result<Client<HttpsConnector<HttpConnector>, UpBody>> {
+fn connector(settings: &Settings) -> anyhow::Result<HttpsConnector<HttpConnector>> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
@@ -121,12 +117,5 @@ fn client(settings: &Settings) -> anyhow::Result<Client<HttpsConnector<HttpConne
         let config = config.with_safe_default_protocol_versions()?;
         https.with_tls_config(config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
     };
-    let https = https.https_or_http().enable_all_versions().wrap_connector(http);
-    // llama-server closes idle connections after 5 s; one that is closed under a request is tried again only if none of
-    // the request was sent, which is the client's own rule.
-    Ok(Client::builder(TokioExecutor::new())
-        .pool_idle_timeout(Duration::from_secs(4))
-        .pool_timer(TokioTimer::new())
-        .pool_max_idle_per_host(settings.max_in_flight)
-        .build(https))
+    Ok(https.https_or_http().enable_all_versions().wrap_connector(http))
 }

@@ -3,51 +3,48 @@
 use std::convert::Infallible;
 use std::error::Error as _;
 use std::net::IpAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use onrecord_capture::Dialect;
 use onrecord_proof::field;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::call::{Call, Failure, Outcome};
+use super::lanes::{Client, Lane, Lanes};
 use super::{Gateway, forward};
 
 /// How long a client may take for its TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// After an accept failed, e.g. because no file descriptor is left.
 const BREATH: Duration = Duration::from_millis(50);
+/// How often HTTP/2 asks a silent client whether it is still there.
+const PING: Duration = Duration::from_secs(20);
 
-/// Serves until `stop` is cancelled, then lets running calls finish, for as long as the settings allow. Calls that are
-/// cut off then are on record as such.
-pub(crate) async fn serve(
-    gateway: Arc<Gateway>,
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    stop: CancellationToken,
-) {
-    let connections = TaskTracker::new();
-    let grace = gateway.settings.shutdown_grace;
-    let kill = CancellationToken::new();
+/// The version of HTTP that a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Http {
+    One,
+    Two,
+}
+
+/// Serves until `stop` is cancelled, then lets running calls finish, for as long as the settings allow.
+pub(crate) async fn serve(mut lanes: Lanes, listener: TcpListener, stop: CancellationToken) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = stop.cancelled() => break,
         };
-        match accepted {
-            Ok((stream, peer)) => {
-                let (gateway, tls, stop) = (Arc::clone(&gateway), tls.clone(), stop.clone());
-                let connection =
-                    kill.clone().run_until_cancelled_owned(connection(gateway, stream, peer.ip(), tls, stop));
-                connections.spawn(connection);
-            }
+        match accepted.and_then(|(stream, peer)| Ok(Client { stream: stream.into_std()?, address: peer.ip() })) {
+            Ok(client) => lanes.take(client),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(BREATH).await;
@@ -56,111 +53,114 @@ pub(crate) async fn serve(
     }
     // Whoever connects now is told at once that nobody is there.
     drop(listener);
-    connections.close();
-    if tokio::time::timeout(grace, connections.wait()).await.is_err() {
-        tracing::warn!(open = connections.len(), "calls are still running after the grace period and are cut off");
-        kill.cancel();
-        connections.wait().await;
-    }
+    lanes.stop().await;
 }
 
-async fn connection(
-    gateway: Arc<Gateway>,
-    stream: TcpStream,
-    peer: IpAddr,
-    tls: Option<TlsAcceptor>,
-    stop: CancellationToken,
-) {
+/// Serves one client until it goes away or, once `stop` is answered or dropped, until its running calls have ended.
+pub(crate) async fn connection(lane: Arc<Lane>, client: Client, tls: Option<TlsAcceptor>, stop: oneshot::Receiver<()>) {
+    let Client { stream, address } = client;
+    let stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!(%error, "a connection could not be taken over"),
+    };
     // Tokens are small and must not wait for more of them (Nagle).
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
-    if !speaks(&stream, gateway.settings.client_timeout).await {
-        return;
-    }
-    match tls {
-        None => http(gateway, stream, peer, stop).await,
-        Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => http(gateway, stream, peer, stop).await,
-            Ok(Err(error)) => tracing::debug!(%error, %peer, "TLS handshake failed"),
-            Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
-        },
+    let Some(version) = speaks(&stream, lane.gateway.settings.client_timeout).await else { return };
+    let Some(tls) = tls else { return http(lane, stream, version, address, stop).await };
+    match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            http(lane, stream, if two { Http::Two } else { Http::One }, address, stop).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, %address, "TLS handshake failed"),
+        Err(_) => tracing::debug!(%address, "TLS handshake took too long"),
     }
 }
 
-/// Waits until the client has said which version of HTTP it speaks, which the HTTP library would do without end. False
-/// if it goes away or says nothing for `patience`.
-async fn speaks(stream: &TcpStream, patience: Duration) -> bool {
+/// Waits until the client has said which version of HTTP it speaks. None if it goes away or says nothing for `patience`.
+async fn speaks(stream: &TcpStream, patience: Duration) -> Option<Http> {
     // RFC 9113 §3.4; a client of HTTP/1 differs from it within its first three bytes.
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let said = async {
         let mut start = [0; PREFACE.len()];
         loop {
             match stream.peek(&mut start).await {
-                Ok(0) | Err(_) => return false,
-                Ok(len) if len == PREFACE.len() || start[..len] != PREFACE[..len] => return true,
+                Ok(0) | Err(_) => return None,
+                Ok(len) if start[..len] != PREFACE[..len] => return Some(Http::One),
+                Ok(len) if len == PREFACE.len() => return Some(Http::Two),
                 // Part of the preface stays readable, so there is nothing to wait for but time.
                 Ok(_) => tokio::time::sleep(Duration::from_millis(5)).await,
             }
         }
     };
-    tokio::time::timeout(patience, said).await.unwrap_or(false)
+    tokio::time::timeout(patience, said).await.unwrap_or_default()
 }
 
 async fn http(
-    gateway: Arc<Gateway>,
+    lane: Arc<Lane>,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    version: Http,
     peer: IpAddr,
-    stop: CancellationToken,
+    stop: oneshot::Receiver<()>,
 ) {
-    let service = {
-        let gateway = Arc::clone(&gateway);
-        service_fn(move |request| {
-            let answer = forward::handle(Arc::clone(&gateway), peer, request);
-            async move { Ok::<_, Infallible>(answer.await) }
-        })
-    };
-    let builder = builder(&gateway);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let mut stopping = false;
-    let ended = loop {
-        tokio::select! {
-            ended = connection.as_mut() => break ended,
-            () = stop.cancelled(), if !stopping => {
-                stopping = true;
-                connection.as_mut().graceful_shutdown();
-            }
+    let gateway = Arc::clone(&lane.gateway);
+    let service = service_fn(move |request| {
+        let answer = forward::handle(Arc::clone(&lane), peer, request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let stream = TokioIo::new(stream);
+    let ended = match version {
+        Http::One => {
+            let connection = one(&gateway).serve_connection(stream, service);
+            until_stopped(connection, http1::Connection::graceful_shutdown, stop).await
+        }
+        Http::Two => {
+            let connection = two(&gateway).serve_connection(stream, service);
+            until_stopped(connection, http2::Connection::graceful_shutdown, stop).await
         }
     };
     if let Err(error) = ended {
-        unreadable(&gateway, peer, &*error);
+        unreadable(&gateway, peer, &error);
     }
 }
 
-fn builder(gateway: &Gateway) -> Builder<TokioExecutor> {
+/// Moves a connection to its end, which is after its running calls once `stop` is answered or dropped.
+async fn until_stopped<C: Future>(connection: C, finish: fn(Pin<&mut C>), stop: oneshot::Receiver<()>) -> C::Output {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        biased;
+        ended = connection.as_mut() => return ended,
+        _ = stop => finish(connection.as_mut()),
+    }
+    connection.await
+}
+
+fn one(gateway: &Gateway) -> http1::Builder {
     let settings = &gateway.settings;
-    let mut builder = Builder::new(TokioExecutor::new());
+    let mut builder = http1::Builder::new();
     let head = settings.max_header_size.max(8192);
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(settings.client_timeout).max_buf_size(head);
+    builder.timer(TokioTimer::new()).header_read_timeout(settings.client_timeout).max_buf_size(head);
     builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(settings.max_header_size).unwrap_or(u32::MAX))
-        .keep_alive_interval(Some(Duration::from_secs(20)));
+}
+
+fn two(gateway: &Gateway) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let head = u32::try_from(gateway.settings.max_header_size).unwrap_or(u32::MAX);
+    builder.timer(TokioTimer::new()).max_header_list_size(head).keep_alive_interval(Some(PING));
     builder
 }
 
 /// A request whose head could not be read got its answer from the HTTP library; the attempt is on record.
-fn unreadable(gateway: &Arc<Gateway>, peer: IpAddr, error: &(dyn std::error::Error + 'static)) {
-    let Some(http) = error.downcast_ref::<hyper::Error>() else { return };
-    let (kind, status) = match http {
+fn unreadable(gateway: &Arc<Gateway>, peer: IpAddr, error: &hyper::Error) {
+    let (kind, status) = match error {
         e if e.is_parse_too_large() => ("head_too_large", 431_i64),
         e if e.is_parse() => ("bad_request", 400),
         _ => return,
     };
     let mut call = Call::new(Arc::clone(gateway), Dialect::Unknown);
-    let cause = http.source().map_or_else(|| http.to_string(), |source| format!("{http}: {source}"));
+    let cause = error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
     let record = call.record();
     record.set(&field::CLIENT_ADDRESS, peer.to_string());
     record.set(&field::STATUS, status);

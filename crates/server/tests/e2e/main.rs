@@ -7,6 +7,8 @@
 
 mod crash;
 mod damage;
+mod dialects;
+mod full_disk;
 mod garbage;
 mod security;
 mod shutdown;

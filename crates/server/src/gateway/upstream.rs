@@ -1,0 +1,230 @@
+//! The way to the model server: connections that are kept between calls, and what goes up and comes down on them.
+//!
+//! An HTTP/1.1 connection is moved by whoever uses it: polling an answer polls its connection. So a call is one task from
+//! the client's request to the end of the answer, and a client that goes away takes the connection with it, by which the
+//! model server learns to stop. HTTP/2, which only TLS brings, has one connection for all calls and a task of its own.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{Request, Response, Uri};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tower::Service as _;
+
+use super::body::UpBody;
+
+/// llama-server closes idle connections after 5 s, others later.
+const IDLE_MAX: Duration = Duration::from_secs(4);
+
+type Connector = HttpsConnector<HttpConnector>;
+type Connection = http1::Connection<MaybeHttpsStream<TokioIo<TcpStream>>, UpBody>;
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    /// There is no connection.
+    #[error("no connection")]
+    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The connection broke, or the request's body did.
+    #[error("the exchange broke off")]
+    Exchange(#[source] hyper::Error),
+}
+
+/// The connections of one lane to the model server.
+pub(crate) struct Pool {
+    connector: Connector,
+    url: Uri,
+    /// HTTP/1.1 connections that nobody uses, the one that was used last at the end.
+    idle: Mutex<Vec<(Box<Line>, Instant)>>,
+    /// The HTTP/2 connection, if the model server speaks that.
+    shared: Mutex<Option<http2::SendRequest<UpBody>>>,
+}
+
+/// An HTTP/1.1 connection; some KiB, so it stays where it is while it is handed on.
+struct Line {
+    sender: http1::SendRequest<UpBody>,
+    /// None once it has ended.
+    connection: Option<Connection>,
+}
+
+enum Connected {
+    Line(Box<Line>),
+    Shared(http2::SendRequest<UpBody>),
+}
+
+/// An answer whose body is still to come.
+pub(crate) struct Answer {
+    pub parts: http::response::Parts,
+    pub body: AnswerBody,
+    /// How long it took to connect; zero if a connection was there.
+    pub connecting: Duration,
+}
+
+/// The body of an answer, and the connection on which it comes.
+pub(crate) struct AnswerBody {
+    incoming: Incoming,
+    line: Option<Box<Line>>,
+    pool: Arc<Pool>,
+}
+
+impl Line {
+    /// Moves bytes in both directions.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(connection) = &mut self.connection
+            && Pin::new(connection).poll(cx).is_ready()
+        {
+            // Whoever waits for something on it learns so by its end.
+            self.connection = None;
+        }
+    }
+
+    /// True if it can take a request, as far as this side knows.
+    fn is_free(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.connection.is_some() && self.sender.is_ready()
+    }
+
+    async fn exchange(
+        &mut self,
+        mut request: Request<UpBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<UpBody>>> {
+        // HTTP/1.1 names the host in a header (RFC 9112 §3.2.1).
+        let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        *request.uri_mut() = path.into();
+        let mut response = pin!(self.sender.try_send_request(request));
+        poll_fn(|cx| {
+            self.drive(cx);
+            response.as_mut().poll(cx)
+        })
+        .await
+    }
+}
+
+impl Pool {
+    pub(crate) const fn new(connector: Connector, url: Uri) -> Self {
+        Self { connector, url, idle: Mutex::new(Vec::new()), shared: Mutex::new(None) }
+    }
+
+    /// Sends a request and gives the head of its answer. One that was not sent at all, because the model server closed
+    /// the connection meanwhile, is sent again on another.
+    pub(crate) async fn send(self: &Arc<Self>, mut request: Request<UpBody>) -> Result<Answer, SendError> {
+        loop {
+            let (connected, connecting) = if let Some(connected) = self.connected() {
+                (connected, Duration::ZERO)
+            } else {
+                let start = Instant::now();
+                (self.connect().await?, start.elapsed())
+            };
+            let (sent, line) = match connected {
+                Connected::Line(mut line) => (line.exchange(request).await, Some(line)),
+                Connected::Shared(mut sender) => (sender.try_send_request(request).await, None),
+            };
+            match sent {
+                Ok(response) => {
+                    let (parts, incoming) = response.into_parts();
+                    let body = AnswerBody { incoming, line, pool: Arc::clone(self) };
+                    return Ok(Answer { parts, body, connecting });
+                }
+                Err(mut failed) => match failed.take_message() {
+                    Some(unsent) if connecting.is_zero() => request = unsent,
+                    _ => return Err(SendError::Exchange(failed.into_error())),
+                },
+            }
+        }
+    }
+
+    /// Closes connections that were not used for a while.
+    pub(crate) fn prune(&self) {
+        lock(&self.idle).retain(|(_, since)| since.elapsed() < IDLE_MAX);
+    }
+
+    /// A connection that is open and free.
+    fn connected(&self) -> Option<Connected> {
+        if let Some(sender) = lock(&self.shared).as_ref().filter(|sender| !sender.is_closed()) {
+            return Some(Connected::Shared(sender.clone()));
+        }
+        loop {
+            let (mut line, since) = lock(&self.idle).pop()?;
+            if since.elapsed() < IDLE_MAX && line.is_free() {
+                return Some(Connected::Line(line));
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Connected, SendError> {
+        let mut connector = self.connector.clone();
+        poll_fn(|cx| connector.poll_ready(cx)).await.map_err(SendError::Connect)?;
+        let stream = connector.call(self.url.clone()).await.map_err(SendError::Connect)?;
+        if stream.connected().is_negotiated_h2() {
+            let (sender, connection) =
+                http2::handshake(TokioExecutor::new(), stream).await.map_err(SendError::Exchange)?;
+            tokio::spawn(connection);
+            *lock(&self.shared) = Some(sender.clone());
+            return Ok(Connected::Shared(sender));
+        }
+        let (sender, connection) = http1::handshake(stream).await.map_err(SendError::Exchange)?;
+        Ok(Connected::Line(Box::new(Line { sender, connection: Some(connection) })))
+    }
+}
+
+impl AnswerBody {
+    /// The whole answer has come: its connection is free for the next one.
+    fn give_back(&mut self) {
+        if let Some(mut line) = self.line.take()
+            && line.is_free()
+        {
+            lock(&self.pool.idle).push((line, Instant::now()));
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        if frame.is_pending()
+            && let Some(line) = &mut self.line
+        {
+            line.drive(cx);
+            frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        }
+        if matches!(frame, Poll::Ready(None)) {
+            self.give_back();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        // Nobody asks an empty body for its end.
+        if self.incoming.is_end_stream() {
+            self.give_back();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,146 @@
+//! A disk that is full: what clients get, what the log has and says of what it does not have, and that all goes on by
+//! itself once there is space again.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::http::{chat, post};
+use crate::support::log::field;
+use crate::support::upstream::{Upstream, answer, completion, script};
+use crate::support::{Log, Server, wait_for};
+
+/// A small file system of its own for a log, unmounted when it is dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// On the data folder of `log`. None if this user may not mount; CI may.
+    fn on(log: &Log) -> Option<Self> {
+        std::fs::create_dir(log.data()).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(log.data()).output();
+        if mounted.as_ref().is_ok_and(|output| output.status.success()) {
+            return Some(Self(log.data()));
+        }
+        assert!(std::env::var_os("CI").is_none(), "no file system can be mounted: {mounted:?}");
+        eprintln!("SKIPPED: mounting a small file system needs root: {mounted:?}");
+        None
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.join("filler")
+    }
+
+    /// Takes all the space that is left.
+    fn fill(&self) {
+        let mut size = 1 << 20;
+        let mut filler = std::fs::File::create(self.filler()).unwrap();
+        while size > 0 {
+            if std::io::Write::write_all(&mut filler, &vec![1; size]).is_err() {
+                size /= 2;
+            }
+        }
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.filler()).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmount = |path: &Path| Command::new("umount").arg("--lazy").arg(path).status();
+        drop(unmount(&self.0));
+    }
+}
+
+/// A question that fills a segment of 1 MiB after a few calls.
+fn long_question() -> String {
+    chat(&"Why? ".repeat(50_000), json!({}))
+}
+
+fn log(on_log_failure: &str) -> Log {
+    // Without sealing, so that nothing but the log decides what happens.
+    let keys = format!("[log]\nsegment_size = \"1 MiB\"\non_log_failure = \"{on_log_failure}\"\n");
+    Log::with_config(&format!("{keys}[lake]\nseal_after = \"24h\"\nseal_bytes = \"1 GiB\"\n"))
+}
+
+async fn model() -> Upstream {
+    script([answer("200 OK", "content-type: application/json\r\n", completion("Because."))]).await
+}
+
+/// Calls until one ends as `ended` says; gives the answers of those before it that were recorded.
+async fn call_until(server: &Server, ended: impl Fn(&crate::support::Reply) -> bool) -> Vec<String> {
+    let mut ids = Vec::new();
+    for _ in 0..100 {
+        let reply = post(server.gateway, &[], long_question()).await;
+        if ended(&reply) {
+            return ids;
+        }
+        assert_eq!(reply.status, 200, "{reply:?}");
+        ids.push(reply.id());
+    }
+    panic!("100 calls fit on a full disk");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_are_refused_before_the_model_and_go_on_when_there_is_space() {
+    let log = log("refuse");
+    let Some(disk) = SmallDisk::on(&log) else { return };
+    let model = model().await;
+    let server = log.serve(&model);
+    disk.fill();
+    let recorded = call_until(&server, |reply| reply.status == 503).await;
+    // From now on the log is known to fail, so the model is not asked.
+    let asked = model.requests.lock().unwrap().len();
+    for _ in 0..5 {
+        let refused = post(server.gateway, &[], long_question()).await;
+        assert_eq!((refused.status, refused.code().as_str()), (503, "log_unavailable"), "{refused:?}");
+        assert!(refused.text().contains("cannot be put on record"), "{refused:?}");
+        assert_eq!(refused.headers["retry-after"], "1");
+    }
+    assert_eq!(model.requests.lock().unwrap().len(), asked, "the model was called for calls that were refused");
+    disk.free();
+    let after = wait_for("the log to go on", || {
+        let reply = tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(post(server.gateway, &[], long_question()))
+        });
+        (reply.status == 200).then(|| reply.id())
+    });
+    for id in recorded.iter().chain([&after]) {
+        assert_eq!(field(&log.show(id), "outcome", "onrecord.outcome"), "completed");
+    }
+    log.verify();
+    server.stop();
+    log.verify();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_that_pass_unrecorded_are_counted_in_the_log() {
+    let log = log("forward");
+    let Some(disk) = SmallDisk::on(&log) else { return };
+    let model = model().await;
+    let server = log.serve(&model);
+    disk.fill();
+    let before = std::time::SystemTime::now();
+    for _ in 0..20 {
+        let passed = post(server.gateway, &[], long_question()).await;
+        assert_eq!(passed.status, 200, "{passed:?}");
+    }
+    disk.free();
+    // The log tries again with the next call that can be recorded, and then owns up to those that were not.
+    let gap = wait_for("the gap to be on record", || {
+        tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(post(server.gateway, &[], chat("Short.", json!({}))))
+        });
+        log.query("SELECT onrecord_gap_calls AS calls, onrecord_gap_from AS first, onrecord_gap_until AS last FROM records WHERE kind = 'gap'").pop()
+    });
+    let number = |name: &str| gap[name].as_i64().unwrap();
+    let calls = model.requests.lock().unwrap().len();
+    let recorded = log.query("SELECT count(*) AS n FROM interactions")[0]["n"].as_i64().unwrap();
+    assert!(number("calls") > 0, "{gap}");
+    assert_eq!(number("calls") + recorded, i64::try_from(calls).unwrap(), "{gap}");
+    let started = before.duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
+    assert!(number("first") >= i64::try_from(started).unwrap() && number("first") <= number("last"), "{gap}");
+    log.verify();
+}
