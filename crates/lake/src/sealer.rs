@@ -1,4 +1,4 @@
-//! The thread that seals in the background, at the lowest priority.
+//! The thread that seals in the background, with what nobody else wants of the machine.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -14,8 +14,8 @@ use crate::lake::Lake;
 /// So many records since the last look, and calls need the machine more than sealing does: some hundred a second keep a
 /// small model busy.
 const BUSY: u64 = 1000;
-/// Then so many times as much may wait. Queries read it from the log meanwhile, so it is about a GiB at most.
-const PUT_OFF: u64 = 32;
+/// Then so many times as much may wait. Queries read it from the log meanwhile, and a start reads it once, so it is half a GiB at most.
+const PUT_OFF: u64 = 16;
 /// After a seal that failed, the next one waits for so long.
 const PAUSE: Duration = Duration::from_secs(10);
 
