@@ -1,21 +1,19 @@
-//! The thread that seals in the background, with what nobody else wants of the machine.
+//! The thread that seals in the background, at the lowest priority.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use thread_priority::{
-    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
-};
-
 use crate::error::{Error, Result};
 use crate::lake::Lake;
 
+/// The niceness that gives way to everything else.
+const LOWEST: i32 = 19;
 /// So many records since the last look, and calls need the machine more than sealing does: some hundred a second keep a
 /// small model busy.
 const BUSY: u64 = 1000;
-/// Then so many times as much may wait. Queries read it from the log meanwhile, and a start reads it once, so it is half a GiB at most.
-const PUT_OFF: u64 = 16;
+/// Then so many times as much may wait. Queries read it from the log meanwhile, so it is a few hundred MiB at most.
+const PUT_OFF: u64 = 8;
 /// After a seal that failed, the next one waits for so long.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -36,35 +34,6 @@ impl SealPolicy {
     /// While calls need the machine, more may wait; the age limit stays.
     fn put_off(self) -> Self {
         Self { rows: self.rows.saturating_mul(PUT_OFF), bytes: self.bytes.saturating_mul(PUT_OFF), ..self }
-    }
-
-    /// True if so much is waiting.
-    fn is_exceeded(&self, lake: &Lake) -> bool {
-        let (log, cursor) = (&lake.inner.log, lake.inner.versions.current().cursor);
-        log.size().saturating_sub(cursor) >= self.rows || log.bytes_from(cursor) >= self.bytes
-    }
-}
-
-/// What the sealing thread gets of a busy machine: what nobody else wants, or its share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scheduling {
-    Normal,
-    Idle,
-}
-
-impl Scheduling {
-    fn change(&mut self, to: Self) {
-        if std::mem::replace(self, to) == to {
-            return;
-        }
-        let policy = match to {
-            Self::Normal => NormalThreadSchedulePolicy::Other,
-            Self::Idle => NormalThreadSchedulePolicy::Idle,
-        };
-        let policy = ThreadSchedulePolicy::Normal(policy);
-        if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {
-            tracing::debug!(?error, "the sealing thread keeps the scheduling of the others");
-        }
     }
 }
 
@@ -88,6 +57,7 @@ impl Sealer {
         let no_thread = |source| Error::Io { path: "the sealing thread".into(), source };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
         let run = move || {
+            give_way(LOWEST);
             runtime.block_on(work(&lake, policy, &stopped));
         };
         let thread = thread::Builder::new().name("lake-sealer".into()).spawn(run).map_err(no_thread)?;
@@ -122,15 +92,11 @@ pub(crate) fn give_way(nice: i32) {
 
 async fn work(lake: &Lake, policy: SealPolicy, stopped: &Receiver<()>) {
     let mut pause = policy.every;
-    let mut scheduling = Scheduling::Normal;
     let mut oldest = Oldest::default();
     let mut size = lake.inner.log.size();
     while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
         let before = std::mem::replace(&mut size, lake.inner.log.size());
         let now = if size - before > BUSY { policy.put_off() } else { policy };
-        // What could be put off no longer is sealed at the expense of calls, so that it does not grow without end.
-        let overdue = policy.put_off().is_exceeded(lake);
-        scheduling.change(if overdue { Scheduling::Normal } else { Scheduling::Idle });
         pause = match seal_what_is_due(lake, now, &mut oldest, stopped).await {
             Ok(()) => policy.every,
             Err(error) => {
@@ -180,7 +146,9 @@ fn is_due(lake: &Lake, policy: SealPolicy, oldest: &mut Oldest) -> Result<bool> 
     if rows == 0 {
         return Ok(false);
     }
-    Ok(policy.is_exceeded(lake) || age(oldest.committed_at(lake, cursor)?) >= policy.age)
+    Ok(rows >= policy.rows
+        || log.bytes_from(cursor) >= policy.bytes
+        || age(oldest.committed_at(lake, cursor)?) >= policy.age)
 }
 
 fn age(committed_at: i64) -> Duration {

@@ -119,13 +119,16 @@ impl Wal {
 
     /// Records `from..until` in order, as many as hold about `max_bytes`, at least one.
     pub(crate) fn records(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, Error> {
-        let (mut records, mut bytes) = (Vec::new(), 0);
-        for index in from..until {
-            let (record, read) = self.record(index)?;
-            records.push(record);
-            bytes += read;
-            if bytes >= max_bytes {
-                break;
+        let (mut records, mut bytes, mut next) = (Vec::new(), 0, from);
+        while next < until && (records.is_empty() || bytes < max_bytes) {
+            let view = self.view(next, until.min(next + VIEW))?;
+            for place in &view.places {
+                let (record, read) = view.record(*place, next)?;
+                records.push(record);
+                (bytes, next) = (bytes + read, next + 1);
+                if bytes >= max_bytes {
+                    break;
+                }
             }
         }
         Ok(records)
@@ -133,8 +136,43 @@ impl Wal {
 
     /// One record and the bytes that it takes.
     pub(crate) fn record(&self, index: u64) -> Result<(Committed, usize), Error> {
-        let (place, segment) = self.place(index).ok_or(Error::NotHere(index))?;
-        let frame = frame_at(&segment, place, FrameKind::Leaf)?;
+        let view = self.view(index, index + 1)?;
+        let place = view.places.first().ok_or(Error::NotHere(index))?;
+        view.record(*place, index)
+    }
+
+    /// What was known of a call when it began.
+    pub(crate) fn intent(&self, place: Place) -> Result<Record, Error> {
+        let segments = self.read().segments.clone();
+        View { places: Vec::new(), segments }.intent(place)
+    }
+
+    /// Copies what is needed to read leaves `from..until`, as far as they are here, at least the first.
+    fn view(&self, from: u64, until: u64) -> Result<View, Error> {
+        let index = self.read();
+        let first = from.checked_sub(index.first).ok_or(Error::NotHere(from))? as usize;
+        let last = (until.saturating_sub(index.first) as usize).min(index.places.len());
+        if first >= last {
+            return Err(Error::NotHere(from));
+        }
+        Ok(View { places: index.places.range(first..last).copied().collect(), segments: index.segments.clone() })
+    }
+}
+
+/// Places that are copied at once: some hundred records fit in what a reader takes at a time.
+const VIEW: u64 = 1024;
+
+/// A part of the index as it was. Whoever reads by it holds no lock: a reader of low priority can be stopped anywhere, and
+/// the sequencer must not wait for it.
+struct View {
+    places: Vec<Place>,
+    segments: BTreeMap<u64, Segment>,
+}
+
+impl View {
+    fn record(&self, place: Place, index: u64) -> Result<(Committed, usize), Error> {
+        let segment = self.segments.get(&place.segment).ok_or(Error::NotHere(index))?;
+        let frame = frame_at(segment, place, FrameKind::Leaf)?;
         let corrupt = |problem: String| Error::corrupt(&segment.path, place.offset.into(), problem);
         let (head, bytes) = LeafHead::split(contents(&frame)).ok_or_else(|| corrupt("the leaf is too short".into()))?;
         if head.index != index {
@@ -148,18 +186,11 @@ impl Wal {
         Ok((Committed { index, committed_at: head.committed_at, record }, frame.len()))
     }
 
-    /// What was known of a call when it began.
-    pub(crate) fn intent(&self, place: Place) -> Result<Record, Error> {
-        let segment = self.read().segments.get(&place.segment).cloned().ok_or(Error::NotHere(0))?;
-        let frame = frame_at(&segment, place, FrameKind::Intent)?;
+    fn intent(&self, place: Place) -> Result<Record, Error> {
+        let segment = self.segments.get(&place.segment).ok_or(Error::NotHere(0))?;
+        let frame = frame_at(segment, place, FrameKind::Intent)?;
         let record = Record::from_bytes(contents(&frame));
         record.map_err(|e| Error::corrupt(&segment.path, place.offset.into(), e.to_string()))
-    }
-
-    fn place(&self, leaf: u64) -> Option<(Place, Segment)> {
-        let index = self.read();
-        let place = *index.places.get(leaf.checked_sub(index.first)? as usize)?;
-        Some((place, index.segments.get(&place.segment)?.clone()))
     }
 }
 
