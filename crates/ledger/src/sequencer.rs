@@ -25,6 +25,8 @@ const BATCH_MAX: usize = 16 << 20;
 const STALLED_MAX: usize = 16_384;
 /// How far ahead of the log zeros are written, in bytes: at 4 KiB a call, once in 64 calls.
 const AHEAD: u64 = 256 << 10;
+/// So many operations in one batch come from many calls at a time: each has two.
+const CROWD: usize = 8;
 /// How long records that could not be written wait for the next attempt.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -91,17 +93,21 @@ impl Begun {
 impl Sequencer {
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self) {
+        let mut crowded = false;
         loop {
             let patience = (!self.stalled.is_empty()).then_some(RETRY);
-            // Whoever was just answered has something to do, and often sends the next record. On a busy machine the batch
-            // grows by what they send first; on an idle one this takes no time.
-            std::thread::yield_now();
+            // Those who were just answered often send the next record. If they are many, they may do so first: one sync for
+            // all of them leaves more of a busy machine to the calls. A few are not made to wait.
+            if crowded {
+                std::thread::yield_now();
+            }
             let taken = self.shared.queue.take(patience);
             let closing = matches!(taken, Taken::Closed);
             let mut ops = std::mem::take(&mut self.stalled);
             if let Taken::Ops(new) = taken {
                 ops.extend(new);
             }
+            crowded = ops.len() >= CROWD;
             self.work(ops);
             if closing {
                 break;
