@@ -134,13 +134,6 @@ impl Wal {
         Ok(records)
     }
 
-    /// One record and the bytes that it takes.
-    pub(crate) fn record(&self, index: u64) -> Result<(Committed, usize), Error> {
-        let view = self.view(index, index + 1)?;
-        let place = view.places.first().ok_or(Error::NotHere(index))?;
-        view.record(*place, index)
-    }
-
     /// What was known of a call when it began.
     pub(crate) fn intent(&self, place: Place) -> Result<Record, Error> {
         let segments = self.read().segments.clone();
@@ -170,6 +163,7 @@ struct View {
 }
 
 impl View {
+    /// One record and the bytes that it takes.
     fn record(&self, place: Place, index: u64) -> Result<(Committed, usize), Error> {
         let segment = self.segments.get(&place.segment).ok_or(Error::NotHere(index))?;
         let frame = frame_at(segment, place, FrameKind::Leaf)?;
