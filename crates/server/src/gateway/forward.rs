@@ -27,6 +27,9 @@ use crate::auth::{Denied, Identity, Role};
 /// the model computes. A larger one flows up as it comes in.
 const READ_FIRST: u64 = 1 << 20;
 
+/// The error of a call that cannot be put on record.
+const LOG_UNAVAILABLE: &str = "log_unavailable";
+
 type Answer = Response<ReplyBody>;
 
 /// Why a call goes no further: what the client gets.
@@ -228,7 +231,7 @@ fn unrecorded(gateway: &Gateway, call: &mut Call, error: &onrecord_ledger::Error
         return Ok(());
     }
     let message = format!("This call cannot be put on record, and so it is not answered: {error}.");
-    Err(Stop::rejected(StatusCode::SERVICE_UNAVAILABLE, "log_unavailable", "gateway", message))
+    Err(Stop::rejected(StatusCode::SERVICE_UNAVAILABLE, LOG_UNAVAILABLE, "gateway", message))
 }
 
 async fn send(lane: &Lane, request: Request<UpBody>) -> Result<upstream::Answer, Stop> {
@@ -357,7 +360,7 @@ async fn commit(gateway: &Gateway, call: &mut Call, outcome: &Outcome) -> Result
         Err(_) => format!("the log has not taken it for {} s", COMMIT_PATIENCE.as_secs()),
     };
     let message = format!("The answer is withheld, because it is not on record yet: {problem}.");
-    Err(reply::error(StatusCode::SERVICE_UNAVAILABLE, "log_unavailable", &message))
+    Err(reply::error(StatusCode::SERVICE_UNAVAILABLE, LOG_UNAVAILABLE, &message))
 }
 
 fn flow(
@@ -385,8 +388,9 @@ async fn refuse(gateway: &Gateway, mut call: Call, Stop { status, outcome }: Sto
     };
     call.record().set(&field::STATUS, i64::from(status.as_u16()));
     match commit(gateway, &mut call, &outcome).await {
-        Ok(_) => reply::error(status, failure.kind, &failure.message),
-        Err(answer) => answer,
+        Err(answer) if failure.kind != LOG_UNAVAILABLE => answer,
+        // That the log does not take the refusal either is no news.
+        _ => reply::error(status, failure.kind, &failure.message),
     }
 }
 

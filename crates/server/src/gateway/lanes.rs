@@ -79,8 +79,9 @@ fn start(number: usize, gateway: Arc<Gateway>, tls: Option<TlsAcceptor>) -> anyh
     let lane = Arc::new(Lane { gateway, upstream: Arc::new(upstream) });
     std::thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
         runtime.block_on(run(lane, tls, coming));
-        // What is still there, an HTTP/2 stream say, goes now and puts itself on record.
-        drop(runtime);
+        // What is still there, an HTTP/2 stream say, goes now and puts itself on record. A look-up of a host that hangs is
+        // not waited for.
+        runtime.shutdown_timeout(Duration::from_secs(1));
         // Nobody listens if the program ends without waiting.
         let _ = end.send(());
     })?;

@@ -57,7 +57,12 @@ pub(crate) async fn serve(mut lanes: Lanes, listener: TcpListener, stop: Cancell
 }
 
 /// Serves one client until it goes away or, once `stop` is answered or dropped, until its running calls have ended.
-pub(crate) async fn connection(lane: Arc<Lane>, client: Client, tls: Option<TlsAcceptor>, stop: oneshot::Receiver<()>) {
+pub(crate) async fn connection(
+    lane: Arc<Lane>,
+    client: Client,
+    tls: Option<TlsAcceptor>,
+    mut stop: oneshot::Receiver<()>,
+) {
     let Client { stream, address } = client;
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
@@ -67,9 +72,19 @@ pub(crate) async fn connection(lane: Arc<Lane>, client: Client, tls: Option<TlsA
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
-    let Some(version) = speaks(&stream, lane.gateway.settings.client_timeout).await else { return };
+    // A client that has not said anything yet holds no shutdown up.
+    let patience = lane.gateway.settings.client_timeout;
+    let version = tokio::select! {
+        said = speaks(&stream, patience) => said,
+        _ = &mut stop => None,
+    };
+    let Some(version) = version else { return };
     let Some(tls) = tls else { return http(lane, stream, version, address, stop).await };
-    match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+    let encrypted = tokio::select! {
+        encrypted = tokio::time::timeout(HANDSHAKE, tls.accept(stream)) => encrypted,
+        _ = &mut stop => return,
+    };
+    match encrypted {
         Ok(Ok(stream)) => {
             let two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             http(lane, stream, if two { Http::Two } else { Http::One }, address, stop).await;

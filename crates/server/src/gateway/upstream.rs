@@ -119,6 +119,7 @@ impl Pool {
     /// Sends a request and gives the head of its answer. One that was not sent at all, because the model server closed
     /// the connection meanwhile, is sent again on another.
     pub(crate) async fn send(self: &Arc<Self>, mut request: Request<UpBody>) -> Result<Answer, SendError> {
+        let uri = request.uri().clone();
         loop {
             let (connected, connecting) = if let Some(connected) = self.connected() {
                 (connected, Duration::ZERO)
@@ -137,7 +138,12 @@ impl Pool {
                     return Ok(Answer { parts, body, connecting });
                 }
                 Err(mut failed) => match failed.take_message() {
-                    Some(unsent) if connecting.is_zero() => request = unsent,
+                    Some(unsent) if connecting.is_zero() => {
+                        request = unsent;
+                        *request.uri_mut() = uri.clone();
+                        // If it was this one, it is of no use any more; if not, the next call makes another.
+                        lock(&self.shared).take();
+                    }
                     _ => return Err(SendError::Exchange(failed.into_error())),
                 },
             }
