@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::http::{chat, post};
 use crate::support::log::field;
 use crate::support::upstream::{Upstream, answer, completion, script};
-use crate::support::{Log, Server, wait_for};
+use crate::support::{Log, Reply, Server, wait_for};
 
 /// A small file system of its own for a log, unmounted when it is dropped.
 struct SmallDisk(PathBuf);
@@ -69,8 +69,14 @@ async fn model() -> Upstream {
     script([answer("200 OK", "content-type: application/json\r\n", completion("Because."))]).await
 }
 
+/// A call from where nothing can be awaited.
+fn call_now(server: &Server, body: String) -> Reply {
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::block_in_place(|| runtime.block_on(post(server.gateway, &[], body)))
+}
+
 /// Calls until one ends as `ended` says; gives the answers of those before it that were recorded.
-async fn call_until(server: &Server, ended: impl Fn(&crate::support::Reply) -> bool) -> Vec<String> {
+async fn call_until(server: &Server, ended: impl Fn(&Reply) -> bool) -> Vec<String> {
     let mut ids = Vec::new();
     for _ in 0..100 {
         let reply = post(server.gateway, &[], long_question()).await;
@@ -102,9 +108,7 @@ async fn calls_are_refused_before_the_model_and_go_on_when_there_is_space() {
     assert_eq!(model.requests.lock().unwrap().len(), asked, "the model was called for calls that were refused");
     disk.free();
     let after = wait_for("the log to go on", || {
-        let reply = tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(post(server.gateway, &[], long_question()))
-        });
+        let reply = call_now(&server, long_question());
         (reply.status == 200).then(|| reply.id())
     });
     for id in recorded.iter().chain([&after]) {
@@ -130,9 +134,7 @@ async fn calls_that_pass_unrecorded_are_counted_in_the_log() {
     disk.free();
     // The log tries again with the next call that can be recorded, and then owns up to those that were not.
     let gap = wait_for("the gap to be on record", || {
-        tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(post(server.gateway, &[], chat("Short.", json!({}))))
-        });
+        call_now(&server, chat("Short.", json!({})));
         log.query("SELECT onrecord_gap_calls AS calls, onrecord_gap_from AS first, onrecord_gap_until AS last FROM records WHERE kind = 'gap'").pop()
     });
     let number = |name: &str| gap[name].as_i64().unwrap();
