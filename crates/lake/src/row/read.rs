@@ -9,9 +9,10 @@ use onrecord_proof::{Group, GroupState, Kind, Map, Record, Ref, Rel, Salts, Shap
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::schema::{COLUMNS, Source};
+use crate::schema::{COLUMNS, Column, Source};
 
-/// The records of the rows, which must have every column of a data file.
+/// The records of the rows of a data file. A file of an older version has no columns for the fields that were not known
+/// then; what it has of them is among the group's extras.
 pub(crate) fn read_rows(rows: &RecordBatch) -> Result<Vec<Committed>> {
     let columns = Columns::of(rows)?;
     (0..rows.num_rows()).map(|row| columns.committed(row)).collect()
@@ -24,8 +25,13 @@ struct Columns<'a>(Vec<(Source, &'a ArrayRef)>);
 
 impl<'a> Columns<'a> {
     fn of(rows: &'a RecordBatch) -> Result<Self> {
-        let stored = COLUMNS.iter().filter(|column| !matches!(column.source, Source::Origin | Source::CommitDate));
-        let find = |column: &crate::schema::Column| {
+        let is_there = |column: &&Column| match column.source {
+            Source::Origin | Source::CommitDate => false,
+            Source::Field(_) => rows.column_by_name(column.field.name()).is_some(),
+            _ => true,
+        };
+        let stored = COLUMNS.iter().filter(is_there);
+        let find = |column: &Column| {
             let name = column.field.name();
             let array = rows.column_by_name(name).ok_or_else(|| Error::corrupt("rows", format!("no column {name}")))?;
             if array.data_type() != column.field.data_type() {

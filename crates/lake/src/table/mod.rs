@@ -1,6 +1,7 @@
 //! The Delta table `records`: which files it has, and what becomes a version of it.
 
 pub(crate) mod check;
+mod columns;
 pub(crate) mod files;
 mod heal;
 pub(crate) mod sidecar;
@@ -8,6 +9,7 @@ pub(crate) mod sidecar;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::Schema;
 use deltalake_core::TableProperty;
 use deltalake_core::checkpoints::create_checkpoint;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
@@ -52,11 +54,12 @@ impl Table {
         heal::compare_log(&root)?;
         let log = storage::delta_log(&root)?;
         if !log.is_delta_table_location().await.map_err(Error::delta(&root))? {
-            create(log.clone()).await.map_err(Error::delta(&root))?;
+            create(log.clone(), &table_schema()).await.map_err(Error::delta(&root))?;
         }
         let state = DeltaTableState::try_new(log.as_ref(), None).await.map_err(Error::delta(&root))?;
-        let table = Self { root, origin: origin.to_owned(), log, state };
+        let mut table = Self { root, origin: origin.to_owned(), log, state };
         heal::sidecar(&table)?;
+        columns::complete(&mut table).await?;
         Ok(table)
     }
 
@@ -137,8 +140,9 @@ impl Table {
     }
 }
 
-async fn create(log: LogStoreRef) -> Result<(), DeltaTableError> {
-    let schema: StructType = table_schema().as_ref().try_into_kernel()?;
+/// Creates the table with these columns.
+pub(crate) async fn create(log: LogStoreRef, schema: &Schema) -> Result<(), DeltaTableError> {
+    let schema: StructType = schema.try_into_kernel()?;
     let create = CreateBuilder::new()
         .with_log_store(log)
         .with_table_name("records")

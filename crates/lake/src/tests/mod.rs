@@ -10,6 +10,7 @@ pub(crate) mod log;
 mod queries;
 pub(crate) mod records;
 mod sealing;
+mod upgrade;
 
 use futures::TryStreamExt;
 use onrecord_ledger::Committed;
