@@ -33,6 +33,8 @@ const PAGE_BYTES: usize = 256 << 10;
 const BODY_DICTIONARY_BYTES: usize = 12 << 20;
 /// The writer starts a new row group, and with it new dictionaries, when it holds this many bytes.
 const ROW_GROUP_BYTES: usize = 96 << 20;
+/// More rows than this are in one row group only if they are very small.
+const ROW_GROUP_ROWS: u64 = 128 << 10;
 /// Chance that a bloom filter has a file opened for nothing.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 /// The columns with a bloom filter: what single records and sessions are looked up by.
@@ -46,6 +48,8 @@ pub(crate) struct DataFileWriter {
     origin: String,
     day: i32,
     leaves: Range<u64>,
+    /// The version that it is made from, if it takes the place of other files.
+    version: Option<u64>,
     /// First and last time of commit, in microseconds.
     times: (i64, i64),
     columns: Vec<usize>,
@@ -62,11 +66,17 @@ pub(crate) struct Written {
 
 impl DataFileWriter {
     /// Begins the file in the table's folder `root` that holds `leaves`, the first of which was committed at
-    /// `committed_at`. It may end up with fewer leaves.
-    pub(crate) fn create(root: &Path, origin: &str, leaves: Range<u64>, committed_at: i64) -> Result<Self> {
+    /// `committed_at`. It may end up with fewer leaves. `version` is that of the table if the file takes the place of others.
+    pub(crate) fn create(
+        root: &Path,
+        origin: &str,
+        leaves: Range<u64>,
+        committed_at: i64,
+        version: Option<u64>,
+    ) -> Result<Self> {
         let day = commit_date(committed_at);
-        let file = NewFile::create(&root.join(files::path(origin, &date(day)?, &leaves)))?;
-        let properties = properties(leaves.end - leaves.start);
+        let file = NewFile::create(&root.join(files::path(origin, &date(day)?, &leaves, version)))?;
+        let properties = properties((leaves.end - leaves.start).min(ROW_GROUP_ROWS));
         let writer = ArrowWriter::try_new(file, file_schema(), Some(properties))?;
         let columns = (0..file_schema().fields().len()).collect();
         let leaves = leaves.start..leaves.start;
@@ -76,6 +86,7 @@ impl DataFileWriter {
             origin: origin.to_owned(),
             day,
             leaves,
+            version,
             times: (i64::MAX, i64::MIN),
             columns,
             payload: 0,
@@ -119,7 +130,7 @@ impl DataFileWriter {
         let rows = self.leaves.end - self.leaves.start;
         // The name says which leaves are in it, which is known only now.
         let date = date(self.day)?;
-        let path = files::path(&self.origin, &date, &self.leaves);
+        let path = files::path(&self.origin, &date, &self.leaves, self.version);
         let (size, digest) = self.writer.into_inner()?.finish(&self.root.join(&path))?;
         let times = time(self.times.0).zip(time(self.times.1));
         let add = Add {

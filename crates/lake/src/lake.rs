@@ -1,7 +1,7 @@
 //! The lake: opened, asked, told to seal.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::Mutex;
 
@@ -26,6 +26,10 @@ pub struct LakeOptions {
     pub file_rows: u64,
     /// A data file is finished when it holds about so many bytes of payload, before compression.
     pub file_bytes: usize,
+    /// Data files of at least so many bytes are large enough; smaller ones are put together.
+    pub compact_from: u64,
+    /// Data files are put together into files of at most about so many bytes.
+    pub compact_to: u64,
 }
 
 impl Default for LakeOptions {
@@ -36,6 +40,8 @@ impl Default for LakeOptions {
             spill_bytes: 4 << 30,
             file_rows: 65_536,
             file_bytes: 64 << 20,
+            compact_from: 128 << 20,
+            compact_to: 256 << 20,
         }
     }
 }
@@ -74,6 +80,11 @@ pub(crate) struct Inner {
     /// Whoever has it may write to the table's folder. Empty after a seal that failed: what it left behind is put right
     /// by opening the table again.
     pub(crate) table: Mutex<Option<Table>>,
+    /// Whoever has it may put data files in the place of others. Taken before `table`, which is free while the new ones
+    /// are written.
+    pub(crate) rewriting: Mutex<()>,
+    /// The file that is written to take the place of others, relative to `root`; or was, if that failed.
+    pub(crate) unfinished: std::sync::Mutex<Option<String>>,
     #[cfg(test)]
     pub(crate) crash_after: std::sync::Mutex<Option<crate::seal::Step>>,
 }
@@ -98,6 +109,7 @@ impl Lake {
         let sealed = table.sealed().await?;
         compare(&sealed, log.as_ref())?;
         table.remove_orphans().await?;
+        table.remove_leftovers().await?;
         log.release(sealed.cursor);
         let inner = Inner {
             root: table.root().to_owned(),
@@ -107,6 +119,8 @@ impl Lake {
             options,
             versions: Versions::new(sealed),
             table: Mutex::new(Some(table)),
+            rewriting: Mutex::new(()),
+            unfinished: std::sync::Mutex::default(),
             #[cfg(test)]
             crash_after: std::sync::Mutex::default(),
         };
@@ -142,10 +156,22 @@ impl Lake {
     /// blocking work.
     pub async fn check_files(&self, progress: impl FnMut(CheckProgress) + Send + 'static) -> Result<Vec<FileProblem>> {
         let root = self.inner.root.clone();
-        let sealing = self.inner.table.lock().await;
-        let plan = Plan::new(&root)?;
+        let mut sealing = self.inner.table.lock().await;
+        // A change of the table that failed half-way is put right first, as the next seal would.
+        if sealing.is_none() {
+            *sealing = Some(self.inner.reopen().await?);
+        }
+        // The version keeps its files from being removed while they are compared.
+        let version = self.inner.versions.current();
+        let unfinished = self.inner.unfinished.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let plan = Plan::new(&root, unfinished.as_deref())?;
         drop(sealing);
-        blocking(move || Ok(plan.compare(&root, progress))).await
+        blocking(move || {
+            let problems = plan.compare(&root, progress);
+            drop(version);
+            Ok(problems)
+        })
+        .await
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {

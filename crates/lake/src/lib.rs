@@ -8,11 +8,14 @@
 mod tests;
 
 mod body;
+mod compact;
+mod compactor;
 mod data_file;
 mod error;
 mod lake;
 mod log;
 mod read;
+mod rewrite;
 mod row;
 mod schema;
 mod seal;
@@ -22,6 +25,8 @@ mod sql;
 mod storage;
 mod table;
 
+pub use compact::Compaction;
+pub use compactor::{CompactPolicy, Compactor};
 pub use datafusion;
 pub use error::{Error, Result};
 pub use lake::{Lake, LakeOptions, LakeStats, table_folder};

@@ -1,6 +1,8 @@
-//! What the lake needs of the log: the committed records that are not sealed yet.
+//! What the lake needs of the log: the committed records that are not sealed yet, and what the tree says of all.
 
 use onrecord_ledger::{Committed, Reader};
+use onrecord_proof::Hash;
+use onrecord_proof::merkle::HashReader as _;
 
 /// Why the log could not be read.
 pub type LogError = Box<dyn std::error::Error + Send + Sync>;
@@ -27,6 +29,12 @@ pub trait Log: Send + Sync + 'static {
 
     /// Everything below `index` is durable in the lake.
     fn release(&self, below: u64);
+
+    /// The leaf hashes `from..from + count` of the tree: of every leaf there ever was, released or not.
+    fn leaf_hashes(&self, from: u64, count: usize) -> Result<Vec<Hash>, LogError>;
+
+    /// Calls that are under way, to which work that can wait gives way.
+    fn calls_under_way(&self) -> usize;
 }
 
 impl Log for Reader {
@@ -52,5 +60,13 @@ impl Log for Reader {
 
     fn release(&self, below: u64) {
         self.release(below);
+    }
+
+    fn leaf_hashes(&self, from: u64, count: usize) -> Result<Vec<Hash>, LogError> {
+        Ok(self.hashes(0, from, count)?)
+    }
+
+    fn calls_under_way(&self) -> usize {
+        self.open_calls()
     }
 }

@@ -16,14 +16,14 @@ use crate::error::{Error, Result};
 use crate::lake::{Lake, blocking};
 use crate::row::read_rows;
 use crate::sql::QueryLimits;
-use crate::table::DataFile;
+use crate::table::{DataFile, Sealed};
 
 /// Rows of a data file that are decoded at once.
 const BATCH_ROWS: usize = 512;
 /// Payload that is read from the log at once, in bytes.
 const CHUNK: usize = 4 << 20;
 
-type Batches = BoxStream<'static, Result<Vec<Committed>>>;
+pub(crate) type Batches = BoxStream<'static, Result<Vec<Committed>>>;
 
 impl Lake {
     /// The record of leaf `index`, if it is there.
@@ -55,7 +55,7 @@ impl Lake {
     }
 
     /// The records of `file` from leaf `from` on, before `until`.
-    async fn read_file(&self, file: &DataFile, from: u64, until: u64) -> Result<Batches> {
+    pub(crate) async fn read_file(&self, file: &DataFile, from: u64, until: u64) -> Result<Batches> {
         let reader = self.inner.engine.open(file)?;
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         let mut builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
@@ -91,14 +91,15 @@ struct Walk {
     next: u64,
     until: u64,
     /// What is left of a data file, and where that file ends.
-    file: Option<(Batches, u64)>,
+    /// Its version of the table keeps it from being removed.
+    file: Option<(Batches, u64, Arc<Sealed>)>,
 }
 
 impl Walk {
     async fn next(&mut self) -> Result<Option<Vec<Committed>>> {
         while self.next < self.until {
             let batch = match &mut self.file {
-                Some((batches, end)) => {
+                Some((batches, end, _)) => {
                     let (batch, end) = (batches.try_next().await?, *end);
                     if batch.is_none() {
                         self.next = self.next.max(end);
@@ -130,7 +131,7 @@ impl Walk {
             match snapshot.sealed.file_from(self.next) {
                 Some(file) if file.leaves.start < self.until => {
                     let batches = self.lake.read_file(file, self.next, self.until).await?;
-                    self.file = Some((batches, file.leaves.end));
+                    self.file = Some((batches, file.leaves.end, Arc::clone(&snapshot.sealed)));
                 }
                 _ => self.next = snapshot.sealed.cursor,
             }

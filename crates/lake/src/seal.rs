@@ -23,15 +23,17 @@ pub struct Seal {
     pub version: u64,
 }
 
-/// The steps of a seal, in order, and what a crash after each means.
+/// The steps of a seal, and of the replacement of data files, in order, and what a crash after each means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// The data file is durable and in no version. It is removed when the table is opened; its rows are in the log.
+    /// The data file is durable and in no version. It is removed when the table is opened; its rows are in the log, or in
+    /// the files that it was going to replace.
     DataFile,
     /// The new version is durable, and with it the cursor: the rows are sealed, and never sealed again. The digests
     /// are computed when the table is opened.
     Commit,
     /// The digests are durable. The log does not know yet that the rows are sealed; it is told when the lake is opened.
+    /// Files that were replaced are still there; they go when the lake is opened.
     Sidecar,
 }
 
@@ -66,7 +68,7 @@ impl Inner {
         self.crash_after(Step::DataFile)?;
         let version = table.commit(add, leaves.end - 1).await?;
         self.crash_after(Step::Commit)?;
-        table.conclude(&[entry]).await?;
+        table.conclude(&[entry], Vec::new()).await?;
         self.crash_after(Step::Sidecar)?;
         self.versions.publish(table.sealed().await?);
         Ok(Some(Seal { from: leaves.start, until: leaves.end, bytes, version }))
@@ -77,7 +79,7 @@ impl Inner {
         let read = |from| self.log.read(from, until, CHUNK).map_err(Error::Log);
         let mut rows = read(from)?;
         let first = rows.first().ok_or_else(|| Error::corrupt("the log", format!("no leaf {from}")))?;
-        let mut file = DataFileWriter::create(&self.root, &self.origin, from..until, first.committed_at)?;
+        let mut file = DataFileWriter::create(&self.root, &self.origin, from..until, first.committed_at, None)?;
         loop {
             if rows.iter().zip(file.end()..).any(|(row, index)| row.index != index) || rows.is_empty() {
                 return Err(Error::corrupt("the log", format!("leaves after {} are not in order", file.end())));
@@ -90,8 +92,8 @@ impl Inner {
         }
     }
 
-    /// Opens the table again after a seal that failed half-way, as a new start of the program would.
-    async fn reopen(&self) -> Result<Table> {
+    /// Opens the table again after a change of it that failed half-way, as a new start of the program would.
+    pub(crate) async fn reopen(&self) -> Result<Table> {
         let table = Table::open(&self.root, &self.origin).await?;
         let sealed: Sealed = table.sealed().await?;
         compare(&sealed, self.log.as_ref())?;
@@ -102,19 +104,19 @@ impl Inner {
 
     /// Where tests stop a seal like a crash would.
     #[cfg(test)]
-    fn crash_after(&self, step: Step) -> Result<()> {
+    pub(crate) fn crash_after(&self, step: Step) -> Result<()> {
         let crash = *self.crash_after.lock().unwrap();
         if crash == Some(step) { Err(Error::corrupt("test", format!("crash after {step:?}"))) } else { Ok(()) }
     }
 
     #[cfg(not(test))]
     #[allow(clippy::unused_self, clippy::unnecessary_wraps)]
-    fn crash_after(&self, _step: Step) -> Result<()> {
+    pub(crate) fn crash_after(&self, _step: Step) -> Result<()> {
         Ok(())
     }
 }
 
 /// Milliseconds since 1970-01-01 UTC.
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

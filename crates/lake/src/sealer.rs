@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::lake::Lake;
 
 /// The niceness that gives way to everything else.
-const LOWEST: i32 = 19;
+pub(crate) const LOWEST: i32 = 19;
 /// So many records since the last look, and calls need the machine more than sealing does: some hundred a second keep a
 /// small model busy.
 const BUSY: u64 = 1000;

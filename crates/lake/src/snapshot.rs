@@ -1,7 +1,7 @@
 //! Versions of the lake as readers see them: what is sealed, and how far the log went on from there.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::log::Log;
 use crate::table::Sealed;
@@ -15,6 +15,19 @@ struct State {
     current: Arc<Sealed>,
     /// How many readers have hot rows from that leaf index on.
     readers: BTreeMap<u64, usize>,
+    /// Versions before the current one, as long as somebody reads them.
+    older: Vec<Weak<Sealed>>,
+    /// Data files that a version does not have any more.
+    replaced: Vec<Replaced>,
+}
+
+/// A data file that others have taken the place of.
+#[derive(Debug)]
+pub(crate) struct Replaced {
+    /// The first version without it.
+    pub(crate) since: u64,
+    /// Relative to the table's folder.
+    pub(crate) path: String,
 }
 
 /// Everything that was committed at one moment. The log keeps the hot part while this is held.
@@ -28,7 +41,12 @@ pub(crate) struct Snapshot {
 
 impl Versions {
     pub(crate) fn new(current: Sealed) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { current: Arc::new(current), readers: BTreeMap::new() })))
+        Arc::new(Self(Mutex::new(State {
+            current: Arc::new(current),
+            readers: BTreeMap::new(),
+            older: Vec::new(),
+            replaced: Vec::new(),
+        })))
     }
 
     /// What is sealed now.
@@ -38,7 +56,42 @@ impl Versions {
 
     /// Makes a new version current.
     pub(crate) fn publish(&self, sealed: Sealed) {
-        self.lock().current = Arc::new(sealed);
+        let mut state = self.lock();
+        let before = std::mem::replace(&mut state.current, Arc::new(sealed));
+        state.older.retain(|version| version.strong_count() > 0);
+        state.older.push(Arc::downgrade(&before));
+    }
+
+    /// The current version has these files no more.
+    pub(crate) fn replaced(&self, paths: impl IntoIterator<Item = String>) {
+        let mut state = self.lock();
+        let since = state.current.version;
+        for path in paths {
+            if state.replaced.iter().all(|known| known.path != path) {
+                state.replaced.push(Replaced { since, path });
+            }
+        }
+    }
+
+    /// Takes out the replaced files that no reader has any more.
+    pub(crate) fn take_unread(&self) -> Vec<Replaced> {
+        let mut state = self.lock();
+        let read = state.older.iter().filter_map(Weak::upgrade).map(|version| version.version).min();
+        let (unread, kept) = std::mem::take(&mut state.replaced)
+            .into_iter()
+            .partition(|file| read.is_none_or(|version| file.since <= version));
+        state.replaced = kept;
+        unread
+    }
+
+    /// Puts back what could not be removed.
+    pub(crate) fn put_back(&self, files: Vec<Replaced>) {
+        self.lock().replaced.extend(files);
+    }
+
+    /// How many replaced files are still there.
+    pub(crate) fn still_there(&self) -> usize {
+        self.lock().replaced.len()
     }
 
     /// A snapshot of now. What is sealed is looked at before the size of the log, so that nothing falls in between; what

@@ -18,7 +18,7 @@ use crate::lock::{Lock, lock};
 use crate::pending::Pending;
 use crate::queue::{Op, Queue, Receipt};
 use crate::recovery::{self, Recovered};
-use crate::segment::{SegmentHead, origin_hash};
+use crate::segment::{self, SegmentHead, origin_hash};
 use crate::sequencer::{Begun, Sequencer, Shared};
 use crate::tree::Tree;
 use crate::wal::Wal;
@@ -182,6 +182,40 @@ impl Ledger {
     /// False while the log cannot be written, e.g. because the disk is full. It tries again with every batch.
     pub fn is_healthy(&self) -> bool {
         self.shared.healthy.load(Ordering::Acquire)
+    }
+
+    /// Removes the segments that hold leaves below `below`, or the beginnings of their calls, and begins a new one if the
+    /// segment that is written to is one of them. True if none is left. False while not all of these leaves were
+    /// [released](Reader::release), or a call that began in one of the segments is under way. Blocks on the disk.
+    pub fn forget(&self, below: u64) -> Result<bool, Error> {
+        if self.shared.wal.read().newest_holds(below) {
+            let (reply, answer) = oneshot::async_channel();
+            self.shared.queue.rotate(reply)?;
+            Pending(answer).wait()?;
+        }
+        self.publisher.publish(&mut self.publisher.lock())?;
+        self.publisher.trim()?;
+        let oldest = {
+            let index = self.shared.wal.read();
+            if index.first < below.min(index.size()) {
+                return Ok(false);
+            }
+            index.oldest()
+        };
+        self.remove_before(oldest)?;
+        Ok(true)
+    }
+
+    /// Removes files of segments that are not part of the log any more and could not be removed when they should have been.
+    fn remove_before(&self, oldest: u64) -> Result<(), Error> {
+        let Shared { disk, segments, .. } = &*self.shared;
+        for name in disk.list(segments).map_err(|e| Error::io("list", segments, &e))? {
+            if segment::number(&name).is_some_and(|number| number < oldest) {
+                let path = segments.join(name);
+                disk.remove(&path).map_err(|e| Error::io("remove", &path, &e))?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads what is committed.

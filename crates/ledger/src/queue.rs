@@ -45,6 +45,8 @@ impl Op {
 struct State {
     ops: Vec<Op>,
     bytes: usize,
+    /// Who wants a new segment to be begun.
+    rotate: Vec<Reply<()>>,
     closed: bool,
 }
 
@@ -95,10 +97,26 @@ impl Queue {
         Ok(())
     }
 
+    /// Asks for a new segment.
+    pub(crate) fn rotate(&self, reply: Reply<()>) -> Result<(), Error> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Error::Closed);
+        }
+        state.rotate.push(reply);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Takes out who wants a new segment.
+    pub(crate) fn take_rotate(&self) -> Vec<Reply<()>> {
+        std::mem::take(&mut self.lock().rotate)
+    }
+
     /// Waits for work, at most `patience` if given.
     pub(crate) fn take(&self, patience: Option<Duration>) -> Taken {
         let mut state = self.lock();
-        while state.ops.is_empty() && !state.closed {
+        while state.ops.is_empty() && state.rotate.is_empty() && !state.closed {
             let Some(patience) = patience else {
                 state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -112,7 +130,7 @@ impl Queue {
         state.bytes = 0;
         match std::mem::take(&mut state.ops) {
             ops if !ops.is_empty() => Taken::Ops(ops),
-            _ if state.closed => Taken::Closed,
+            _ if state.closed && state.rotate.is_empty() => Taken::Closed,
             _ => Taken::Nothing,
         }
     }

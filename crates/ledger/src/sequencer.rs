@@ -108,6 +108,7 @@ impl Sequencer {
                 ops.extend(new);
             }
             crowded = ops.len() >= CROWD;
+            self.rotate_as_asked();
             self.work(ops);
             if closing {
                 break;
@@ -294,6 +295,16 @@ impl Sequencer {
                     index.committed(*place, *intent, ended);
                 }
             }
+        }
+    }
+
+    /// Begins a new segment for those who want that what was written before can be removed.
+    fn rotate_as_asked(&mut self) {
+        for reply in self.shared.queue.take_rotate() {
+            let rotated = self.rotate(0);
+            // The head of the next segment may be on the disk.
+            self.active.failed |= rotated.is_err();
+            drop(reply.send(rotated));
         }
     }
 

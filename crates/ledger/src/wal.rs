@@ -48,6 +48,17 @@ impl Index {
         self.segments.last_key_value().map_or(0, |(number, _)| *number)
     }
 
+    /// The oldest segment that is here.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.segments.first_key_value().map_or(0, |(number, _)| *number)
+    }
+
+    /// True if leaves below `below`, or intents of them, may be in the segment that is written to.
+    pub(crate) fn newest_holds(&self, below: u64) -> bool {
+        let first = self.places.iter().rev().take_while(|place| place.segment == self.newest()).count() as u64;
+        self.first < below && self.size() - first < below
+    }
+
     /// Bytes from leaf `from` on.
     pub(crate) fn bytes_from(&self, from: u64) -> u64 {
         let place = from.checked_sub(self.first).and_then(|at| self.places.get(at as usize));

@@ -10,8 +10,6 @@ mod config;
 mod demo;
 mod engine;
 mod gateway;
-#[allow(dead_code, reason = "what asks for it follows")]
-mod local;
 mod render;
 mod server;
 mod terminal;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use onrecord_lake::{QueryLimits, SealPolicy};
+use onrecord_lake::{CompactPolicy, LakeOptions, QueryLimits, SealPolicy};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -53,6 +53,12 @@ pub(crate) fn engine_options(config: &Config) -> engine::Options {
             ..onrecord_ledger::Options::default()
         },
         seal: SealPolicy { age: lake.seal_after, bytes: lake.seal_bytes.bytes(), ..SealPolicy::default() },
+        lake: LakeOptions {
+            compact_from: lake.compact_from.bytes(),
+            compact_to: lake.compact_to.bytes(),
+            ..LakeOptions::default()
+        },
+        compact: CompactPolicy { every: lake.compact_every },
         limits: QueryLimits {
             rows: lake.query_rows,
             memory_bytes: lake.query_memory.as_usize(),

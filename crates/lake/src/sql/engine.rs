@@ -124,6 +124,8 @@ impl Engine {
 
     /// Plans and runs the query as one task, which ends when the result is dropped.
     async fn run(&self, query: Query, limits: QueryLimits, view: QueryView) -> Result<QueryResult> {
+        // A plan without hot rows would not hold on to it, and the files that it reads could be removed under it.
+        let snapshot = Arc::clone(&view.snapshot);
         let session = self.session(&limits, view)?;
         let (begun, schema) = oneshot::channel();
         let (batches, received) = channel(2);
@@ -145,6 +147,7 @@ impl Engine {
             if timeout(time, run).await.is_err() {
                 let _ = failed.send(Err(too_long(time))).await;
             }
+            drop(snapshot);
         };
         let mut work = JoinSet::new();
         if let Some(threads) = &self.threads {

@@ -59,28 +59,40 @@ impl std::fmt::Display for FileProblem {
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     digests: BTreeMap<String, Sha>,
+    /// Files that a later version took out of the table.
+    removed: BTreeSet<String>,
     problems: BTreeSet<FileProblem>,
 }
 
 impl Plan {
-    /// Reads the sidecars and lists the files. Nothing may be sealed meanwhile.
-    pub(crate) fn new(root: &Path) -> Result<Self> {
+    /// Reads the sidecars and lists the files. Nothing may be sealed meanwhile; `unfinished` may be written.
+    pub(crate) fn new(root: &Path, unfinished: Option<&str>) -> Result<Self> {
         let mut plan = Self::default();
         let present = storage::files(root)?;
         let (sidecars, others): (Vec<_>, Vec<_>) = present.into_iter().partition(|path| is_sidecar(path));
         for path in &sidecars {
             plan.add_sidecar(root, path)?;
         }
-        for path in others.into_iter().filter(|path| !plan.digests.contains_key(path)).collect::<Vec<_>>() {
+        let is_known =
+            |path: &String| plan.digests.contains_key(path) || unfinished.is_some_and(|u| path.starts_with(u));
+        for path in others.into_iter().filter(|path| !is_known(path)).collect::<Vec<_>>() {
             plan.report(path, FileProblemKind::Unlisted);
         }
         plan.look_for_gaps(&sidecars);
+        // Those that are still there are compared like all others.
+        let gone: Vec<_> = plan.removed.iter().filter(|path| !root.join(path).exists()).cloned().collect();
+        for path in gone {
+            plan.digests.remove(&path);
+        }
         Ok(plan)
     }
 
     fn add_sidecar(&mut self, root: &Path, path: &str) -> Result<()> {
         match sidecar::read(&root.join(path)) {
-            Ok(entries) => self.digests.extend(entries.into_iter().map(|Entry { digest, path }| (path, digest))),
+            Ok(listing) => {
+                self.digests.extend(listing.entries.into_iter().map(|Entry { digest, path }| (path, digest)));
+                self.removed.extend(listing.removed);
+            }
             Err(Error::Corrupt { problem, .. }) => self.report(path.to_owned(), FileProblemKind::Unreadable(problem)),
             Err(Error::Io { source, .. }) => {
                 self.report(path.to_owned(), FileProblemKind::Unreadable(source.to_string()));
@@ -114,6 +126,8 @@ impl Plan {
             match storage::digest(&place) {
                 Ok(found) if found == digest => {}
                 Ok(_) => self.report(path, FileProblemKind::Changed),
+                // What was taken out of the table may go at any time.
+                Err(e) if e.kind() == io::ErrorKind::NotFound && self.removed.contains(&path) => {}
                 Err(e) if e.kind() == io::ErrorKind::NotFound => self.report(path, FileProblemKind::Missing),
                 Err(e) => self.report(path, FileProblemKind::Unreadable(e.to_string())),
             }
@@ -131,5 +145,5 @@ fn is_sidecar(path: &str) -> bool {
 /// that has changed, is missing, or is there without having been written by the lake. `progress` is called after each
 /// file. Blocks; for a lake that is open use [`Lake::check_files`](crate::Lake::check_files).
 pub fn check_files(table: &Path, progress: impl FnMut(CheckProgress)) -> Result<Vec<FileProblem>> {
-    Ok(Plan::new(table)?.compare(table, progress))
+    Ok(Plan::new(table, None)?.compare(table, progress))
 }

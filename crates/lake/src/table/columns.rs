@@ -44,7 +44,7 @@ pub(super) async fn complete(table: &mut Table) -> Result<()> {
         delta.add_columns().with_fields(fields).with_commit_properties(quiet(CommitProperties::default())).await;
     let added = added.map_err(Error::delta(&table.root))?;
     table.state = added.state.ok_or_else(|| Error::corrupt(table.root.display(), "no version after a commit"))?;
-    table.conclude(&[]).await
+    table.conclude(&[], Vec::new()).await
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
-use deltalake_core::kernel::LogicalFileView;
+use deltalake_core::kernel::{Add, LogicalFileView};
 use deltalake_core::table::state::DeltaTableState;
 use object_store::path::Path;
 use serde_json::{Value, json};
@@ -65,6 +65,21 @@ impl Sealed {
 }
 
 impl DataFile {
+    /// A file of `leaves` that is not part of the table yet.
+    pub(crate) fn of(add: &Add, leaves: Range<u64>) -> Result<Self> {
+        let bad = |problem: &str| Error::corrupt(&add.path, problem);
+        let part = |name| add.partition_values.get(name).cloned().flatten().ok_or_else(|| bad("it is in no partition"));
+        Ok(Self {
+            path: Path::parse(&add.path).map_err(|_| bad("its path cannot be read"))?,
+            size: add.size as u64,
+            rows: leaves.end - leaves.start,
+            origin: part("origin")?,
+            commit_date: part("commit_date")?,
+            leaves,
+            committed_at: None,
+        })
+    }
+
     fn read(file: &LogicalFileView) -> Result<Self> {
         let bad = |problem: &str| Error::corrupt(file.path(), problem);
         let stats: Value = serde_json::from_str(&file.stats().ok_or_else(|| bad("no statistics"))?)
@@ -110,9 +125,11 @@ pub(crate) fn prefix(origin: &str) -> String {
     hex(&Sha256::digest(origin)[..4])
 }
 
-/// The path of a data file, relative to the table's folder.
-pub(crate) fn path(origin: &str, commit_date: &str, leaves: &Range<u64>) -> String {
-    format!("commit_date={commit_date}/{}-{:020}-{:020}.parquet", prefix(origin), leaves.start, leaves.end)
+/// The path of a data file, relative to the table's folder. One that takes the place of others bears the version of the
+/// table that it was made from: the same leaves may be written again and again.
+pub(crate) fn path(origin: &str, commit_date: &str, leaves: &Range<u64>, version: Option<u64>) -> String {
+    let version = version.map(|version| format!("-{version:020}")).unwrap_or_default();
+    format!("commit_date={commit_date}/{}-{:020}-{:020}{version}.parquet", prefix(origin), leaves.start, leaves.end)
 }
 
 /// The first leaf index in a file of `origin`, from its path, be it finished or not.

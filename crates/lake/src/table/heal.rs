@@ -1,6 +1,7 @@
 //! What a crash between two steps of a seal leaves behind, put right when the table is opened. The steps are: the data
-//! file, the commit, a checkpoint if one is due, the sidecar.
+//! file, the commit, a checkpoint if one is due, the sidecar; where files take the place of others, then these go.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -28,8 +29,9 @@ pub(super) fn compare_log(root: &Path) -> Result<()> {
     let checkpoint = present.iter().filter_map(|path| checkpoint_version(path)).max().unwrap_or(0);
     for path in present.iter().filter(|path| **path >= sidecar::path(checkpoint) && path.starts_with(sidecar::FOLDER)) {
         match sidecar::read(&root.join(path)) {
-            Ok(entries) => {
-                entries.iter().filter(|e| e.path.starts_with("_delta_log/")).try_for_each(|e| compare(root, e))?;
+            Ok(listing) => {
+                let of_the_log = listing.entries.iter().filter(|entry| entry.path.starts_with("_delta_log/"));
+                of_the_log.into_iter().try_for_each(|entry| compare(root, entry))?;
             }
             // The table is not worse for it.
             Err(error) => tracing::error!(%path, %error, "a list of digests is damaged"),
@@ -59,25 +61,25 @@ pub(super) fn sidecar(table: &Table) -> Result<()> {
         return Ok(());
     }
     let mut entries = table.log_entries(version)?;
-    for path in added_by(table, version)? {
+    let (added, removed) = data_files_of(table, version)?;
+    for path in added {
         entries.push(table.entry(path)?);
     }
-    if version == 0 {
-        // The table was created just now, or a moment before the program stopped.
-        return sidecar::write(&table.root, version, &entries);
+    if version > 0 {
+        tracing::warn!(version, "the digests of the last version of the table were not written; computed them again");
     }
-    tracing::warn!(version, "the digests of the last version of the table were not written; computed them again");
-    sidecar::write(&table.root, version, &entries)
+    // At version 0 the table was created just now, or a moment before the program stopped.
+    sidecar::write(&table.root, version, &sidecar::Listing { entries, removed })
 }
 
-/// The data files that a commit has added.
-fn added_by(table: &Table, version: u64) -> Result<Vec<String>> {
+/// The data files that a commit has added, and those that it has removed.
+fn data_files_of(table: &Table, version: u64) -> Result<(Vec<String>, Vec<String>)> {
     let place = table.root.join(commit_path(version));
     let commit = std::fs::read_to_string(&place).map_err(Error::io(&place))?;
-    let actions = commit.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-    let paths = actions.filter_map(|action| action["add"]["path"].as_str().map(str::to_owned));
+    let actions: Vec<serde_json::Value> = commit.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     // Data files are named so that there is nothing to escape in their paths.
-    Ok(paths.collect())
+    let paths = |kind: &str| actions.iter().filter_map(|a| a[kind]["path"].as_str().map(str::to_owned)).collect();
+    Ok((paths("add"), paths("remove")))
 }
 
 /// A crash between a data file and its commit: the file goes, its rows are still in the log, which the caller has made
@@ -92,4 +94,25 @@ pub(super) fn orphans(root: &Path, sealed: &Sealed) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A crash around the replacement of data files: a new file that no version has goes, and so does an old one that the
+/// table does not have any more. Only while every file that the table has is there: if its log is not the newest, what
+/// looks like a leftover may hold the only copy of a record.
+pub(super) fn leftovers(root: &Path, sealed: &Sealed) -> Result<Vec<String>> {
+    let own = sealed.own_files();
+    let active: HashSet<&str> = own.iter().map(|file| file.path.as_ref()).collect();
+    let is_left = |path: &String| {
+        files::first_leaf(&sealed.origin, path).is_some_and(|first| first < sealed.cursor)
+            && !active.contains(path.as_str())
+    };
+    let left: Vec<_> = storage::files(root)?.into_iter().filter(is_left).collect();
+    if left.is_empty() {
+        return Ok(left);
+    }
+    if let Some(missing) = own.iter().find(|file| !root.join(file.path.as_ref()).exists()) {
+        tracing::error!(path = %missing.path, files = left.len(), "a data file is missing, so files that the table does not have are left alone");
+        return Ok(Vec::new());
+    }
+    Ok(left)
 }

@@ -68,6 +68,20 @@ impl Table {
         heal::orphans(&self.root, &self.sealed().await?)
     }
 
+    /// Removes what a crash has left of a replacement of data files. Only while nobody reads or replaces any.
+    pub(crate) async fn remove_leftovers(&self) -> Result<()> {
+        for path in self.leftovers().await? {
+            tracing::warn!(%path, "removing a data file that another one has taken the place of, or was going to");
+            storage::remove(&self.root.join(path))?;
+        }
+        Ok(())
+    }
+
+    /// What a failure has left of a replacement of data files, besides what is waiting for its readers.
+    pub(crate) async fn leftovers(&self) -> Result<Vec<String>> {
+        heal::leftovers(&self.root, &self.sealed().await?)
+    }
+
     /// The folder of the table.
     pub(crate) fn root(&self) -> &Path {
         &self.root
@@ -99,16 +113,40 @@ impl Table {
         Ok(done.version())
     }
 
+    /// Puts `add` in the place of `old`, whose rows it holds, in one version. `erased` says that something of them is
+    /// gone; without it no reader of changes needs to look. When this returns, the new version is durable.
+    pub(crate) async fn replace(&mut self, old: &[Arc<DataFile>], add: Add, erased: bool) -> Result<u64> {
+        let mut actions = vec![Action::Add(Add { data_change: erased, ..add })];
+        for file in self.state.log_data().iter() {
+            if old.iter().any(|old| old.path == file.object_store_path()) {
+                actions.push(Action::Remove(file.remove_action(erased)));
+            }
+        }
+        if actions.len() != old.len() + 1 {
+            return Err(Error::corrupt(self.root.display(), "files that were to be replaced are not in the table"));
+        }
+        let operation = if erased {
+            DeltaOperation::Update { predicate: None }
+        } else {
+            DeltaOperation::Optimize { predicate: None, target_size: 0 }
+        };
+        let commit = CommitBuilder::from(quiet(CommitProperties::default())).with_actions(actions);
+        let done = commit.build(Some(&self.state), self.log.clone(), operation).await;
+        let done = done.map_err(Error::delta(&self.root))?;
+        self.state = done.snapshot();
+        Ok(done.version())
+    }
+
     /// Writes the checkpoint of the current version if one is due, and the version's sidecar. `data` are the data files
-    /// that came with the version.
-    pub(crate) async fn conclude(&self, data: &[sidecar::Entry]) -> Result<()> {
+    /// that came with the version, `removed` those that went.
+    pub(crate) async fn conclude(&self, data: &[sidecar::Entry], removed: Vec<String>) -> Result<()> {
         let version = self.state.version();
         if version > 0 && version.is_multiple_of(CHECKPOINT_EVERY) {
             self.checkpoint().await?;
         }
         let mut entries = self.log_entries(version)?;
         entries.extend_from_slice(data);
-        sidecar::write(&self.root, version, &entries)
+        sidecar::write(&self.root, version, &sidecar::Listing { entries, removed })
     }
 
     async fn checkpoint(&self) -> Result<()> {

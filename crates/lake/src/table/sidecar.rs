@@ -1,5 +1,5 @@
 //! The digests of what was written: for every version of the table one file with a line for each of the files that
-//! came with it, in the format of `sha256sum`, and one for itself.
+//! came with it, in the format of `sha256sum`, one for each file that it took the place of, and one for itself.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,6 +16,9 @@ pub(crate) const FOLDER: &str = "_onrecord";
 /// What precedes the digest of a sidecar's own lines; `sha256sum --check` takes the line for a comment.
 const OWN: &str = "# SHA-256 of the lines above: ";
 
+/// What precedes the path of a file that the version took out of the table.
+const REMOVED: &str = "# removed: ";
+
 /// A SHA-256.
 pub(crate) type Sha = [u8; 32];
 
@@ -27,41 +30,58 @@ pub(crate) struct Entry {
     pub(crate) path: String,
 }
 
+/// What a sidecar says of its version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Listing {
+    /// The files that came with it.
+    pub(crate) entries: Vec<Entry>,
+    /// The files that it took out of the table, which are there no more, or not much longer.
+    pub(crate) removed: Vec<String>,
+}
+
 /// The path of a version's sidecar, relative to the table's folder.
 pub(crate) fn path(version: u64) -> String {
     format!("{FOLDER}/{version:020}.sha256")
 }
 
 /// Writes the sidecar of `version` durably.
-pub(crate) fn write(root: &Path, version: u64, entries: &[Entry]) -> Result<()> {
+pub(crate) fn write(root: &Path, version: u64, listing: &Listing) -> Result<()> {
     let mut lines = String::new();
-    for Entry { digest, path } in entries {
+    for Entry { digest, path } in &listing.entries {
         let _ = writeln!(lines, "{}  {path}", hex(digest));
+    }
+    for path in &listing.removed {
+        let _ = writeln!(lines, "{REMOVED}{path}");
     }
     let own: Sha = Sha256::digest(&lines).into();
     let _ = writeln!(lines, "{OWN}{}", hex(&own));
     storage::write(&root.join(path(version)), lines.as_bytes())
 }
 
-/// The entries of a sidecar; an error says what is wrong with it.
-pub(crate) fn read(place: &Path) -> Result<Vec<Entry>> {
+/// What a sidecar lists; an error says what is wrong with it.
+pub(crate) fn read(place: &Path) -> Result<Listing> {
     let text = fs::read_to_string(place).map_err(Error::io(place))?;
     parse(&text).map_err(|problem| Error::corrupt(place.display(), problem))
 }
 
-fn parse(text: &str) -> Result<Vec<Entry>, String> {
+fn parse(text: &str) -> Result<Listing, String> {
     let at = text.rfind(OWN).ok_or("its own digest is missing")?;
     let (lines, own) = text.split_at(at);
     let expected = format!("{OWN}{}\n", hex(&Sha256::digest(lines)));
     if own != expected {
         return Err("its own digest does not fit".to_owned());
     }
-    let entry = |line: &str| {
+    let mut listing = Listing::default();
+    for line in lines.lines() {
+        if let Some(path) = line.strip_prefix(REMOVED) {
+            listing.removed.push(path.to_owned());
+            continue;
+        }
         let (digest, path) = line.split_once("  ").ok_or_else(|| format!("not a digest and a path: {line:?}"))?;
         let digest = unhex(digest).ok_or_else(|| format!("not a SHA-256: {digest:?}"))?;
-        Ok(Entry { digest, path: path.to_owned() })
-    };
-    lines.lines().map(entry).collect()
+        listing.entries.push(Entry { digest, path: path.to_owned() });
+    }
+    Ok(listing)
 }
 
 /// Lower-case hexadecimal digits.
@@ -90,9 +110,10 @@ mod tests {
             Entry { digest: [7; 32], path: "_delta_log/00000000000000000001.json".into() },
             Entry { digest: [255; 32], path: "commit_date=2025-11-23/a.parquet".into() },
         ];
-        write(dir.path(), 1, &entries).unwrap();
+        let listing = Listing { entries, removed: vec!["commit_date=2025-11-23/b.parquet".into()] };
+        write(dir.path(), 1, &listing).unwrap();
         let place = dir.path().join(path(1));
-        assert_eq!(read(&place).unwrap(), entries);
+        assert_eq!(read(&place).unwrap(), listing);
         let bytes = fs::read(&place).unwrap();
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();

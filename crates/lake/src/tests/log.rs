@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use onrecord_ledger::Committed;
+use onrecord_proof::Hash;
 
 use crate::log::{Log, LogError};
 
@@ -13,16 +14,27 @@ pub(crate) struct TestLog(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     records: Vec<Committed>,
+    under_way: usize,
     first: u64,
 }
 
 impl TestLog {
     pub(crate) fn new(records: Vec<Committed>) -> Self {
-        Self(Arc::new(Mutex::new(State { records, first: 0 })))
+        Self(Arc::new(Mutex::new(State { records, ..State::default() })))
     }
 
     pub(crate) fn append(&self, records: impl IntoIterator<Item = Committed>) {
         self.0.lock().unwrap().records.extend(records);
+    }
+
+    /// Says that so many calls are under way.
+    pub(crate) fn set_under_way(&self, calls: usize) {
+        self.0.lock().unwrap().under_way = calls;
+    }
+
+    /// Puts another record in the place of one, as if the tree had been made of it.
+    pub(crate) fn change(&self, index: usize, change: impl FnOnce(&mut Committed)) {
+        change(&mut self.0.lock().unwrap().records[index]);
     }
 
     pub(crate) fn truncate(&self, size: usize) {
@@ -60,5 +72,15 @@ impl Log for TestLog {
     fn release(&self, below: u64) {
         let mut state = self.0.lock().unwrap();
         state.first = state.first.max(below);
+    }
+
+    fn leaf_hashes(&self, from: u64, count: usize) -> Result<Vec<Hash>, LogError> {
+        let state = self.0.lock().unwrap();
+        let leaves = state.records.get(from as usize..from as usize + count).ok_or("no such leaves")?;
+        Ok(leaves.iter().map(|committed| committed.leaf().hash()).collect())
+    }
+
+    fn calls_under_way(&self) -> usize {
+        self.0.lock().unwrap().under_way
     }
 }

@@ -4,6 +4,7 @@
 
 mod bodies;
 mod checks;
+mod compaction;
 mod crashes;
 mod ledger;
 pub(crate) mod log;

@@ -148,3 +148,33 @@ fn a_released_intent_is_no_damage() {
     assert_eq!(check().problems, vec![]);
     assert_eq!(open(dir.path()).unwrap().reader().size(), index + 11);
 }
+
+fn segments(dir: &Path) -> Vec<String> {
+    RealDisk.list(&dir.join("segments")).unwrap()
+}
+
+#[test]
+fn what_is_released_can_be_forgotten_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path()).unwrap();
+    calls(&ledger, 0, 20);
+    let mut open_call = record(100);
+    ledger.begin(&mut open_call).unwrap().wait().unwrap();
+    let before = segments(dir.path());
+    assert!(!ledger.forget(10).unwrap(), "nothing was released");
+    ledger.reader().release(20);
+    assert!(!ledger.forget(10).unwrap(), "a call that began among them is under way");
+    assert!(segments(dir.path()).contains(&before[0]));
+    open_call.set(&field::OUTCOME, "completed");
+    assert_eq!(ledger.append(&open_call).unwrap().wait().unwrap().index, 20);
+    assert!(!ledger.forget(10).unwrap(), "its record needs its beginning");
+    ledger.reader().release(21);
+    assert!(ledger.forget(10).unwrap());
+    assert!(segments(dir.path()).iter().all(|name| !before.contains(name)), "{before:?}");
+    let count = segments(dir.path()).len();
+    assert!(ledger.forget(21).unwrap() && segments(dir.path()).len() == count, "nothing is left to forget");
+    assert_eq!((ledger.reader().first(), ledger.reader().size()), (21, 21));
+    assert_eq!(call(&ledger, 200), 21);
+    drop(ledger);
+    assert_eq!(open(dir.path()).unwrap().reader().size(), 22);
+}

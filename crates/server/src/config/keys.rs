@@ -101,6 +101,12 @@ section! {
         seal_after: Duration = text("60s").between("1s", "24h");
         /// They move earlier once there are this many bytes of them.
         seal_bytes: ByteSize = text("32 MiB").between("1 MiB", "1 GiB");
+        /// Data files of a day are put together until they are at least this large.
+        compact_from: ByteSize = text("128 MiB").between("1 MiB", "64 GiB");
+        /// They are put together into files of about this size at most.
+        compact_to: ByteSize = text("256 MiB").between("1 MiB", "64 GiB");
+        /// How often a look is taken at which data files are due to be put together.
+        compact_every: Duration = text("30s").between("10ms", "24h");
         /// The memory that queries may use together.
         query_memory: ByteSize = text("256 MiB").between("16 MiB", "1 TiB");
         /// How long one query may run.

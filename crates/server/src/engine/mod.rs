@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use onrecord_lake::{Lake, LakeOptions, QueryLimits, SealPolicy, Sealer};
+use onrecord_lake::{CompactPolicy, Compactor, Lake, LakeOptions, QueryLimits, SealPolicy, Sealer};
 use onrecord_ledger::{Ledger, Reader};
 use onrecord_proof::{Kind, Record, field};
 use rand::RngCore;
@@ -29,6 +29,8 @@ pub(crate) use verify::{Progress, check_offline};
 pub(crate) struct Options {
     pub ledger: onrecord_ledger::Options,
     pub seal: SealPolicy,
+    pub lake: LakeOptions,
+    pub compact: CompactPolicy,
     pub limits: QueryLimits,
 }
 
@@ -40,7 +42,13 @@ pub(crate) struct Engine {
     reader: Reader,
     dir: PathBuf,
     opened: Instant,
-    sealer: Mutex<Option<Sealer>>,
+    background: Mutex<Option<Background>>,
+}
+
+/// The threads of the lake.
+struct Background {
+    sealer: Sealer,
+    compactor: Compactor,
 }
 
 /// The folder of the log in a data folder.
@@ -69,9 +77,10 @@ impl Engine {
         let ledger_options = options.ledger.clone();
         let ledger = tokio::task::spawn_blocking(move || Ledger::open(&dir, &ledger_options)).await??;
         let reader = ledger.reader();
-        let lake_options = LakeOptions { spill: Some(data.join("tmp")), ..LakeOptions::default() };
+        let lake_options = LakeOptions { spill: Some(data.join("tmp")), ..options.lake };
         let lake = Lake::open(&lake_dir(data), reader.clone(), lake_options).await?;
         let sealer = Sealer::start(lake.clone(), options.seal)?;
+        let compactor = Compactor::start(lake.clone(), options.compact)?;
         Ok(Self {
             ledger: Arc::new(ledger),
             lake,
@@ -79,7 +88,7 @@ impl Engine {
             reader,
             dir: data.to_owned(),
             opened: Instant::now(),
-            sealer: Mutex::new(Some(sealer)),
+            background: Mutex::new(Some(Background { sealer, compactor })),
         })
     }
 
@@ -97,12 +106,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Stops sealing and closes the log, after what is waiting was written.
+    /// Stops sealing and compacting, and closes the log, after what is waiting was written.
     pub(crate) async fn close(&self) -> anyhow::Result<()> {
-        let sealer = self.sealer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let background = self.background.lock().unwrap_or_else(PoisonError::into_inner).take();
         let ledger = Arc::clone(&self.ledger);
         tokio::task::spawn_blocking(move || {
-            if let Some(sealer) = sealer {
+            if let Some(Background { sealer, compactor }) = background {
+                compactor.stop();
                 sealer.stop();
             }
             ledger.close()

@@ -10,7 +10,6 @@ mod damage;
 mod dialects;
 mod full_disk;
 mod garbage;
-mod llama;
 mod security;
 mod shutdown;
 mod snapshots;

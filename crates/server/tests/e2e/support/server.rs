@@ -1,19 +1,22 @@
 //! The server as a process of its own.
 
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::log::program;
-use super::process::Messages;
 use super::wait_for;
 
 /// A running `onrecord serve`. Killed when it is dropped.
 pub(crate) struct Server {
     child: Child,
-    messages: Messages,
+    messages: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
     pub(crate) gateway: SocketAddr,
     pub(crate) api: SocketAddr,
 }
@@ -24,17 +27,23 @@ impl Server {
         let mut command = program(folder);
         command.args(["serve", "--upstream", upstream, "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0"]);
         let mut child = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let messages = Messages::of(child.stderr.take().unwrap());
+        let messages = Arc::new(Mutex::new(String::new()));
+        let (lines, copy) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&messages));
+        let reader = std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                *copy.lock().unwrap() += &(line + "\n");
+            }
+        });
         let mut listening = None;
         wait_for("the server", || {
-            let text = messages.so_far();
+            let text = messages.lock().unwrap().clone();
             let ended = child.try_wait().unwrap();
             assert!(ended.is_none(), "the server ended, {ended:?}: {text}");
             listening = address(&text, "  gateway ").zip(address(&text, "  API "));
             text.contains("Stop with Ctrl-C").then_some(())
         });
         let (gateway, api) = listening.unwrap();
-        Self { child, messages, gateway, api }
+        Self { child, messages, reader: Some(reader), gateway, api }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -43,7 +52,7 @@ impl Server {
 
     /// What it has written to standard error so far.
     pub(crate) fn messages(&self) -> String {
-        self.messages.so_far()
+        self.messages.lock().unwrap().clone()
     }
 
     /// `kill -9`.
@@ -61,7 +70,10 @@ impl Server {
     /// Waits until it ends by itself; gives what it wrote to standard error.
     pub(crate) fn ended(mut self) -> (ExitStatus, String) {
         let status = wait_for("the server's end", || self.child.try_wait().unwrap());
-        (status, self.messages.all())
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        (status, self.messages())
     }
 
     /// Stops it in order; it must not have panicked before.

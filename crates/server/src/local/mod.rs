@@ -1,3 +1,0 @@
-//! What this machine tells of a model server that runs on it.
-
-pub(crate) mod process;
