@@ -122,7 +122,11 @@ impl Server {
         let encrypted = tls.is_some();
         let lanes = gateway::Lanes::start(&gateway, tls.as_ref())?;
         tasks.spawn(gateway::serve(lanes, gateway_listener, stop.clone()));
-        let router = api::router(Api { engine: Arc::clone(&engine), access: Access::Tokens { tokens, own } });
+        let router = api::router(Api {
+            engine: Arc::clone(&engine),
+            access: Access::Tokens { tokens, own },
+            public_log: config.api.public_log,
+        });
         tasks.spawn(serve_api(router, api_listener, stop.clone()));
         tasks.close();
         Ok(Self { engine, gateway: gateway_address, api: api_address, tls: encrypted, contact, stop, tasks })

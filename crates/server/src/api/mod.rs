@@ -5,6 +5,7 @@
 mod calls;
 mod encode;
 mod error;
+mod log;
 mod query;
 mod verify;
 
@@ -29,6 +30,8 @@ pub(crate) use error::ApiError;
 pub(crate) struct Api {
     pub engine: Arc<Engine>,
     pub access: Access,
+    /// Checkpoints, tiles and leaves are for everybody.
+    pub public_log: bool,
 }
 
 /// Who may ask.
@@ -43,6 +46,8 @@ pub(crate) enum Access {
 
 /// The API's routes.
 pub(crate) fn router(api: Api) -> Router {
+    let log = Router::new().route("/log/checkpoint", get(log::checkpoint)).route("/log/tile/{*path}", get(log::tile));
+    let (open, log) = if api.public_log { (log, Router::new()) } else { (Router::new(), log) };
     let guarded = Router::new()
         .route("/api/v1/calls", get(calls::list))
         .route("/api/v1/calls/{wanted}", get(calls::show))
@@ -53,8 +58,14 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/verify", post(verify::verify))
         .route("/api/v1/stats", get(calls::stats))
         .route("/api/v1/checkpoint", get(calls::checkpoint))
+        .merge(log)
         .layer(middleware::from_fn_with_state(api.clone(), authorize));
-    Router::new().route("/health", get(calls::health)).merge(guarded).fallback(error::not_found).with_state(api)
+    Router::new()
+        .route("/health", get(calls::health))
+        .merge(open)
+        .merge(guarded)
+        .fallback(error::not_found)
+        .with_state(api)
 }
 
 async fn authorize(State(api): State<Api>, mut request: Request, next: Next) -> Result<Response, ApiError> {

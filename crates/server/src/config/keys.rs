@@ -75,6 +75,9 @@ section! {
         /// The address to listen on. Anything but loopback needs an access token (`onrecord token create`).
         /// Also `--api` and ONRECORD_API.
         listen: SocketAddr = text("127.0.0.1:4180");
+        /// Whether anybody may read checkpoints, tiles and leaves below `/log/` without an access token. Leaves hold ids, kinds,
+        /// times and commitments, no payload.
+        public_log: bool = flag(false);
     }
 }
 

@@ -5,6 +5,7 @@ mod evidence;
 mod find;
 mod report;
 mod stats;
+mod tiles;
 mod verify;
 
 use std::path::{Path, PathBuf};

@@ -14,4 +14,5 @@ mod security;
 mod shutdown;
 mod snapshots;
 mod support;
+mod tlog;
 mod tour;
