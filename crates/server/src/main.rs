@@ -10,6 +10,8 @@ mod config;
 mod demo;
 mod engine;
 mod gateway;
+#[allow(dead_code, reason = "what asks for it follows")]
+mod local;
 mod render;
 mod server;
 mod terminal;

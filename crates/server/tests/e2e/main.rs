@@ -10,6 +10,7 @@ mod damage;
 mod dialects;
 mod full_disk;
 mod garbage;
+mod llama;
 mod security;
 mod shutdown;
 mod snapshots;

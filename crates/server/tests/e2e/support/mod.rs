@@ -1,11 +1,14 @@
 //! What every test needs: a log with its folder, a server process, HTTP clients, model servers.
 
 pub(crate) mod http;
+pub(crate) mod llama;
 pub(crate) mod log;
+mod process;
 pub(crate) mod server;
 pub(crate) mod upstream;
 
 pub(crate) use http::{Reply, chat, post};
+pub(crate) use llama::Llama;
 pub(crate) use log::{Log, Ran};
 pub(crate) use server::Server;
 

@@ -1,22 +1,19 @@
 //! The server as a process of its own.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::log::program;
+use super::process::Messages;
 use super::wait_for;
 
 /// A running `onrecord serve`. Killed when it is dropped.
 pub(crate) struct Server {
     child: Child,
-    messages: Arc<Mutex<String>>,
-    reader: Option<JoinHandle<()>>,
+    messages: Messages,
     pub(crate) gateway: SocketAddr,
     pub(crate) api: SocketAddr,
 }
@@ -27,23 +24,17 @@ impl Server {
         let mut command = program(folder);
         command.args(["serve", "--upstream", upstream, "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0"]);
         let mut child = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let messages = Arc::new(Mutex::new(String::new()));
-        let (lines, copy) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&messages));
-        let reader = std::thread::spawn(move || {
-            for line in lines.lines().map_while(Result::ok) {
-                *copy.lock().unwrap() += &(line + "\n");
-            }
-        });
+        let messages = Messages::of(child.stderr.take().unwrap());
         let mut listening = None;
         wait_for("the server", || {
-            let text = messages.lock().unwrap().clone();
+            let text = messages.so_far();
             let ended = child.try_wait().unwrap();
             assert!(ended.is_none(), "the server ended, {ended:?}: {text}");
             listening = address(&text, "  gateway ").zip(address(&text, "  API "));
             text.contains("Stop with Ctrl-C").then_some(())
         });
         let (gateway, api) = listening.unwrap();
-        Self { child, messages, reader: Some(reader), gateway, api }
+        Self { child, messages, gateway, api }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -52,7 +43,7 @@ impl Server {
 
     /// What it has written to standard error so far.
     pub(crate) fn messages(&self) -> String {
-        self.messages.lock().unwrap().clone()
+        self.messages.so_far()
     }
 
     /// `kill -9`.
@@ -70,10 +61,7 @@ impl Server {
     /// Waits until it ends by itself; gives what it wrote to standard error.
     pub(crate) fn ended(mut self) -> (ExitStatus, String) {
         let status = wait_for("the server's end", || self.child.try_wait().unwrap());
-        if let Some(reader) = self.reader.take() {
-            reader.join().unwrap();
-        }
-        (status, self.messages())
+        (status, self.messages.all())
     }
 
     /// Stops it in order; it must not have panicked before.

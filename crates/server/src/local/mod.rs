@@ -1,0 +1,3 @@
+//! What this machine tells of a model server that runs on it.
+
+pub(crate) mod process;
