@@ -16,7 +16,7 @@ use crate::api::{self, Access, Api};
 use crate::auth::Tokens;
 use crate::config::{self, Config};
 use crate::engine::{self, Engine};
-use crate::gateway::{self, Gateway, OnLogFailure, Settings, Upstream};
+use crate::gateway::{self, Gateway, Glob, OnLogFailure, Routes, Settings, Upstream, UpstreamSettings};
 use crate::tls;
 
 /// Where the command line finds a running server, in its data folder. Readable by its owner alone.
@@ -67,15 +67,28 @@ pub(crate) fn engine_options(config: &Config) -> engine::Options {
     }
 }
 
-fn settings(config: &Config, upstream: &config::Upstream) -> anyhow::Result<Settings> {
-    let gateway = &config.gateway;
+fn upstream_settings(upstream: &config::Upstream) -> anyhow::Result<UpstreamSettings> {
     let key = upstream.key.as_ref().map(|key| format!("Bearer {}", key.reveal()).parse()).transpose();
-    Ok(Settings {
-        upstream: Upstream {
-            name: upstream.url.host_str().unwrap_or("upstream").to_owned(),
-            url: upstream.url.as_str().parse().with_context(|| format!("the upstream {}", upstream.url))?,
-            key: key.context("the upstream's key has characters that a header cannot hold")?,
-        },
+    Ok(UpstreamSettings {
+        name: upstream.name.clone(),
+        url: upstream.url.as_str().parse().with_context(|| format!("the upstream {}", upstream.url))?,
+        key: key.context("the upstream's key has characters that a header cannot hold")?,
+        kind: upstream.kind,
+        decisions: upstream.decisions,
+        models: upstream.models.iter().map(Glob::new).collect(),
+        path_prefix: upstream.path_prefix.as_ref().map(|prefix| prefix.0.clone()),
+    })
+}
+
+fn routes(config: &Config, upstreams: &[config::Upstream]) -> anyhow::Result<Routes> {
+    let upstream =
+        |(number, upstream)| Upstream::new(number, upstream_settings(upstream)?, config.gateway.connect_timeout);
+    Routes::new(upstreams.iter().enumerate().map(upstream).collect::<anyhow::Result<_>>()?)
+}
+
+fn settings(config: &Config) -> Settings {
+    let gateway = &config.gateway;
+    Settings {
         limits: onrecord_capture::Limits {
             body: gateway.max_captured_body.as_usize(),
             keep_raw_stream: gateway.keep_raw_stream,
@@ -83,7 +96,6 @@ fn settings(config: &Config, upstream: &config::Upstream) -> anyhow::Result<Sett
         max_request_body: gateway.max_request_body.bytes(),
         max_header_size: gateway.max_header_size.as_usize(),
         max_in_flight: gateway.max_in_flight,
-        connect_timeout: gateway.connect_timeout,
         response_timeout: gateway.response_timeout,
         client_timeout: gateway.client_timeout,
         shutdown_grace: gateway.shutdown_grace,
@@ -92,7 +104,7 @@ fn settings(config: &Config, upstream: &config::Upstream) -> anyhow::Result<Sett
             config::OnLogFailure::Forward => OnLogFailure::Forward,
         },
         wait_for_commit: config.log.release == config::Release::AfterCommit,
-    })
+    }
 }
 
 async fn bind(address: SocketAddr, what: &str, key: &str) -> anyhow::Result<TcpListener> {
@@ -102,8 +114,8 @@ async fn bind(address: SocketAddr, what: &str, key: &str) -> anyhow::Result<TcpL
 }
 
 impl Server {
-    /// Opens the data folder, then listens.
-    pub(crate) async fn start(config: &Config, upstream: &config::Upstream) -> anyhow::Result<Self> {
+    /// Opens the data folder, then listens in front of at least one model server.
+    pub(crate) async fn start(config: &Config, upstreams: &[config::Upstream]) -> anyhow::Result<Self> {
         let tokens = Arc::new(Tokens::load(&config.data)?);
         config::check_exposure(config.gateway.listen, !tokens.is_empty())?;
         config::check_exposure(config.api.listen, !tokens.is_empty())?;
@@ -111,10 +123,11 @@ impl Server {
         // Before the folder is opened, so that a port that is taken leaves no trace in the log.
         let gateway_listener = bind(config.gateway.listen, "gateway", "gateway.listen").await?;
         let api_listener = bind(config.api.listen, "API", "api.listen").await?;
-        let settings = settings(config, upstream)?;
+        let ways = routes(config, upstreams)?;
         let engine = Arc::new(Engine::open(&config.data, engine_options(config)).await?);
         engine.event("start").await?;
-        let gateway = Arc::new(Gateway::new(Arc::clone(&engine.ledger), Arc::clone(&tokens), settings)?);
+        let gateway = Gateway::new(Arc::clone(&engine.ledger), Arc::clone(&tokens), settings(config), ways);
+        let gateway = Arc::new(gateway);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let contact = config.data.join(CONTACT);
         let (gateway_address, api_address) = (gateway_listener.local_addr()?, api_listener.local_addr()?);

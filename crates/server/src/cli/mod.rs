@@ -75,12 +75,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => return crate::demo::demo(args).await,
         _ => {}
     }
-    let (listen, upstream, api) = match &command {
+    let (listen, upstreams, api) = match &command {
         Command::Serve(args) => (args.listen.clone(), args.upstream.clone(), args.api.clone()),
-        _ => (None, None, None),
+        _ => (None, Vec::new(), None),
     };
     let overrides =
-        config::Overrides { config: global.config.clone(), data: global.data.clone(), listen, upstream, api };
+        config::Overrides { config: global.config.clone(), data: global.data.clone(), listen, upstreams, api };
     let loaded = config::load(&overrides)?;
     match command {
         Command::Config { command: ConfigCommand::Check } => setup::config_check(&loaded),

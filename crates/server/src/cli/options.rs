@@ -115,9 +115,9 @@ pub(crate) struct DemoArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Base URL of the model server, e.g. http://127.0.0.1:11434
-    #[arg(long, value_name = "URL")]
-    pub upstream: Option<String>,
+    /// Base URL of the model server, e.g. http://127.0.0.1:11434. Further ones as NAME=URL, each reached below /NAME
+    #[arg(long, value_name = "[NAME=]URL")]
+    pub upstream: Vec<String>,
     /// Address of the gateway [default: 127.0.0.1:4100]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,

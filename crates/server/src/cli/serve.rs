@@ -10,11 +10,12 @@ use crate::server::Server;
 /// Serves until the process is told to stop.
 pub(crate) async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
     crate::terminal::log_to_stderr(&config.telemetry);
-    let upstream = config.upstream()?;
-    let server = Server::start(config, &upstream).await?;
+    let upstreams = config.upstreams()?;
+    let server = Server::start(config, &upstreams).await?;
     let scheme = if server.tls { "https" } else { "http" };
     let stats = server.engine.stats();
-    eprintln!("onrecord {} keeps the record of {}", stats.version, upstream.url);
+    let names: Vec<_> = upstreams.iter().map(|upstream| upstream.url.as_str()).collect();
+    eprintln!("onrecord {} keeps the record of {}", stats.version, names.join(", "));
     eprintln!("  gateway   {scheme}://{}   (the base URL for your clients)", server.gateway);
     eprintln!("  API       http://{}", server.api);
     eprintln!("  log       {} in {}, {} records", stats.origin, stats.data, stats.records);

@@ -5,7 +5,7 @@ use super::keys::SECTIONS;
 use super::section::{Key, Section};
 
 /// A complete configuration file: every key with its documentation and its default. A key without a default is
-/// commented out and shows an example.
+/// commented out and shows an example, and so is a section that can be there several times.
 pub(crate) fn example() -> String {
     let mut text = format!(
         "# {FILE_NAME}: every key, with its default. A key that is commented out has none and shows an example.\n\
@@ -19,14 +19,18 @@ pub(crate) fn example() -> String {
 }
 
 fn section_text(section: &Section) -> String {
-    let title = if section.name.is_empty() { String::new() } else { format!("[{}]\n", section.name) };
-    let keys: String = section.keys.iter().map(key_text).collect();
+    let title = match section.name {
+        "" => String::new(),
+        name if section.repeated => format!("# [[{name}]]\n"),
+        name => format!("[{name}]\n"),
+    };
+    let keys: String = section.keys.iter().map(|key| key_text(key, section.repeated)).collect();
     format!("\n{}{title}{keys}", comment(section.about))
 }
 
-fn key_text(key: &Key) -> String {
+fn key_text(key: &Key, is_example: bool) -> String {
     let range = key.preset.range.map(|(least, most)| format!(" From {least} to {most}.\n")).unwrap_or_default();
-    let mark = if key.preset.is_default { "" } else { "# " };
+    let mark = if key.preset.is_default && !is_example { "" } else { "# " };
     format!("\n{}{}{mark}{} = {}\n", comment(key.doc), comment(&range), key.name, key.preset.value)
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::problem::{Place, Problem};
 use super::raw::Raw;
 use super::section::Literal;
-use super::{Environment, FILE_NAME, Overrides, keys};
+use super::{Environment, FILE_NAME, Overrides, keys, upstream};
 
 /// The keys that the environment may set.
 const VARIABLES: [(&str, &str); 4] = [
@@ -46,7 +46,7 @@ fn data_folder(flags: &Overrides, environment: Environment<'_>) -> PathBuf {
     let from_environment = || environment("ONRECORD_DATA").filter(|value| !value.is_empty()).map(PathBuf::from);
     flags.data.clone().or_else(from_environment).unwrap_or_else(|| match keys::Top::SECTION.keys[0].preset.value {
         Literal::Text(path) => PathBuf::from(path),
-        Literal::Number(_) | Literal::Flag(_) => PathBuf::new(),
+        Literal::Number(_) | Literal::Flag(_) | Literal::Texts(_) => PathBuf::new(),
     })
 }
 
@@ -77,14 +77,13 @@ pub(super) fn add_flags(raw: &mut Raw, flags: &Overrides) {
     if let Some(data) = &flags.data {
         add(raw, "data", data.to_str(), Place::Flag("--data"));
     }
-    for (flag, name, value) in [
-        ("--listen", "gateway.listen", &flags.listen),
-        ("--upstream", "gateway.upstream", &flags.upstream),
-        ("--api", "api.listen", &flags.api),
-    ] {
+    for (flag, name, value) in [("--listen", "gateway.listen", &flags.listen), ("--api", "api.listen", &flags.api)] {
         if let Some(value) = value {
             raw.set(name, value, Place::Flag(flag));
         }
+    }
+    for text in &flags.upstreams {
+        upstream::add_flag(raw, text);
     }
 }
 

@@ -8,14 +8,15 @@ use tracing::level_filters::LevelFilter;
 use url::Url;
 
 use super::raw::Raw;
-use super::section::{Key, Section, flag, number, section, text, unset};
+use super::section::{Key, Section, flag, number, section, text, unset, unset_list};
 use super::size::ByteSize;
-use super::value::{LogFormat, LogName, OnLogFailure, Release, Secret};
+use super::value::{LogFormat, LogName, OnLogFailure, PathPrefix, Release, Secret, ServerKind, UpstreamName};
 
 /// All sections in the order of the file.
-pub(super) const SECTIONS: [&Section; 7] = [
+pub(super) const SECTIONS: [&Section; 8] = [
     &Top::SECTION,
     &Gateway::SECTION,
+    &Upstream::SECTION,
     &Api::SECTION,
     &Log::SECTION,
     &Lake::SECTION,
@@ -41,7 +42,8 @@ section! {
         /// The address to listen on. Anything but loopback needs an access token (`onrecord token create`).
         /// Also `--listen` and ONRECORD_LISTEN.
         listen: SocketAddr = text("127.0.0.1:4100");
-        /// The model server, http:// or https://. A path in it precedes the path of each call.
+        /// The model server, http:// or https://. A path in it precedes the path of each call. Where there are several,
+        /// each is an [[upstream]], and this one takes the calls that none of them is for.
         /// Also `--upstream` and ONRECORD_UPSTREAM.
         upstream: Option<Url> = unset("http://127.0.0.1:11434");
         /// The model server's key. It replaces the `Authorization` of each call.
@@ -66,6 +68,32 @@ section! {
         keep_raw_stream: bool = flag(false);
         /// How long calls under way may take to end when the program is told to stop.
         shutdown_grace: Duration = text("30s").between("0s", "1h");
+    }
+}
+
+section! {
+    /// One of several model servers. A call goes to the one whose `path_prefix` its path begins with, else to the first
+    /// one that lists its model, else to `gateway.upstream`, or without that to the first one that lists neither models
+    /// nor a prefix. Without such a one too, a model that none lists is answered with status 404.
+    Upstream = "upstream" { repeated: true } {
+        /// Its name in the records. Also `--upstream NAME=URL`, which changes the URL of the entry of this name or adds
+        /// one that is reached below `/NAME`.
+        name: Option<UpstreamName> = unset("small");
+        /// Its address, http:// or https://. A path in it precedes the path of each call.
+        url: Option<Url> = unset("http://127.0.0.1:8080");
+        /// Its key. It replaces the `Authorization` of each call.
+        key: Option<Secret> = unset("sk-…");
+        /// The environment variable that holds its key, instead of `key`.
+        key_env: Option<String> = unset("SMALL_KEY");
+        /// Which server it is: "auto" finds out; or "openai", "llama.cpp", "ollama", "vllm", "tgi", "lmstudio".
+        kind: ServerKind = text("auto");
+        /// The models that it serves. `*` stands for any characters, `?` for one.
+        models: Option<Vec<String>> = unset_list(&["qwen3*", "*/SmolLM2-*"]);
+        /// Calls whose path begins with this go to it, without it.
+        path_prefix: Option<PathPrefix> = unset("/small");
+        /// How many alternatives for each token to record, asking the server for them where the client does not; 0 asks
+        /// for nothing.
+        decisions: usize = number(0).within(0, 20);
     }
 }
 

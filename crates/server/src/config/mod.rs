@@ -12,6 +12,7 @@ mod problem;
 mod raw;
 mod section;
 mod size;
+mod upstream;
 mod value;
 
 #[cfg(test)]
@@ -21,19 +22,17 @@ mod tests;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use url::Url;
-
 pub(crate) use example::example;
 pub(crate) use exposure::check_exposure;
 pub(crate) use keys::Telemetry;
 pub(crate) use problem::ConfigError;
 pub(crate) use raw::Effective;
-pub(crate) use value::{LogFormat, OnLogFailure, Release};
+pub(crate) use upstream::Upstream;
+pub(crate) use value::{LogFormat, OnLogFailure, Release, ServerKind};
 
 use keys::{Api, Gateway, Lake, Log, Tls, Top};
-use problem::Problem;
 use raw::Raw;
-use value::{LogName, Secret};
+use value::LogName;
 
 /// The name of the configuration file where no other is given.
 pub(crate) const FILE_NAME: &str = "onrecord.toml";
@@ -47,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) origin: Option<LogName>,
     /// The gateway.
     pub(crate) gateway: Gateway,
+    /// The model servers besides `gateway.upstream`.
+    pub(crate) upstreams: Vec<keys::Upstream>,
     /// The API.
     pub(crate) api: Api,
     /// The log.
@@ -68,15 +69,6 @@ pub(crate) struct TlsFiles {
     pub(crate) key: PathBuf,
 }
 
-/// The model server behind the gateway.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Upstream {
-    /// `http://` or `https://`, with an optional path that precedes the client's.
-    pub(crate) url: Url,
-    /// Replaces the client's `Authorization`.
-    pub(crate) key: Option<Secret>,
-}
-
 /// The command-line flags that outrank the file and the environment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Overrides {
@@ -86,8 +78,8 @@ pub(crate) struct Overrides {
     pub(crate) data: Option<PathBuf>,
     /// `--listen`.
     pub(crate) listen: Option<String>,
-    /// `--upstream`.
-    pub(crate) upstream: Option<String>,
+    /// Each `--upstream`.
+    pub(crate) upstreams: Vec<String>,
     /// `--api`.
     pub(crate) api: Option<String>,
 }
@@ -138,13 +130,14 @@ fn load_from(flags: &Overrides, folder: &Path, environment: Environment<'_>) -> 
 impl Config {
     /// Checks every section before it gives up, so that all problems are found.
     fn check(raw: &mut Raw) -> Option<Self> {
-        let top = Top::check(raw);
-        let gateway = Gateway::check(raw);
-        let api = Api::check(raw);
-        let log = Log::check(raw);
-        let lake = Lake::check(raw);
-        let tls = Tls::check(raw);
-        let telemetry = Telemetry::check(raw);
+        let top = Top::check(raw, Top::SECTION.name);
+        let gateway = Gateway::check(raw, Gateway::SECTION.name);
+        let upstreams = upstream::check(raw);
+        let api = Api::check(raw, Api::SECTION.name);
+        let log = Log::check(raw, Log::SECTION.name);
+        let lake = Lake::check(raw, Lake::SECTION.name);
+        let tls = Tls::check(raw, Tls::SECTION.name);
+        let telemetry = Telemetry::check(raw, Telemetry::SECTION.name);
         let tls = tls.map(|tls| tls.files(raw));
         let gateway = gateway.filter(|gateway| gateway.has_one_key(raw));
         let Top { data, origin } = top?;
@@ -152,6 +145,7 @@ impl Config {
             data,
             origin,
             gateway: gateway?,
+            upstreams: upstreams?,
             api: api?,
             log: log?,
             lake: lake?,
@@ -160,19 +154,13 @@ impl Config {
         })
     }
 
-    /// The model server to forward to, with its key. Only serving needs one, so only serving asks for it.
-    pub(crate) fn upstream(&self) -> Result<Upstream, ConfigError> {
-        self.upstream_from(&|name| std::env::var_os(name))
+    /// The model servers to forward to, with their keys; at least one. Only serving needs them, so only serving asks.
+    pub(crate) fn upstreams(&self) -> Result<Vec<Upstream>, ConfigError> {
+        self.upstreams_from(&|name| std::env::var_os(name))
     }
 
-    fn upstream_from(&self, environment: Environment<'_>) -> Result<Upstream, ConfigError> {
-        let Some(url) = self.gateway.upstream.clone() else { return Err(Problem::no_upstream().into()) };
-        let key = match (&self.gateway.upstream_key, &self.gateway.upstream_key_env) {
-            (Some(key), _) => Some(key.clone()),
-            (None, Some(name)) => Some(Secret::from_environment(name, environment(name))?),
-            (None, None) => None,
-        };
-        Ok(Upstream { url, key })
+    fn upstreams_from(&self, environment: Environment<'_>) -> Result<Vec<Upstream>, ConfigError> {
+        upstream::all(&self.gateway, &self.upstreams, environment)
     }
 }
 

@@ -43,7 +43,7 @@ impl Problem {
 
     pub(super) fn no_upstream() -> Self {
         let remedy = "start with `--upstream http://127.0.0.1:11434` (the address of your model server), \
-                      or set `upstream` in [gateway]";
+                      or set `upstream` in [gateway], or add an [[upstream]]";
         Self::new(None, "`gateway.upstream` is not set: there is no model server to forward to", remedy)
     }
 }

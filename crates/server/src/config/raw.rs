@@ -22,6 +22,8 @@ pub(super) struct Raw {
     values: BTreeMap<String, Written>,
     problems: Vec<Problem>,
     effective: Vec<Effective>,
+    /// The titles of the sections that can be there several times, `upstream[1]` say, with their places.
+    entries: Vec<(String, Place)>,
 }
 
 #[derive(Debug, Clone)]
@@ -64,6 +66,31 @@ impl Raw {
     /// Sets a value from a flag or the environment.
     pub(super) fn set(&mut self, name: &str, value: &str, place: Place) {
         self.values.insert(name.to_owned(), Written { value: value.into(), place });
+    }
+
+    /// Begins another section of this name, one of those that can be there several times, and gives its title.
+    pub(super) fn add_entry(&mut self, section: &str, place: Place) -> String {
+        let title = format!("{section}[{}]", self.entries(section).len() + 1);
+        self.entries.push((title.clone(), place));
+        title
+    }
+
+    /// The titles of the sections of this name in the order in which they came.
+    pub(super) fn entries(&self, section: &str) -> Vec<String> {
+        let of = |title: &&String| title.strip_prefix(section).is_some_and(|rest| rest.starts_with('['));
+        self.entries.iter().map(|(title, _)| title).filter(of).cloned().collect()
+    }
+
+    /// The title of the section of this kind whose `name` this is.
+    pub(super) fn entry_named(&self, section: &str, name: &str) -> Option<String> {
+        let named = |title: &String| self.values.get(&full_name(title, "name")).and_then(|it| it.value.as_str());
+        self.entries(section).into_iter().find(|title| named(title) == Some(name))
+    }
+
+    /// Reports that the section of this title has no such key.
+    pub(super) fn missing(&mut self, title: &str, key: &str, example: &str) {
+        let place = self.entries.iter().find(|(have, _)| have == title).map(|(_, place)| place.clone());
+        self.problem(place, format!("`{title}` has no `{key}`"), format!("write for example `{example}`"));
     }
 
     /// The path that the file gives for `name`, unless something outranks the file.
@@ -111,25 +138,44 @@ impl Raw {
             let section = SECTIONS.iter().find(|section| !section.name.is_empty() && section.name == *name.get_ref());
             let start = name.span().start;
             match (section, value.get_ref()) {
-                (Some(section), DeValue::Table(_)) => self.add_section(source, section, value.into_inner()),
-                (Some(section), _) => {
-                    let (place, title) = (source.place(start), section.name);
-                    self.problem(
-                        Some(place),
-                        format!("`{title}` is a section, not a value"),
-                        format!("write [{title}]"),
-                    );
+                (Some(section), DeValue::Table(_)) if !section.repeated => {
+                    self.add_section(source, section, section.name, value.into_inner());
                 }
+                (Some(section), DeValue::Array(items)) if section.repeated && items.iter().all(is_table) => {
+                    self.add_entries(source, section, value.into_inner());
+                }
+                (Some(section), _) => self.not_a_value(source.place(start), section),
                 (None, DeValue::Table(_)) => self.unknown_section(source.place(start), name.get_ref()),
-                (None, _) => self.add_value(source, SECTIONS[0], &name, value),
+                (None, _) => self.add_value(source, SECTIONS[0], "", &name, value),
             }
         }
     }
 
-    fn add_section(&mut self, source: &Source<'_>, section: &Section, table: DeValue<'_>) {
+    fn not_a_value(&mut self, place: Place, section: &Section) {
+        let (name, title) = (section.name, section.title());
+        let what =
+            if section.repeated { "is a section that can be there several times" } else { "is a section, not a value" };
+        let elsewhere = SECTIONS.iter().find(|section| section.keys.iter().any(|key| key.name == name));
+        let remedy = match elsewhere {
+            Some(section) => format!("write {title}, or `{name}` {}", within(section)),
+            None => format!("write {title}"),
+        };
+        self.problem(Some(place), format!("`{name}` {what}"), remedy);
+    }
+
+    fn add_entries(&mut self, source: &Source<'_>, section: &Section, items: DeValue<'_>) {
+        if let DeValue::Array(items) = items {
+            for item in items {
+                let title = self.add_entry(section.name, source.place(item.span().start));
+                self.add_section(source, section, &title, item.into_inner());
+            }
+        }
+    }
+
+    fn add_section(&mut self, source: &Source<'_>, section: &Section, title: &str, table: DeValue<'_>) {
         if let DeValue::Table(table) = table {
             for (name, value) in table {
-                self.add_value(source, section, &name, value);
+                self.add_value(source, section, title, &name, value);
             }
         }
     }
@@ -138,6 +184,7 @@ impl Raw {
         &mut self,
         source: &Source<'_>,
         section: &Section,
+        title: &str,
         name: &Spanned<Cow<'_, str>>,
         value: Spanned<DeValue<'_>>,
     ) {
@@ -147,7 +194,7 @@ impl Raw {
         }
         match toml::Value::deserialize(ValueDeserializer::from(value)) {
             Ok(value) => {
-                self.values.insert(full_name(section.name, name.get_ref()), Written { value, place });
+                self.values.insert(full_name(title, name.get_ref()), Written { value, place });
             }
             Err(error) => {
                 let what = format!("`{}` cannot be read: {}", name.get_ref(), error.message());
@@ -159,8 +206,8 @@ impl Raw {
     fn unknown_section(&mut self, place: Place, name: &str) {
         let names = || SECTIONS.iter().map(|section| section.name).filter(|name| !name.is_empty());
         let remedy = match closest(name, names()) {
-            Some(close) => format!("did you mean [{close}]?"),
-            None => format!("the sections are [{}]", names().collect::<Vec<_>>().join("], [")),
+            Some(close) => format!("did you mean {}?", title_of(close)),
+            None => format!("the sections are {}", names().map(title_of).collect::<Vec<_>>().join(", ")),
         };
         self.problem(Some(place), format!("unknown section [{name}]"), remedy);
     }
@@ -211,7 +258,16 @@ fn in_range<T: Setting>(value: T, preset: &Preset) -> Result<T, String> {
 }
 
 fn within(section: &Section) -> String {
-    if section.name.is_empty() { "before the first section".to_owned() } else { format!("in [{}]", section.name) }
+    if section.name.is_empty() { "before the first section".to_owned() } else { format!("in {}", section.title()) }
+}
+
+/// How a known section is begun in the file.
+fn title_of(name: &str) -> String {
+    SECTIONS.iter().find(|section| section.name == name).map_or_else(String::new, |section| section.title())
+}
+
+fn is_table(item: &Spanned<DeValue<'_>>) -> bool {
+    matches!(item.get_ref(), DeValue::Table(_))
 }
 
 /// The known name that was probably meant. The bound is the one clap uses for its suggestions.

@@ -7,6 +7,15 @@ pub(super) struct Section {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) keys: &'static [Key],
+    /// True if it can be there several times, as `[[section]]`.
+    pub(super) repeated: bool,
+}
+
+impl Section {
+    /// How it is begun in the file.
+    pub(super) fn title(&self) -> String {
+        if self.repeated { format!("[[{}]]", self.name) } else { format!("[{}]", self.name) }
+    }
 }
 
 /// One key as the example file shows it.
@@ -33,6 +42,7 @@ pub(super) enum Literal {
     Text(&'static str),
     Number(i64),
     Flag(bool),
+    Texts(&'static [&'static str]),
 }
 
 pub(super) const fn text(value: &'static str) -> Preset {
@@ -50,6 +60,11 @@ pub(super) const fn flag(value: bool) -> Preset {
 /// A key without a default.
 pub(super) const fn unset(example: &'static str) -> Preset {
     Preset { value: Literal::Text(example), is_default: false, range: None }
+}
+
+/// A key without a default whose value is a list.
+pub(super) const fn unset_list(example: &'static [&'static str]) -> Preset {
+    Preset { value: Literal::Texts(example), is_default: false, range: None }
 }
 
 impl Preset {
@@ -70,6 +85,7 @@ impl From<Literal> for toml::Value {
             Literal::Text(text) => text.into(),
             Literal::Number(number) => number.into(),
             Literal::Flag(flag) => flag.into(),
+            Literal::Texts(texts) => texts.to_vec().into(),
         }
     }
 }
@@ -89,7 +105,7 @@ pub(super) fn full_name(section: &str, key: &str) -> String {
 /// Declares a section: its struct, its [`Section`] table and its check. Since all three come from the same lines, a key
 /// cannot be documented and not read, or read and not documented.
 macro_rules! section {
-    ($(#[doc = $about:literal])+ $section:ident = $title:literal {
+    ($(#[doc = $about:literal])+ $section:ident = $title:literal $({ repeated: $repeated:literal })? {
         $($(#[doc = $doc:literal])+ $key:ident: $type:ty = $preset:expr;)+
     }) => {
         $(#[doc = $about])+
@@ -103,12 +119,14 @@ macro_rules! section {
                 name: $title,
                 about: concat!($($about, "\n"),+),
                 keys: &[$(Key { name: stringify!($key), doc: concat!($($doc, "\n"),+), preset: $preset }),+],
+                repeated: false $(|| $repeated)?,
             };
 
-            /// None if a value is wrong; `raw` then holds the problems.
-            pub(super) fn check(raw: &mut Raw) -> Option<Self> {
+            /// `title` is the section's name, or which of those it is that can be there several times. None if a value is
+            /// wrong; `raw` then holds the problems.
+            pub(super) fn check(raw: &mut Raw, title: &str) -> Option<Self> {
                 // All keys are read before the first one fails, so that every problem is reported.
-                $(let $key = raw.read::<$type>($title, stringify!($key), &$preset);)+
+                $(let $key = raw.read::<$type>(title, stringify!($key), &$preset);)+
                 Some(Self { $($key: $key?),+ })
             }
         }

@@ -49,12 +49,19 @@ fn the_example_is_the_default() {
 fn the_example_has_every_key_and_each_can_be_set() {
     let example = example();
     for section in SECTIONS {
+        assert!(section.name.is_empty() || example.contains(&format!("{}\n", section.title())));
         for key in section.keys {
             let line = format!("{} = {}\n", key.name, key.preset.value);
             assert!(example.contains(&format!("\n{line}")) || example.contains(&format!("\n# {line}")), "{line}");
             assert!(key.doc.trim().ends_with('.'), "{} is not documented", key.name);
-            let header = if section.name.is_empty() { String::new() } else { format!("[{}]\n", section.name) };
-            match load_text(&format!("{header}{line}")) {
+            let header = if section.name.is_empty() { String::new() } else { format!("{}\n", section.title()) };
+            let needed = if section.repeated {
+                let needed = section.keys[..2].iter().filter(|other| other.name != key.name);
+                needed.map(|key| format!("{} = {}", key.name, key.preset.value)).collect::<Vec<_>>().join("\n")
+            } else {
+                String::new()
+            };
+            match load_text(&format!("{header}{line}{needed}")) {
                 Ok(_) => {}
                 Err(error) => assert!(matches!(key.name, "cert" | "key" | "upstream_key"), "{error}"),
             }
@@ -70,7 +77,9 @@ fn unknown_names_get_guidance() {
     );
     check(
         "upstream = \"http://x\"\n",
-        &["onrecord.toml:1: unknown key `upstream` before the first section; it belongs in [gateway]"],
+        &[
+            "onrecord.toml:1: `upstream` is a section that can be there several times; write [[upstream]], or `upstream` in [gateway]",
+        ],
     );
     check(
         "[tls]\ndata = \"x\"\n",
@@ -80,7 +89,7 @@ fn unknown_names_get_guidance() {
     check(
         "[zz]\n",
         &[
-            "onrecord.toml:1: unknown section [zz]; the sections are [gateway], [api], [log], [lake], [tls], [telemetry]",
+            "onrecord.toml:1: unknown section [zz]; the sections are [gateway], [[upstream]], [api], [log], [lake], [tls], [telemetry]",
         ],
     );
     check("[tls]\nzz = 1\n", &["onrecord.toml:2: unknown key `zz` in [tls]; the keys here are `cert`, `key`"]);
@@ -164,7 +173,7 @@ fn flags_outrank_environment_outranks_file_outranks_default() {
     let variables = [("ONRECORD_LISTEN", "127.0.0.1:2"), ("ONRECORD_UPSTREAM", "http://env"), ("ONRECORD_DATA", "")];
     let loaded = load_with(&flags, &folder, &variables).unwrap();
     assert_eq!(loaded.config.gateway.listen.port(), 3);
-    assert_eq!(loaded.config.upstream().unwrap().url.as_str(), "http://env/");
+    assert_eq!(loaded.config.upstreams().unwrap()[0].url.as_str(), "http://env/");
     assert_eq!(loaded.config.data, folder.path().join("file"));
     let place = |key: &str| loaded.effective.iter().find(|entry| entry.key == key).unwrap().place.to_string();
     assert_eq!(place("gateway.listen"), "--listen");
@@ -215,7 +224,7 @@ fn a_file_in_the_data_folder_cannot_move_it() {
 #[test]
 fn secrets_are_never_shown() {
     let loaded = load_text("[gateway]\nupstream = \"http://x\"\nupstream_key = \"sk-123\"\n").unwrap();
-    assert_eq!(loaded.config.upstream().unwrap().key.unwrap().reveal(), "sk-123");
+    assert_eq!(loaded.config.upstreams().unwrap()[0].key.as_ref().unwrap().reveal(), "sk-123");
     assert!(!format!("{loaded:?}").contains("sk-123"));
     let error = load_text("[gateway]\nupstream_key = \"sk 123\"\n").unwrap_err().to_string();
     assert!(error.contains("`gateway.upstream_key = (hidden)` cannot be sent in a header"), "{error}");
@@ -225,14 +234,86 @@ fn secrets_are_never_shown() {
 
 #[test]
 fn the_upstream_and_its_key_are_asked_for_when_serving() {
-    let none = load_text("").unwrap().config.upstream().unwrap_err().to_string();
+    let none = load_text("").unwrap().config.upstreams().unwrap_err().to_string();
     assert!(none.starts_with("`gateway.upstream` is not set") && none.contains("--upstream"), "{none}");
     let text = "[gateway]\nupstream = \"https://x/v1\"\nupstream_key_env = \"MODEL_KEY\"\n";
     let config = load_text(text).unwrap().config;
-    let key = config.upstream_from(&|name| (name == "MODEL_KEY").then(|| "k".into())).unwrap().key;
+    let key = config.upstreams_from(&|name| (name == "MODEL_KEY").then(|| "k".into())).unwrap().remove(0).key;
     assert_eq!(key.unwrap().reveal(), "k");
-    let unset = config.upstream_from(&|_| None).unwrap_err().to_string();
+    let unset = config.upstreams_from(&|_| None).unwrap_err().to_string();
     assert!(unset.contains("`MODEL_KEY`, which `gateway.upstream_key_env` names, is not set"), "{unset}");
+}
+
+#[test]
+fn several_upstreams() {
+    let text = "[gateway]\nupstream = \"http://default\"\n[[upstream]]\nname = \"small\"\nurl = \"http://s\"\n\
+                models = [\"qwen3*\"]\nkind = \"llama.cpp\"\ndecisions = 5\n[[upstream]]\nname = \"gpu\"\nurl = \"http://g\"\n\
+                path_prefix = \"/gpu/\"\nkey_env = \"GPU_KEY\"\n";
+    let loaded = load_text(text).unwrap();
+    let all = loaded.config.upstreams_from(&|name| (name == "GPU_KEY").then(|| "k".into())).unwrap();
+    assert_eq!(all.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["default", "small", "gpu"]);
+    assert_eq!((all[1].kind, all[1].decisions, all[1].models[0].as_str()), (ServerKind::LlamaCpp, 5, "qwen3*"));
+    assert_eq!(all[2].path_prefix.as_ref().unwrap().0, "/gpu");
+    assert_eq!(all[2].key.as_ref().unwrap().reveal(), "k");
+    let shown = loaded.effective.iter().find(|entry| entry.key == "upstream[1].decisions").unwrap();
+    assert!(shown.value.as_deref() == Some("5") && shown.place.to_string().ends_with("onrecord.toml:8"), "{shown:?}");
+    let unset = loaded.config.upstreams_from(&|_| None).unwrap_err().to_string();
+    assert!(unset.contains("`GPU_KEY`, which `upstream[2].key_env` names, is not set"), "{unset}");
+}
+
+#[test]
+fn mistakes_in_upstreams() {
+    check(
+        "[[upstream]]\nname = \"a b\"\nurl = \"http://x\"\nmodel = \"m\"\n[[upstream]]\nkind = \"lama.cpp\"\ndecisions = 21\nmodels = \"x\"\n",
+        &[
+            "onrecord.toml:4: unknown key `model` in [[upstream]], did you mean `models`?",
+            "onrecord.toml:2: `upstream[1].name = \"a b\"` must consist of letters, digits, `.`, `_` and `-`; write for \
+             example `name = \"small\"`",
+            "onrecord.toml:6: `upstream[2].kind = \"lama.cpp\"` must be one of \"auto\", \"openai\", \"llama.cpp\", \"ollama\", \
+             \"vllm\", \"tgi\", \"lmstudio\" (did you mean \"llama.cpp\"?); write for example `kind = \"auto\"`",
+            "onrecord.toml:8: `upstream[2].models = \"x\"` must be a list of texts, none of them empty; write for example \
+             `models = [\"qwen3*\", \"*/SmolLM2-*\"]`",
+            "onrecord.toml:7: `upstream[2].decisions = 21` must be from 0 to 20; write for example `decisions = 0`",
+        ],
+    );
+    check(
+        "[[upstream]]\nname = \"a\"\n[[upstream]]\nurl = \"http://x\"\nkey = \"k\"\nkey_env = \"K\"\n",
+        &[
+            "onrecord.toml:1: `upstream[1]` has no `url`; write for example `url = \"http://127.0.0.1:8080\"`",
+            "onrecord.toml:3: `upstream[2]` has no `name`; write for example `name = \"small\"`",
+            "onrecord.toml:6: `upstream[2].key_env` cannot be set: `key` is set too; keep one of the two",
+        ],
+    );
+    let one = "[[upstream]]\nname = \"a\"\nurl = \"http://x\"\npath_prefix = \"/p\"\n";
+    check(
+        &format!("{one}{one}"),
+        &[
+            "onrecord.toml:6: `upstream[2].name` cannot be set: another upstream has this name; give each a name of its own",
+            "onrecord.toml:8: `upstream[2].path_prefix` cannot be set: another upstream has this prefix; give each a \
+             prefix of its own",
+        ],
+    );
+    check(
+        "[upstream]\nurl = \"http://x\"\n",
+        &[
+            "onrecord.toml:1: `upstream` is a section that can be there several times; write [[upstream]], or `upstream` in [gateway]",
+        ],
+    );
+}
+
+#[test]
+fn upstreams_from_flags() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[[upstream]]\nname = \"small\"\nurl = \"http://file\"\nmodels = [\"m\"]\n";
+    fs::write(folder.path().join(FILE_NAME), text).unwrap();
+    let upstreams = ["http://x/a=b", "small=http://flag", "embed=http://e"].map(str::to_owned).into();
+    let flags = Overrides { upstreams, ..Overrides::default() };
+    let all = load_with(&flags, &folder, &[]).unwrap().config.upstreams_from(&|_| None).unwrap();
+    let shown = |one: &Upstream| format!("{} {} {:?}", one.name, one.url, one.path_prefix.as_ref().map(|p| &*p.0));
+    assert_eq!(
+        all.iter().map(shown).collect::<Vec<_>>(),
+        ["x http://x/a=b None", "small http://flag/ None", "embed http://e/ Some(\"/embed\")"]
+    );
 }
 
 #[test]

@@ -63,6 +63,28 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Which model server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum ServerKind {
+    /// It is to be found out.
+    Auto,
+    /// One that speaks the OpenAI API, and nothing else is known of.
+    OpenAi,
+    LlamaCpp,
+    Ollama,
+    Vllm,
+    Tgi,
+    LmStudio,
+}
+
+/// The name of a model server: letters, digits, `.`, `_` and `-`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct UpstreamName(pub(crate) String);
+
+/// The beginning of a path, from its `/` to the end of a segment.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct PathPrefix(pub(crate) String);
+
 /// A name for a log, fit to stand in its signed notes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogName(pub(crate) String);
@@ -78,12 +100,12 @@ impl Secret {
     }
 
     /// Takes the key from an environment variable that the configuration names.
-    pub(super) fn from_environment(name: &str, value: Option<OsString>) -> Result<Self, Problem> {
+    pub(super) fn from_environment(name: &str, named_by: &str, value: Option<OsString>) -> Result<Self, Problem> {
         let value = value.ok_or_else(|| "is not set".to_owned());
         let text = value.and_then(|value| value.into_string().map_err(|_| "is not UTF-8".to_owned()));
         text.and_then(|text| Self::read(&text.into())).map_err(|reason| {
-            let what = format!("`{name}`, which `gateway.upstream_key_env` names, {reason}");
-            let remedy = format!("set {name} to the model server's key, or remove `upstream_key_env`");
+            let what = format!("`{name}`, which `{named_by}` names, {reason}");
+            let remedy = format!("set {name} to the model server's key, or remove `{named_by}`");
             Problem::new(Some(Place::Environment(name.to_owned())), what, remedy)
         })
     }
@@ -112,6 +134,49 @@ fn choose<T: Copy>(value: &toml::Value, choices: &[(&str, T)]) -> Result<T, Stri
     let names = || choices.iter().map(|(name, _)| *name);
     let hint = closest(text, names()).map(|close| format!(" (did you mean \"{close}\"?)")).unwrap_or_default();
     Err(format!("must be one of \"{}\"{hint}", names().collect::<Vec<_>>().join("\", \"")))
+}
+
+impl Setting for ServerKind {
+    fn read(value: &toml::Value) -> Result<Self, String> {
+        let kinds = [
+            ("auto", Self::Auto),
+            ("openai", Self::OpenAi),
+            ("llama.cpp", Self::LlamaCpp),
+            ("ollama", Self::Ollama),
+            ("vllm", Self::Vllm),
+            ("tgi", Self::Tgi),
+            ("lmstudio", Self::LmStudio),
+        ];
+        choose(value, &kinds)
+    }
+}
+
+impl Setting for UpstreamName {
+    fn read(value: &toml::Value) -> Result<Self, String> {
+        let text = as_text(value)?;
+        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
+            return Err("must consist of letters, digits, `.`, `_` and `-`".to_owned());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Setting for PathPrefix {
+    fn read(value: &toml::Value) -> Result<Self, String> {
+        let text = as_text(value)?.trim_end_matches('/');
+        if !text.starts_with('/') || text.contains(['?', '#']) || text.contains(|c: char| !c.is_ascii_graphic()) {
+            return Err("must start with `/` and have at least one segment, as in a URL".to_owned());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Setting for Vec<String> {
+    fn read(value: &toml::Value) -> Result<Self, String> {
+        let wrong = "must be a list of texts, none of them empty";
+        let items = value.as_array().ok_or(wrong)?;
+        items.iter().map(|item| as_text(item).map(str::to_owned).map_err(|_| wrong.to_owned())).collect()
+    }
 }
 
 impl Setting for OnLogFailure {
@@ -228,7 +293,7 @@ impl Setting for Url {
             return Err("must start with http:// or https://".to_owned());
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("must not hold a user name or password; `upstream_key` is the place for a key".to_owned());
+            return Err("must not hold a user name or password; `upstream_key`, or `key` of an [[upstream]], is the place for a key".to_owned());
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err("must end with its path, without `?` or `#`".to_owned());

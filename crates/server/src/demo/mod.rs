@@ -27,8 +27,8 @@ pub(crate) async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
     crate::terminal::log_to_stderr(&config.telemetry);
     let stop = CancellationToken::new();
     let model = serve_model(stop.clone()).await?;
-    let upstream = config::Upstream { url: format!("http://{model}").parse()?, key: None };
-    let server = Server::start(&config, &upstream).await?;
+    let upstream = config::Upstream::at(format!("http://{model}").parse()?);
+    let server = Server::start(&config, &[upstream]).await?;
     heading("A small real language model, with onrecord in front of it");
     println!("  model    http://{model}  tiny-pydoc, 1.9 M parameters: small enough to ship, not clever");
     println!("  gateway  http://{}  an OpenAI-compatible base URL is http://{}/v1", server.gateway, server.gateway);
@@ -73,7 +73,7 @@ fn config(args: &DemoArgs) -> anyhow::Result<Config> {
         data: Some(args.data.clone()),
         listen: Some(free("127.0.0.1:4100")),
         api: Some(free("127.0.0.1:4180")),
-        upstream: None,
+        upstreams: Vec::new(),
     };
     let mut config = config::load_only(&overrides)?;
     config.telemetry.level = tracing::level_filters::LevelFilter::WARN;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use onrecord_capture::{BodyHead, Dialect, End, Request, Response};
+use onrecord_capture::{BodyHead, Dialect, End, Request, RequestFacts, Response};
 use onrecord_ledger::{Error, Pending, Receipt};
 use onrecord_proof::{Kind, Record, field};
 use uuid::Uuid;
 
-use super::Gateway;
+use super::{Gateway, Upstream};
 use crate::engine::new_record;
 
 /// How a call ended.
@@ -70,6 +70,7 @@ pub(crate) struct Call {
     gateway: Arc<Gateway>,
     record: Record,
     dialect: Dialect,
+    upstream: Option<Arc<Upstream>>,
     started: Instant,
     /// The answer of the log to the beginning of the call, as long as nobody has waited for it.
     intent: Option<Pending<()>>,
@@ -82,7 +83,8 @@ impl Call {
     /// Begins a call of `dialect` now.
     pub(crate) fn new(gateway: Arc<Gateway>, dialect: Dialect) -> Self {
         let record = new_record(Kind::Interaction);
-        Self { gateway, record, dialect, started: Instant::now(), intent: None, response: None, settled: false }
+        let (upstream, started) = (None, Instant::now());
+        Self { gateway, record, dialect, upstream, started, intent: None, response: None, settled: false }
     }
 
     /// The id of the record.
@@ -95,14 +97,30 @@ impl Call {
         &mut self.record
     }
 
+    /// The model server that the call goes to, once that is known.
+    pub(crate) const fn upstream(&self) -> Option<&Arc<Upstream>> {
+        self.upstream.as_ref()
+    }
+
+    /// The call goes to this model server.
+    pub(crate) fn route(&mut self, upstream: &Arc<Upstream>) {
+        let url = &upstream.settings.url;
+        self.record.set(&field::UPSTREAM, upstream.settings.name.as_str());
+        self.record.set(&field::SERVER_ADDRESS, url.host().unwrap_or_default());
+        if let Some(port) = url.port_u16() {
+            self.record.set(&field::SERVER_PORT, port);
+        }
+        self.upstream = Some(Arc::clone(upstream));
+    }
+
     /// Microseconds since the call began.
     pub(crate) fn elapsed_us(&self) -> i64 {
         i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX)
     }
 
     /// Puts the request's body into the record.
-    pub(crate) fn requested(&mut self, request: Request, head: BodyHead<'_>) {
-        let _ = request.finish(self.dialect, head, &mut self.record);
+    pub(crate) fn requested(&mut self, request: Request, head: BodyHead<'_>) -> RequestFacts {
+        request.finish(self.dialect, head, &mut self.record)
     }
 
     /// Sends the beginning of the call to the log; to be called once the request is known.

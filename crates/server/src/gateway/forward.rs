@@ -20,7 +20,7 @@ use super::body::{Broken, COMMIT_PATIENCE, HOLD_MAX, Recorded, ReplyBody, Rules,
 use super::call::{Call, Failure, Outcome};
 use super::lanes::Lane;
 use super::upstream::{self, AnswerBody, SendError};
-use super::{Gateway, OnLogFailure, headers, reply};
+use super::{Gateway, OnLogFailure, Upstream, headers, reply};
 use crate::auth::{Denied, Identity, Role};
 
 /// A request's body up to here, in bytes, is read before the model server is called, so that its intent is written while
@@ -51,9 +51,14 @@ impl Stop {
 /// Takes one request through. The call begins here and not when the future is first polled: a request whose client is gone
 /// by then is on record too.
 pub(crate) fn handle(lane: Arc<Lane>, peer: IpAddr, request: Request<Incoming>) -> impl Future<Output = Answer> + Send {
-    let dialect = Dialect::of(request.method().as_str(), request.uri().path());
+    let path = request.uri().path();
+    let upstream = lane.gateway.routes.by_path(path);
+    let dialect = Dialect::of(request.method().as_str(), upstream.map_or(path, |upstream| upstream.path(path)));
     let mut call = Call::new(Arc::clone(&lane.gateway), dialect);
-    describe(&mut call, &lane.gateway, dialect, peer, &request);
+    describe(&mut call, dialect, peer, &request);
+    if let Some(upstream) = upstream {
+        call.route(upstream);
+    }
     answer(lane, call, request)
 }
 
@@ -71,8 +76,7 @@ async fn answer(lane: Arc<Lane>, mut call: Call, request: Request<Incoming>) -> 
 }
 
 /// What is known of a call from its request's head.
-fn describe(call: &mut Call, gateway: &Gateway, dialect: Dialect, peer: IpAddr, request: &Request<Incoming>) {
-    let upstream = &gateway.settings.upstream;
+fn describe(call: &mut Call, dialect: Dialect, peer: IpAddr, request: &Request<Incoming>) {
     let record = call.record();
     headers::describe(request.headers(), record);
     record.set(&field::CLIENT_ADDRESS, peer.to_string());
@@ -84,11 +88,6 @@ fn describe(call: &mut Call, gateway: &Gateway, dialect: Dialect, peer: IpAddr, 
     record.set(&field::PATH, request.uri().path());
     if let Some(query) = request.uri().query() {
         record.set(&field::QUERY, query);
-    }
-    record.set(&field::UPSTREAM, upstream.name.as_str());
-    record.set(&field::SERVER_ADDRESS, upstream.url.host().unwrap_or_default());
-    if let Some(port) = upstream.url.port_u16() {
-        record.set(&field::SERVER_PORT, port);
     }
 }
 
@@ -147,30 +146,55 @@ async fn exchange(
     let copy = onrecord_capture::Request::new(gateway.limits);
     let content = (parts.headers.get(CONTENT_TYPE).cloned(), parts.headers.get(CONTENT_ENCODING).cloned());
     let head = || BodyHead { content_type: str_of(content.0.as_ref()), content_encoding: str_of(content.1.as_ref()) };
-    headers::for_upstream(
-        &mut parts.headers,
-        &gateway.host,
-        gateway.settings.upstream.key.as_ref(),
-        token_in_authorization,
-    );
-    parts.uri = target(&gateway.settings.upstream.url, &parts.uri)?;
-    parts.version = http::Version::HTTP_11;
-    parts.extensions.clear();
     if body.size_hint().upper().is_some_and(|upper| upper <= READ_FIRST) {
         let mut copy = copy;
         let bytes = read_body(gateway, body, &mut copy, call, head()).await?;
-        call.requested(copy, head());
+        let facts = call.requested(copy, head());
+        let upstream = route(gateway, call, facts.model.as_deref())?;
+        for_upstream(&mut parts, &upstream, token_in_authorization)?;
         begin(gateway, call).await?;
-        return send(lane, Request::from_parts(parts, UpBody::Read(Full::new(bytes)))).await;
+        return send(lane, &upstream, Request::from_parts(parts, UpBody::Read(Full::new(bytes)))).await;
     }
+    let upstream = route(gateway, call, None)?;
+    for_upstream(&mut parts, &upstream, token_in_authorization)?;
     let copy = Arc::new(Mutex::new(Some(copy)));
     let tee = Tee::new(body, &copy, max, gateway.settings.client_timeout);
-    let answer = send(lane, Request::from_parts(parts, UpBody::Flowing(tee))).await;
+    let answer = send(lane, &upstream, Request::from_parts(parts, UpBody::Flowing(tee))).await;
     if let Some(copy) = copy.lock().unwrap_or_else(PoisonError::into_inner).take() {
         call.requested(copy, head());
     }
     begin(gateway, call).await?;
     answer
+}
+
+/// The model server that the call goes to, now that the model is known if it ever will be.
+fn route(gateway: &Gateway, call: &mut Call, model: Option<&str>) -> Result<Arc<Upstream>, Stop> {
+    if let Some(upstream) = call.upstream() {
+        return Ok(Arc::clone(upstream));
+    }
+    let Some(upstream) = gateway.routes.by_model(model) else {
+        let message = format!(
+            "no model server here serves the model `{}`; `models` of an [[upstream]] in the configuration says which one does",
+            model.unwrap_or_default()
+        );
+        return Err(Stop::rejected(StatusCode::NOT_FOUND, "model_not_found", "gateway", message));
+    };
+    call.route(upstream);
+    Ok(Arc::clone(upstream))
+}
+
+/// Turns the head of a request into the one that the model server gets.
+fn for_upstream(
+    parts: &mut http::request::Parts,
+    upstream: &Upstream,
+    token_in_authorization: bool,
+) -> Result<(), Stop> {
+    let key = upstream.settings.key.as_ref();
+    headers::for_upstream(&mut parts.headers, &upstream.host, key, token_in_authorization);
+    parts.uri = target(upstream, &parts.uri)?;
+    parts.version = http::Version::HTTP_11;
+    parts.extensions.clear();
+    Ok(())
 }
 
 /// Reads a small request body whole.
@@ -234,11 +258,11 @@ fn unrecorded(gateway: &Gateway, call: &mut Call, error: &onrecord_ledger::Error
     Err(Stop::rejected(StatusCode::SERVICE_UNAVAILABLE, LOG_UNAVAILABLE, "gateway", message))
 }
 
-async fn send(lane: &Lane, request: Request<UpBody>) -> Result<upstream::Answer, Stop> {
+async fn send(lane: &Lane, upstream: &Upstream, request: Request<UpBody>) -> Result<upstream::Answer, Stop> {
     let settings = &lane.gateway.settings;
-    match timeout(settings.response_timeout, lane.upstream.send(request)).await {
+    match timeout(settings.response_timeout, lane.pool(upstream).send(request)).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(sending_failed(&error, settings.max_request_body, &settings.upstream.url)),
+        Ok(Err(error)) => Err(sending_failed(&error, settings.max_request_body, &upstream.settings.url)),
         Err(_) => {
             let message = format!("the model server sent nothing for {} s", settings.response_timeout.as_secs());
             Err(Stop::upstream(StatusCode::GATEWAY_TIMEOUT, "timeout", "upstream", message))
@@ -415,11 +439,17 @@ fn end_is_seen(headers: &HeaderMap) -> bool {
 }
 
 /// The URL at the model server: its base with the request's path and query behind it.
-fn target(base: &Uri, uri: &Uri) -> Result<Uri, Stop> {
-    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+fn target(upstream: &Upstream, uri: &Uri) -> Result<Uri, Stop> {
+    let path = upstream.path(uri.path_and_query().map_or("/", PathAndQuery::as_str));
+    let base = &upstream.settings.url;
     let prefix = base.path().trim_end_matches('/');
     let mut parts = base.clone().into_parts();
-    let joined = if prefix.is_empty() { path.parse() } else { format!("{prefix}{path}").parse() };
+    let joined = if prefix.is_empty() && path.starts_with('/') {
+        path.parse()
+    } else {
+        let slash = if path.starts_with('/') || !prefix.is_empty() { "" } else { "/" };
+        format!("{prefix}{slash}{path}").parse()
+    };
     parts.path_and_query = joined.ok();
     Uri::from_parts(parts).map_err(|e| Stop::rejected(StatusCode::BAD_REQUEST, "bad_target", "client", e.to_string()))
 }

@@ -13,6 +13,7 @@ use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::Gateway;
+use super::model_server::Upstream;
 use super::serve::connection;
 use super::upstream::Pool;
 
@@ -24,7 +25,15 @@ const TICK: Duration = Duration::from_secs(1);
 /// What the calls of one lane have in common.
 pub(crate) struct Lane {
     pub gateway: Arc<Gateway>,
-    pub upstream: Arc<Pool>,
+    /// The connections to each model server, by its number.
+    pools: Vec<Arc<Pool>>,
+}
+
+impl Lane {
+    /// This lane's connections to a model server.
+    pub(crate) fn pool(&self, upstream: &Upstream) -> &Arc<Pool> {
+        &self.pools[upstream.number]
+    }
 }
 
 /// A client that has connected.
@@ -75,8 +84,9 @@ fn start(number: usize, gateway: Arc<Gateway>, tls: Option<TlsAcceptor>) -> anyh
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let (clients, coming) = mpsc::unbounded_channel();
     let (end, ended) = oneshot::channel();
-    let upstream = Pool::new(gateway.connector.clone(), gateway.settings.upstream.url.clone());
-    let lane = Arc::new(Lane { gateway, upstream: Arc::new(upstream) });
+    let pool = |one: &Arc<Upstream>| Arc::new(Pool::new(one.connector.clone(), one.settings.url.clone()));
+    let pools = gateway.routes.all().iter().map(pool).collect();
+    let lane = Arc::new(Lane { gateway, pools });
     std::thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
         runtime.block_on(run(lane, tls, coming));
         // What is still there, an HTTP/2 stream say, goes now and puts itself on record. A look-up of a host that hangs is
@@ -105,7 +115,7 @@ async fn run(lane: Arc<Lane>, tls: Option<TlsAcceptor>, mut coming: mpsc::Unboun
             Some(ended) = connections.join_next_with_id() => {
                 stops.remove(&ended.map_or_else(|failed| failed.id(), |(id, ())| id));
             }
-            _ = tick.tick() => lane.upstream.prune(),
+            _ = tick.tick() => lane.pools.iter().for_each(|pool| pool.prune()),
         }
     }
     stops.clear();

@@ -11,6 +11,7 @@ mod dialects;
 mod full_disk;
 mod garbage;
 mod llama;
+mod routing;
 mod security;
 mod shutdown;
 mod snapshots;

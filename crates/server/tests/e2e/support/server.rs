@@ -19,10 +19,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it in `folder` and waits until it listens.
+    /// Starts it in `folder` and waits until it listens. Without an `upstream` it has those of its configuration.
     pub(crate) fn start(folder: &Path, upstream: &str, arguments: &[&str]) -> Self {
         let mut command = program(folder);
-        command.args(["serve", "--upstream", upstream, "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0"]);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0"]);
+        if !upstream.is_empty() {
+            command.args(["--upstream", upstream]);
+        }
         let mut child = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let messages = Messages::of(child.stderr.take().unwrap());
         let mut listening = None;
