@@ -26,6 +26,7 @@ mod openai;
 mod problem;
 mod request;
 mod response;
+pub mod serving;
 mod stream;
 mod tgi;
 mod wire;

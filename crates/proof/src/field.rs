@@ -85,6 +85,7 @@ fields! {
         DIALECT "onrecord.dialect" Text "The wire dialect, e.g. `openai.chat`; `unknown` for what was passed through.";
         EVENT "onrecord.event" Text "What happened, in `system`, `access` and `disposal` records.";
         STATEMENT "db.query.text" Text "The statement or command of an access.";
+        NOTE "onrecord.note" Text "What somebody says about an event, e.g. a deployment.";
         PURPOSE "onrecord.purpose" Text "Why payload was read, as the reader says.";
         SERVICE_VERSION "service.version" Text "Version of this program.";
     }
@@ -105,6 +106,38 @@ fields! {
         STREAM "gen_ai.request.stream" Bool "True if a stream was asked for.";
         ENCODING_FORMATS "gen_ai.request.encoding_formats" TextList "Encodings of embedding vectors asked for.";
         SAMPLING "onrecord.upstream.sampling" Body "Sampling parameters in force, as the model server reports them: JSON.";
+        USED_TEMPERATURE "onrecord.sampling.temperature" Float "Sampling temperature in force: as reported, else as asked for, else the server's default.";
+        USED_TOP_P "onrecord.sampling.top_p" Float "Nucleus size in force.";
+        USED_TOP_K "onrecord.sampling.top_k" Float "Candidates kept, as in force.";
+        USED_MIN_P "onrecord.sampling.min_p" Float "Least probability of a candidate, relative to the likeliest, as in force.";
+        USED_REPEAT_PENALTY "onrecord.sampling.repeat_penalty" Float "Repetition penalty in force.";
+        USED_FREQUENCY_PENALTY "onrecord.sampling.frequency_penalty" Float "Frequency penalty in force.";
+        USED_PRESENCE_PENALTY "onrecord.sampling.presence_penalty" Float "Presence penalty in force.";
+        CONFIG_SHA256 "onrecord.config.sha256" Bytes "Digest of a configuration, without that of the model's file.";
+        DRIFT "onrecord.config.drift" Bool "True if a configuration changed and no deployment was announced.";
+        MODEL "onrecord.model.name" Text "Name under which a model server offers a model.";
+        MODEL_REVISION "onrecord.model.revision" Text "The model server's own digest or revision of the model.";
+        MODEL_PATH "onrecord.model.path" Text "Where the model is, as the model server names it.";
+        MODEL_SIZE "onrecord.model.size" Int "Bytes of the model's file.";
+        MODEL_SHA256 "onrecord.model.sha256" Bytes "SHA-256 of the model's file.";
+        ARCHITECTURE "onrecord.model.architecture" Text "Architecture of the model, e.g. `llama`.";
+        PARAMETERS "onrecord.model.parameters" Int "Number of the model's parameters.";
+        QUANTIZATION "onrecord.model.quantization" Text "How the model's weights are stored, e.g. `Q4_K_M`.";
+        CONTEXT_LENGTH "onrecord.model.context_length" Int "Tokens of context that a call can use.";
+        TEMPLATE_SHA256 "onrecord.chat_template.sha256" Bytes "SHA-256 of the model's chat template.";
+        TEMPLATE_TEXT "onrecord.chat_template.text" Text "The model's chat template.";
+        DEFAULT_SAMPLING "onrecord.config.sampling" Body "The model server's default sampling parameters: JSON.";
+        ADAPTERS "onrecord.adapters" TextList "Adapters (LoRA): those of a configuration, or those that a call asked for.";
+        SERVER_BUILD "onrecord.server.build" Text "Build or version of the model server.";
+        SERVER_COMMAND "onrecord.server.command" TextList "How the model server was started, secrets masked.";
+        PROMPT_NAME "gen_ai.prompt.name" Text "The application's prompt template.";
+        PROMPT_VERSION "onrecord.prompt.version" Text "Its version.";
+        PROMPT_SHA256 "onrecord.prompt.sha256" Bytes "SHA-256 of its text, as the application declares it or as it was registered.";
+        PROMPT_VARIABLES "onrecord.prompt.variables" Body "What it was filled with: JSON as the application sent it.";
+        PROMPT_TEXT "onrecord.prompt.text" Text "The text of a prompt template that was registered.";
+        PLUGINS "onrecord.plugins" TextList "Plugins and extensions, as the application declares them.";
+        TOOLS "onrecord.tools" TextMap "The tools that a call offers to the model: SHA-256 of each definition, by name.";
+        MCP_SERVERS "onrecord.mcp_servers" TextMap "The MCP servers that a call brings in: URL by name.";
     }
     Input {
         INPUT_BODY "onrecord.input.body" Body "The request body, byte for byte, up to the capture limit.";

@@ -10,8 +10,8 @@ mod config;
 mod demo;
 mod engine;
 mod gateway;
-#[allow(dead_code, reason = "what asks for it follows")]
 mod local;
+mod probe;
 mod render;
 mod server;
 mod terminal;

@@ -37,6 +37,11 @@ pub(crate) fn map(fields: &Map) -> Value {
     Value::Object(fields.iter().map(|(name, value)| (name.to_owned(), named(name, value))).collect())
 }
 
+/// The value of a field, null if it has none.
+pub(crate) fn field(field: &onrecord_proof::Field, cbor: Option<&Cbor>) -> Value {
+    cbor.map_or(Value::Null, |cbor| named(field.name, cbor))
+}
+
 fn named(name: &str, cbor: &Cbor) -> Value {
     let digest = field::ALL.iter().any(|field| field.name == name && field.shape == Shape::Bytes);
     match cbor {

@@ -17,6 +17,8 @@ use crate::auth::Tokens;
 use crate::config::{self, Config};
 use crate::engine::{self, Engine};
 use crate::gateway::{self, Gateway, Glob, OnLogFailure, Routes, Settings, Upstream, UpstreamSettings};
+use crate::local::model_file::Files;
+use crate::probe::{Prober, Schedule};
 use crate::tls;
 
 /// Where the command line finds a running server, in its data folder. Readable by its owner alone.
@@ -107,6 +109,26 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
+/// What asks each model server about itself.
+fn probers(config: &Config, engine: &Arc<Engine>, gateway: &Gateway) -> Vec<Prober> {
+    let files = Files::open(config.data.join("model-digests.json"));
+    let upstreams = gateway.upstreams().iter().filter(|_| config.probe.enabled);
+    upstreams.map(|upstream| prober(config, engine, upstream, &files)).collect()
+}
+
+fn prober(config: &Config, engine: &Arc<Engine>, upstream: &Upstream, files: &Arc<Files>) -> Prober {
+    let probe = &config.probe;
+    Prober {
+        engine: Arc::clone(engine),
+        upstream: upstream.settings.name.clone(),
+        asking: upstream.asking(),
+        in_force: Arc::clone(&upstream.in_force),
+        schedule: Schedule { interval: probe.interval, deployment_window: probe.deployment_window },
+        kind: upstream.settings.kind.known(),
+        files: Arc::clone(files),
+    }
+}
+
 async fn bind(address: SocketAddr, what: &str, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("the {what} cannot listen on {address}; another address can be set as `{key}` or on the command line")
@@ -133,6 +155,9 @@ impl Server {
         let (gateway_address, api_address) = (gateway_listener.local_addr()?, api_listener.local_addr()?);
         let own: Arc<str> = tell(&contact, api_address)?.into();
         let encrypted = tls.is_some();
+        for prober in probers(config, &engine, &gateway) {
+            tasks.spawn(prober.run(stop.clone()));
+        }
         let lanes = gateway::Lanes::start(&gateway, tls.as_ref())?;
         tasks.spawn(gateway::serve(lanes, gateway_listener, stop.clone()));
         let router = api::router(Api {

@@ -4,23 +4,73 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, BinaryArray, StringArray};
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::cast::as_list_array;
+use datafusion::common::cast::{as_list_array, as_string_array, as_struct_array};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
 use crate::row::join_body;
-use crate::schema::body_type;
+use crate::schema::{body_type, refs_fields};
 
 /// `body(pieces) -> binary`: the exact bytes. `body_text(pieces) -> text`: the same as text, in which what is not UTF-8
 /// is replaced.
-pub(super) fn functions() -> [ScalarUDF; 2] {
-    ["body", "body_text"].map(|name| {
+///
+/// `refers_to(refs, relation) -> text`: the id of the first record that is referred to in that way.
+pub(super) fn functions() -> [ScalarUDF; 3] {
+    let [body, text] = ["body", "body_text"].map(|name| {
         ScalarUDF::from(JoinBody {
             name,
             as_text: name == "body_text",
             signature: Signature::any(1, Volatility::Immutable),
         })
-    })
+    });
+    [body, text, ScalarUDF::from(RefersTo { signature: Signature::any(2, Volatility::Immutable) })]
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct RefersTo {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for RefersTo {
+    fn name(&self) -> &'static str {
+        "refers_to"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        let refs =
+            matches!(arguments, [DataType::List(item), _] if *item.data_type() == DataType::Struct(refs_fields()));
+        if refs {
+            return Ok(DataType::Utf8);
+        }
+        Err(DataFusionError::Plan(
+            "refers_to takes the column refs and the name of a relation, such as 'config'".into(),
+        ))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let relation = match &args.args[1] {
+            ColumnarValue::Scalar(relation) => relation.try_as_str().flatten().unwrap_or_default().to_owned(),
+            ColumnarValue::Array(_) => {
+                return Err(DataFusionError::Execution("refers_to takes one relation for all rows".into()));
+            }
+        };
+        let refs = args.args[0].to_array(args.number_rows)?;
+        let refs = as_list_array(&refs)?;
+        let found =
+            (0..refs.len()).map(|row| refs.is_valid(row).then(|| first_ref(&refs.value(row), &relation)).flatten());
+        Ok(ColumnarValue::Array(Arc::new(found.collect::<StringArray>())))
+    }
+}
+
+fn first_ref(refs: &ArrayRef, relation: &str) -> Option<String> {
+    let refs = as_struct_array(refs).ok()?;
+    let (relations, ids) = (as_string_array(refs.column(0)).ok()?, as_string_array(refs.column(1)).ok()?);
+    let at = (0..refs.len()).find(|at| relations.value(*at) == relation)?;
+    Some(ids.value(at).to_owned())
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

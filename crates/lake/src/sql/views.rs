@@ -24,7 +24,7 @@ pub(super) struct View {
     columns: &'static [(&'static str, &'static str, &'static str)],
 }
 
-pub(super) const VIEWS: [&View; 3] = [&INTERACTIONS, &ACCESSES, &EVENTS];
+pub(super) const VIEWS: [&View; 4] = [&INTERACTIONS, &ACCESSES, &EVENTS, &CONFIGS];
 
 // Each column: its name, its expression over `records`, its meaning. Where the expression is a column alone and the
 // meaning is left out, that column's applies.
@@ -51,6 +51,16 @@ const INTERACTIONS: View = View {
         ("max_tokens", "gen_ai_request_max_tokens", ""),
         ("seed", "gen_ai_request_seed", ""),
         ("stop_sequences", "gen_ai_request_stop_sequences", ""),
+        ("used_temperature", "onrecord_sampling_temperature", ""),
+        ("used_top_p", "onrecord_sampling_top_p", ""),
+        ("used_top_k", "onrecord_sampling_top_k", ""),
+        ("config_id", "refers_to(refs, 'config')", "Id of the record of the configuration in force; see `configs`."),
+        ("prompt_template", "gen_ai_prompt_name", ""),
+        ("prompt_version", "onrecord_prompt_version", ""),
+        ("prompt_sha256", "onrecord_prompt_sha256", ""),
+        ("plugins", "onrecord_plugins", ""),
+        ("tools", "onrecord_tools", ""),
+        ("mcp_servers", "onrecord_mcp_servers", ""),
         ("stream", "gen_ai_request_stream", ""),
         ("outcome", "onrecord_outcome", ""),
         ("status", "http_response_status_code", ""),
@@ -104,6 +114,7 @@ const EVENTS: View = View {
         ("leaf_index", "leaf_index", ""),
         ("kind", "kind", ""),
         ("event", "onrecord_event", ""),
+        ("note", "onrecord_note", ""),
         ("principal", "onrecord_principal", ""),
         ("purpose", "onrecord_purpose", ""),
         ("version", "service_version", ""),
@@ -112,6 +123,37 @@ const EVENTS: View = View {
         ("gap_calls", "onrecord_gap_calls", ""),
         ("gap_from", "to_timestamp_micros(onrecord_gap_from)", "When the first unrecorded call began."),
         ("gap_until", "to_timestamp_micros(onrecord_gap_until)", "When the last unrecorded call began."),
+    ],
+};
+
+const CONFIGS: View = View {
+    name: "configs",
+    filter: "kind = 'config'",
+    columns: &[
+        ("time", "captured_at", "When the configuration was first seen, by the recorder's clock."),
+        ("id", "id", ""),
+        ("leaf_index", "leaf_index", ""),
+        ("upstream", "onrecord_upstream", ""),
+        ("server", "gen_ai_provider_name", ""),
+        ("server_build", "onrecord_server_build", ""),
+        ("model", "onrecord_model_name", ""),
+        ("model_revision", "onrecord_model_revision", ""),
+        ("model_path", "onrecord_model_path", ""),
+        ("model_size", "onrecord_model_size", ""),
+        ("model_sha256", "onrecord_model_sha256", ""),
+        ("architecture", "onrecord_model_architecture", ""),
+        ("parameters", "onrecord_model_parameters", ""),
+        ("quantization", "onrecord_model_quantization", ""),
+        ("context_length", "onrecord_model_context_length", ""),
+        ("chat_template_sha256", "onrecord_chat_template_sha256", ""),
+        ("chat_template", "onrecord_chat_template_text", ""),
+        ("sampling", "body_text(onrecord_config_sampling)", "The model server's default sampling parameters: JSON."),
+        ("adapters", "onrecord_adapters", ""),
+        ("command", "onrecord_server_command", ""),
+        ("event", "onrecord_event", "`taken` first, `changed`, or `completed` by the digest of the model's file."),
+        ("drift", "onrecord_config_drift", ""),
+        ("supersedes", "refers_to(refs, 'supersedes')", "Id of the configuration that was in force before."),
+        ("deployment", "refers_to(refs, 'source')", "Id of the deployment that announced the change."),
     ],
 };
 

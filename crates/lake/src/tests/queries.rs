@@ -160,7 +160,7 @@ async fn the_engine_knows_columns_and_plans() {
     assert!(fixture.query("DESCRIBE interactions").await.iter().any(|row| row.starts_with("prompt|Utf8")));
     let tables =
         fixture.query("SELECT table_name FROM information_schema.tables WHERE table_schema = 'lake' ORDER BY 1").await;
-    assert_eq!(tables, ["accesses", "events", "interactions", "records"]);
+    assert_eq!(tables, ["accesses", "configs", "events", "interactions", "records"]);
     let plan = fixture.query("EXPLAIN SELECT answer FROM interactions WHERE leaf_index = 3").await.join("\n");
     assert!(plan.contains("DataSourceExec") && plan.contains("pruning_predicate"), "{plan}");
 }

@@ -3,6 +3,7 @@
 //! It listens on an address of its own, so that no path of a model server is ever taken.
 
 mod calls;
+mod configs;
 mod encode;
 mod error;
 mod log;
@@ -52,6 +53,8 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/calls", get(calls::list))
         .route("/api/v1/calls/{wanted}", get(calls::show))
         .route("/api/v1/calls/{wanted}/evidence", get(calls::evidence))
+        .route("/api/v1/config-diff", get(configs::diff))
+        .route("/api/v1/deployments", post(configs::deploy))
         .route("/api/v1/tail", get(calls::tail))
         .route("/api/v1/query", get(query::get).post(query::post))
         .route("/api/v1/columns", get(query::columns))

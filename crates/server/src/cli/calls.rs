@@ -96,7 +96,7 @@ fn pairs(filter: &Filter) -> anyhow::Result<Vec<(String, String)>> {
 }
 
 /// RFC 3339, a local date or date and time, or how long ago; as microseconds since 1970-01-01 UTC.
-fn time(text: &str) -> anyhow::Result<i64> {
+pub(super) fn time(text: &str) -> anyhow::Result<i64> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time.as_microsecond());
     }

@@ -3,6 +3,7 @@
 mod calls;
 mod check;
 mod client;
+mod configs;
 mod format;
 mod options;
 mod query;
@@ -98,6 +99,8 @@ async fn ask(command: Command, client: Client) -> anyhow::Result<ExitCode> {
         Command::Tail(args) => calls::tail(&client, &args).await,
         Command::List(args) => calls::list(&client, &args).await,
         Command::Show { record, json } => show::show(&client, &record, json).await,
+        Command::ConfigDiff(args) => configs::diff(&client, &args).await,
+        Command::Deploy(args) => configs::deploy(&client, &args).await,
         Command::Query(args) => query::query(&client, args).await,
         Command::Prove(args) => check::prove(&client, &args).await,
         Command::Stats { json } => show::stats(&client, json).await,

@@ -62,7 +62,11 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Ask in SQL; the tables are `interactions`, `accesses`, `events` and `records`
+    /// Say what changed between two calls, two configurations or two times
+    ConfigDiff(ConfigDiffArgs),
+    /// Announce a deployment, so that the change of configuration that follows is no drift
+    Deploy(DeployArgs),
+    /// Ask in SQL; the tables are `interactions`, `configs`, `accesses`, `events` and `records`
     Query(QueryArgs),
     /// Verify that nothing in the log was changed, lost or added; exit code 1 if it was
     Verify {
@@ -171,6 +175,32 @@ pub(crate) struct ListArgs {
     /// As a JSON array
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigDiffArgs {
+    /// Id or leaf index of a call or configuration, or a time: RFC 3339, a date, or how long ago (90m, 2h, 7d)
+    pub a: String,
+    /// The same
+    pub b: String,
+    /// Where times are compared: only of this model server
+    #[arg(long)]
+    pub upstream: Option<String>,
+    /// Where times are compared: only of this model
+    #[arg(long)]
+    pub model: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeployArgs {
+    /// What is deployed, and why
+    pub note: String,
+    /// The model server that it concerns
+    #[arg(long)]
+    pub upstream: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -13,10 +13,11 @@ use super::size::ByteSize;
 use super::value::{LogFormat, LogName, OnLogFailure, PathPrefix, Release, Secret, ServerKind, UpstreamName};
 
 /// All sections in the order of the file.
-pub(super) const SECTIONS: [&Section; 8] = [
+pub(super) const SECTIONS: [&Section; 9] = [
     &Top::SECTION,
     &Gateway::SECTION,
     &Upstream::SECTION,
+    &Probe::SECTION,
     &Api::SECTION,
     &Log::SECTION,
     &Lake::SECTION,
@@ -94,6 +95,18 @@ section! {
         /// How many alternatives for each token to record, asking the server for them where the client does not; 0 asks
         /// for nothing.
         decisions: usize = number(0).within(0, 20);
+    }
+}
+
+section! {
+    /// What the model server runs: asked of it, put on record, and referred to by each call.
+    Probe = "probe" {
+        /// Whether to ask at all.
+        enabled: bool = flag(true);
+        /// How often to ask. It is also asked at start, and when an answer looks different.
+        interval: Duration = text("60s").between("1s", "24h");
+        /// How long after `onrecord deploy` a change is no drift.
+        deployment_window: Duration = text("30m").between("1s", "168h");
     }
 }
 

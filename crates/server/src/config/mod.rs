@@ -30,7 +30,7 @@ pub(crate) use raw::Effective;
 pub(crate) use upstream::Upstream;
 pub(crate) use value::{LogFormat, OnLogFailure, Release, ServerKind};
 
-use keys::{Api, Gateway, Lake, Log, Tls, Top};
+use keys::{Api, Gateway, Lake, Log, Probe, Tls, Top};
 use raw::Raw;
 use value::LogName;
 
@@ -48,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) gateway: Gateway,
     /// The model servers besides `gateway.upstream`.
     pub(crate) upstreams: Vec<keys::Upstream>,
+    /// What the model server runs.
+    pub(crate) probe: Probe,
     /// The API.
     pub(crate) api: Api,
     /// The log.
@@ -133,6 +135,7 @@ impl Config {
         let top = Top::check(raw, Top::SECTION.name);
         let gateway = Gateway::check(raw, Gateway::SECTION.name);
         let upstreams = upstream::check(raw);
+        let probe = Probe::check(raw, Probe::SECTION.name);
         let api = Api::check(raw, Api::SECTION.name);
         let log = Log::check(raw, Log::SECTION.name);
         let lake = Lake::check(raw, Lake::SECTION.name);
@@ -146,6 +149,7 @@ impl Config {
             origin,
             gateway: gateway?,
             upstreams: upstreams?,
+            probe: probe?,
             api: api?,
             log: log?,
             lake: lake?,

@@ -1,5 +1,6 @@
 //! The types a value can have, each with the check that makes it one.
 
+use onrecord_capture::serving::Server;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
@@ -75,6 +76,21 @@ pub(crate) enum ServerKind {
     Vllm,
     Tgi,
     LmStudio,
+}
+
+impl ServerKind {
+    /// The server, unless it is to be found out.
+    pub(crate) const fn known(self) -> Option<Server> {
+        match self {
+            Self::Auto => None,
+            Self::OpenAi => Some(Server::OpenAi),
+            Self::LlamaCpp => Some(Server::LlamaCpp),
+            Self::Ollama => Some(Server::Ollama),
+            Self::Vllm => Some(Server::Vllm),
+            Self::Tgi => Some(Server::Tgi),
+            Self::LmStudio => Some(Server::LmStudio),
+        }
+    }
 }
 
 /// The name of a model server: letters, digits, `.`, `_` and `-`.

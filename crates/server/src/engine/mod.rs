@@ -1,6 +1,8 @@
 //! The log and the lake of one data folder, open, and what the API and the command line ask of them.
 
 mod access;
+mod changes;
+mod deployment;
 mod evidence;
 mod find;
 mod report;
@@ -19,6 +21,8 @@ use rand::RngCore;
 use uuid::Uuid;
 
 pub(crate) use access::{Access, Reading};
+pub(crate) use changes::{Change, between, changes};
+pub(crate) use deployment::DEPLOYMENT;
 pub(crate) use evidence::NotProved;
 pub(crate) use find::{Filter, Summary, Wanted};
 pub(crate) use report::{Phase, Report};

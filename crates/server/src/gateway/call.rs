@@ -171,6 +171,12 @@ impl Call {
         if let Some(response) = self.response.take() {
             let end = if *outcome == Outcome::Completed { End::Complete } else { End::CutOff };
             response.finish(end, &mut self.record);
+            if let Some(upstream) = &self.upstream {
+                upstream.in_force.complete(&mut self.record);
+            }
+        }
+        if let (Outcome::UpstreamError(_), Some(upstream)) = (outcome, &self.upstream) {
+            upstream.in_force.doubt();
         }
         if let Some(Failure { kind, stage, message }) = outcome.failure() {
             self.record.set(&field::ERROR_TYPE, kind);

@@ -72,6 +72,11 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    /// The model servers.
+    pub(crate) fn upstreams(&self) -> &[Arc<Upstream>] {
+        self.routes.all()
+    }
+
     /// A gateway that records in `ledger`.
     pub(crate) fn new(ledger: Arc<Ledger>, tokens: Arc<Tokens>, settings: Settings, routes: Routes) -> Self {
         Self {

@@ -1,5 +1,6 @@
 //! What the gateway knows of one model server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Uri};
@@ -7,6 +8,7 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 
 use crate::config::ServerKind;
+use crate::probe::{Asking, InForce};
 
 /// A model server as it is configured.
 #[derive(Debug, Clone)]
@@ -18,7 +20,6 @@ pub(crate) struct UpstreamSettings {
     /// Replaces the client's `Authorization`.
     pub key: Option<HeaderValue>,
     /// Which server it is, where the configuration says so.
-    #[expect(dead_code, reason = "for what asks a server about itself")]
     pub kind: ServerKind,
     /// How many alternatives for each token to ask for, whatever the client asks for; 0 asks for nothing.
     #[expect(dead_code, reason = "for what asks for alternatives")]
@@ -40,6 +41,8 @@ pub(crate) struct Upstream {
     /// Its host and port as its own clients would name them.
     pub host: HeaderValue,
     pub connector: HttpsConnector<HttpConnector>,
+    /// What it runs.
+    pub in_force: Arc<InForce>,
 }
 
 impl Upstream {
@@ -49,7 +52,12 @@ impl Upstream {
         let host = authority.ok_or_else(|| anyhow::anyhow!("the upstream {} has no host", settings.url))?;
         let host = HeaderValue::from_str(host.as_str().rsplit('@').next().unwrap_or_default())?;
         let connector = connector(&settings.url, connect_timeout)?;
-        Ok(Self { number, settings, host, connector })
+        Ok(Self { number, settings, host, connector, in_force: Arc::default() })
+    }
+
+    /// A way to it for questions that are no calls.
+    pub(crate) fn asking(&self) -> Asking {
+        Asking::new(self.connector.clone(), self.settings.url.clone(), self.settings.key.clone())
     }
 
     /// The path of a call at this model server, without what brought it here.

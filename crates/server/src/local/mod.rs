@@ -1,3 +1,4 @@
 //! What this machine tells of a model server that runs on it.
 
+pub(crate) mod model_file;
 pub(crate) mod process;

@@ -45,6 +45,13 @@ pub(crate) fn command_line(pid: Pid) -> Vec<String> {
     )
 }
 
+/// True if a process passes connections on to a server that is somewhere else, e.g. in a container.
+pub(crate) fn is_proxy(pid: Pid) -> bool {
+    let program = command_line(pid).into_iter().next().unwrap_or_default();
+    let name = program.rsplit('/').next().unwrap_or_default().trim_end_matches(':');
+    ["docker-proxy", "rootlessport", "ssh", "kubectl", "socat", "sshd"].contains(&name)
+}
+
 /// Where a path that a process names is for us: relative to its working folder, and in its own root if it has another.
 pub(crate) fn path_as_seen_by(pid: Pid, path: &str) -> PathBuf {
     let folder = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();

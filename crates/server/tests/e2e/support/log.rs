@@ -54,7 +54,9 @@ impl Log {
     /// With this text as `onrecord.toml`.
     pub(crate) fn with_config(toml: &str) -> Self {
         let log = Self { folder: TempDir::new().unwrap() };
-        std::fs::write(log.folder().join("onrecord.toml"), format!("data = \"data\"\n{toml}")).unwrap();
+        // A scripted model server expects the calls of the test and nothing else.
+        let quiet = if toml.contains("[probe]") { "" } else { "\n[probe]\nenabled = false\n" };
+        std::fs::write(log.folder().join("onrecord.toml"), format!("data = \"data\"\n{toml}{quiet}")).unwrap();
         log
     }
 

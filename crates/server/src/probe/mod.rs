@@ -1,0 +1,14 @@
+//! What the model server really runs: asked at start, on a schedule, and when an answer looks different; put on record
+//! when it changed, and referred to by every call.
+//!
+//! `in_force` is what the calls look at, `prober` the task that keeps it right, `ask` its way to the model server, `known`
+//! what the log has from earlier. Parsing is in `onrecord_capture::serving`.
+
+mod ask;
+mod in_force;
+mod known;
+mod prober;
+
+pub(crate) use ask::Asking;
+pub(crate) use in_force::InForce;
+pub(crate) use prober::{Prober, Schedule};
