@@ -44,7 +44,9 @@ pub enum Dialect {
     Tokenize,
     /// `/detokenize` of llama.cpp and vLLM.
     Detokenize,
-    /// `/generate` of Text Generation Inference.
+    /// How many tokens a request would have: Anthropic's `/v1/messages/count_tokens`, OpenAI's `…/input_tokens`.
+    CountTokens,
+    /// `/generate` of Text Generation Inference, and its root.
     TgiGenerate,
     /// `/generate_stream` of Text Generation Inference.
     TgiGenerateStream,
@@ -55,7 +57,7 @@ pub enum Dialect {
 }
 
 /// The paths of requests. One with a star may have any prefix; the first that fits counts.
-const PATHS: [(&str, Dialect); 22] = [
+const PATHS: [(&str, Dialect); 26] = [
     ("*/chat/completions", Dialect::OpenAiChat),
     // Without a prefix llama.cpp answers this one in its own way, and nobody else has it there.
     ("/completions", Dialect::LlamaCompletion),
@@ -70,11 +72,16 @@ const PATHS: [(&str, Dialect); 22] = [
     ("*/api/v1/chat", Dialect::LmStudioChat),
     ("*/api/generate", Dialect::OllamaGenerate),
     ("*/generate", Dialect::TgiGenerate),
+    // The root, where `stream` says which of the two it is.
+    ("", Dialect::TgiGenerate),
     ("*/generate_stream", Dialect::TgiGenerateStream),
     ("*/completion", Dialect::LlamaCompletion),
     ("*/infill", Dialect::LlamaInfill),
     ("*/apply-template", Dialect::LlamaTemplate),
     ("*/chat/completions/control", Dialect::LlamaControl),
+    ("*/messages/count_tokens", Dialect::CountTokens),
+    ("*/chat/completions/input_tokens", Dialect::CountTokens),
+    ("*/responses/input_tokens", Dialect::CountTokens),
     ("*/rerank", Dialect::Rerank),
     ("*/reranking", Dialect::Rerank),
     ("*/tokenize", Dialect::Tokenize),
@@ -99,6 +106,7 @@ impl Dialect {
         Self::Rerank,
         Self::Tokenize,
         Self::Detokenize,
+        Self::CountTokens,
         Self::TgiGenerate,
         Self::TgiGenerateStream,
         Self::LmStudioChat,
@@ -167,6 +175,7 @@ impl Dialect {
             Self::Rerank => Traits::new("rerank", "rerank", &rerank::REQUEST, || boxed(rerank::Rerank)),
             Self::Tokenize => Traits::new("tokenize", "tokenize", &side::TOKENIZE, side),
             Self::Detokenize => Traits::new("detokenize", "detokenize", &side::DETOKENIZE, side),
+            Self::CountTokens => Traits::new("count_tokens", "count_tokens", &side::COUNT, side),
             Self::TgiGenerate => Traits::new("tgi.generate", "text_completion", &tgi::GENERATE, tgi),
             Self::TgiGenerateStream => Traits::new("tgi.generate_stream", "text_completion", &tgi::STREAM, tgi),
             Self::LmStudioChat => {
@@ -226,19 +235,19 @@ mod tests {
             ("POST", "//v1/chat/completions/", Dialect::OpenAiChat),
             ("POST", "/api/v0/chat/completions", Dialect::OpenAiChat),
             ("GET", "/v1/chat/completions", Dialect::Unknown),
-            ("POST", "/v1/chat/completions/input_tokens", Dialect::Unknown),
+            ("POST", "/v1/chat/completions/input_tokens", Dialect::CountTokens),
             ("POST", "/v1/completions", Dialect::OpenAiCompletions),
             ("POST", "/openai/deployments/x/completions", Dialect::OpenAiCompletions),
             ("POST", "/api/v0/completions", Dialect::OpenAiCompletions),
             ("POST", "/v1/responses", Dialect::OpenAiResponses),
             ("POST", "/responses", Dialect::OpenAiResponses),
             ("GET", "/v1/responses/resp_1", Dialect::Unknown),
-            ("POST", "/v1/responses/input_tokens", Dialect::Unknown),
+            ("POST", "/v1/responses/input_tokens", Dialect::CountTokens),
             ("POST", "/v1/embeddings", Dialect::OpenAiEmbeddings),
             ("POST", "/embeddings", Dialect::OpenAiEmbeddings),
             ("POST", "/embedding", Dialect::OpenAiEmbeddings),
             ("POST", "/v1/messages", Dialect::AnthropicMessages),
-            ("POST", "/v1/messages/count_tokens", Dialect::Unknown),
+            ("POST", "/v1/messages/count_tokens", Dialect::CountTokens),
             ("POST", "/v1/threads/t/messages", Dialect::Unknown),
             ("POST", "/api/chat", Dialect::OllamaChat),
             ("POST", "/ollama/api/chat", Dialect::OllamaChat),
@@ -259,6 +268,8 @@ mod tests {
             ("POST", "/tokenize", Dialect::Tokenize),
             ("POST", "/detokenize", Dialect::Detokenize),
             ("POST", "/generate", Dialect::TgiGenerate),
+            ("POST", "/", Dialect::TgiGenerate),
+            ("GET", "/", Dialect::Unknown),
             ("POST", "/generate_stream", Dialect::TgiGenerateStream),
             ("POST", "/api/v1/chat", Dialect::LmStudioChat),
             ("POST", "/api/v0/embeddings", Dialect::OpenAiEmbeddings),

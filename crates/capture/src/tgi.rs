@@ -1,4 +1,5 @@
-//! Text Generation Inference of Hugging Face (docs/openapi.json of its repository): `/generate` and `/generate_stream`.
+//! Text Generation Inference of Hugging Face (docs/openapi.json of its repository): `/generate` and `/generate_stream`,
+//! and `/`, which is one or the other.
 
 use onrecord_proof::field;
 use serde_json::Result;
@@ -23,7 +24,7 @@ const PARAMETERS: Names = &[
 
 /// What a request for a whole answer says.
 pub(crate) const GENERATE: Asked = Asked {
-    shared: &[("model", &field::REQUEST_MODEL)],
+    shared: &[("model", &field::REQUEST_MODEL), ("stream", &field::STREAM)],
     within: Some(("parameters", PARAMETERS)),
     input: &[("inputs", prompt)],
     ..Asked::NOTHING

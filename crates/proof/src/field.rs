@@ -72,6 +72,7 @@ fields! {
         OPERATION "gen_ai.operation.name" Text "What was asked for: `chat`, `text_completion`, `embeddings`, …";
         SESSION "gen_ai.conversation.id" Text "The session or conversation.";
         REQUEST_ID "onrecord.request.id" Text "The caller's request id, or one that was generated.";
+        REQUEST_ATTEMPT "onrecord.request.attempt" Int "Which attempt at the same request this is, from 2; the first has none.";
         TAGS "onrecord.tags" TextMap "The caller's tags.";
         TRACE_ID "trace_id" Text "W3C trace id, 32 hexadecimal digits.";
         SPAN_ID "span_id" Text "The span of this record, 16 hexadecimal digits.";

@@ -1,4 +1,4 @@
-//! Calls beside the model: tokenizing (llama.cpp, vLLM and TGI), applying the chat template, and the control of a
+//! Calls beside the model: tokenizing (llama.cpp, vLLM and TGI), counting tokens (Anthropic and OpenAI), applying the chat template, and the control of a
 //! completion that is running.
 
 use onrecord_proof::field;
@@ -6,7 +6,7 @@ use serde_json::Result;
 
 use crate::answer::{Answer, Kind, Usage};
 use crate::json::{self, RawValue};
-use crate::request::asked::{Asked, last_message, prompt};
+use crate::request::asked::{Asked, last_item, last_message, prompt};
 use crate::wire::{Last, Text, Wire, object};
 
 /// What a request to tokenize says: `content` to llama.cpp, `prompt` or `messages` to vLLM, `inputs` to TGI.
@@ -18,6 +18,13 @@ pub(crate) const TOKENIZE: Asked = Asked {
 
 /// What a request to put tokens together again says.
 pub(crate) const DETOKENIZE: Asked = Asked { parameters: &[("model", &field::REQUEST_MODEL)], ..Asked::NOTHING };
+
+/// What a request to count tokens says, which is what one to answer would.
+pub(crate) const COUNT: Asked = Asked {
+    parameters: &[("model", &field::REQUEST_MODEL)],
+    input: &[("messages", last_message), ("input", last_item)],
+    ..Asked::NOTHING
+};
 
 /// What a request to apply the chat template says.
 pub(crate) const TEMPLATE: Asked =
@@ -32,7 +39,7 @@ pub(crate) const CONTROL: Asked = Asked {
 
 object! {
     /// An answer; which members there are depends on the call.
-    Side { tokens, content, prompt, success, error } without {}
+    Side { tokens, content, prompt, success, input_tokens, error } without {}
 }
 
 /// Reads answers of all of them.
@@ -51,6 +58,10 @@ impl Wire for SideCall {
         }
         if let Some(tokens) = side.tokens {
             take_tokens(tokens, answer);
+        }
+        if let Some(count) = side.input_tokens.and_then(json::int) {
+            answer.usage.set(&Usage { input: Some(count), ..Usage::default() });
+            answer.understand();
         }
         if let Some(text) = side.content.or(side.prompt).and_then(json::text)
             && let Some((message, budget)) = answer.message(0)

@@ -145,6 +145,11 @@ impl Call {
         self.response = Some(Response::new(self.dialect, status, head, self.gateway.limits));
     }
 
+    /// What follows the head is no answer of the dialect; whoever passes it on records what it was.
+    pub(crate) fn pass_through(&mut self) {
+        self.response = None;
+    }
+
     /// A piece of the answer has come. Gives how many of its bytes may go on at once; the rest belongs to the end of
     /// the answer and waits for the record.
     pub(crate) fn received(&mut self, piece: &[u8]) -> usize {

@@ -12,7 +12,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use onrecord_capture::{BodyHead, Dialect};
-use onrecord_proof::field;
+use onrecord_proof::{Ref, Rel, field};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
@@ -20,7 +20,7 @@ use super::body::{Broken, COMMIT_PATIENCE, HOLD_MAX, Recorded, ReplyBody, Rules,
 use super::call::{Call, Failure, Outcome};
 use super::lanes::Lane;
 use super::upstream::{self, AnswerBody, SendError};
-use super::{Gateway, OnLogFailure, Upstream, headers, reply};
+use super::{Gateway, OnLogFailure, Upstream, headers, reply, tunnel};
 use crate::auth::{Denied, Identity, Role};
 
 /// A request's body up to here, in bytes, is read before the model server is called, so that its intent is written while
@@ -67,6 +67,9 @@ async fn answer(lane: Arc<Lane>, mut call: Call, request: Request<Incoming>) -> 
     let mut answer = match forward(&lane, &mut call, request).await {
         Ok(Passed::Whole(answer)) => answer,
         Ok(Passed::Flowing { parts, body, begun, permit }) => flow(gateway, call, parts, body, begun, permit),
+        Ok(Passed::Upgraded { parts, ends, permit }) => {
+            tunnel::open(call, parts, ends, gateway.settings.response_timeout, permit)
+        }
         Err(stop) => refuse(gateway, call, stop).await,
     };
     if let Ok(id) = HeaderValue::from_str(id.as_hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer())) {
@@ -97,26 +100,48 @@ enum Passed {
     Whole(Answer),
     /// It flows while it is recorded.
     Flowing { parts: http::response::Parts, body: AnswerBody, begun: VecDeque<Bytes>, permit: OwnedSemaphorePermit },
+    /// The connection speaks another protocol from here on.
+    Upgraded { parts: http::response::Parts, ends: tunnel::Ends, permit: OwnedSemaphorePermit },
 }
 
 async fn forward(lane: &Lane, call: &mut Call, request: Request<Incoming>) -> Result<Passed, Stop> {
     let gateway = &*lane.gateway;
     let identity = authorize(gateway, request.headers())?;
     call.record().set(&field::PRINCIPAL, identity.name);
+    count_attempt(gateway, call, request.headers());
     let permit = Arc::clone(&gateway.in_flight).try_acquire_owned().map_err(|_| {
         let message =
             format!("{} calls are under way, more than that are refused; try again", gateway.settings.max_in_flight);
         Stop::rejected(StatusCode::SERVICE_UNAVAILABLE, "too_many_calls", "gateway", message)
     })?;
-    let (parts, body) = request.into_parts();
-    let upstream::Answer { parts, body, connecting } =
-        exchange(lane, call, parts, body, identity.token_in_authorization).await?;
+    let (mut parts, body) = request.into_parts();
+    let asked = tunnel::Asked::take(&mut parts);
+    let upstream::Answer { mut parts, body, connecting } =
+        exchange(lane, call, parts, body, identity.token_in_authorization, asked.as_ref()).await?;
     call.answered(parts.status.as_u16(), body_head(&parts.headers), connecting);
+    if let Some(ends) = asked.and_then(|asked| tunnel::Ends::of(asked, &mut parts)) {
+        on_record(gateway, call).await?;
+        return Ok(Passed::Upgraded { parts, ends, permit });
+    }
     if is_event_stream(&parts.headers) {
         on_record(gateway, call).await?;
         return Ok(Passed::Flowing { parts, body, begun: VecDeque::new(), permit });
     }
     collect(gateway, call, parts, body, permit).await
+}
+
+/// A request id that the client has sent before makes this another attempt at the same request.
+fn count_attempt(gateway: &Gateway, call: &mut Call, headers: &HeaderMap) {
+    if !headers::has_request_id(headers) {
+        return;
+    }
+    let record = call.record();
+    let of = |field| record.text(field).unwrap_or_default();
+    let before = gateway.attempts.note(of(&field::PRINCIPAL), of(&field::REQUEST_ID), record.id);
+    if let Some(before) = before {
+        record.set(&field::REQUEST_ATTEMPT, before.number.saturating_add(1));
+        record.refs.push(Ref { rel: Rel::Attempt, id: before.id });
+    }
 }
 
 fn authorize(gateway: &Gateway, headers: &HeaderMap) -> Result<Identity, Stop> {
@@ -136,6 +161,7 @@ async fn exchange(
     mut parts: http::request::Parts,
     body: Incoming,
     token_in_authorization: bool,
+    asked: Option<&tunnel::Asked>,
 ) -> Result<upstream::Answer, Stop> {
     let gateway = &*lane.gateway;
     let max = gateway.settings.max_request_body;
@@ -152,6 +178,9 @@ async fn exchange(
         let facts = call.requested(copy, head());
         let upstream = route(gateway, call, facts.model.as_deref())?;
         for_upstream(&mut parts, &upstream, token_in_authorization)?;
+        if let Some(asked) = asked {
+            asked.put(&mut parts.headers, call);
+        }
         begin(gateway, call).await?;
         return send(lane, &upstream, Request::from_parts(parts, UpBody::Read(Full::new(bytes)))).await;
     }

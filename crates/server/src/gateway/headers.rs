@@ -81,6 +81,11 @@ pub(crate) fn for_upstream(
     }
 }
 
+/// True if the caller has an id of its own for the request.
+pub(crate) fn has_request_id(headers: &HeaderMap) -> bool {
+    headers.contains_key(REQUEST_ID) || headers.contains_key(X_REQUEST_ID)
+}
+
 /// Puts into the record what the headers of a request say: session, request id, tags, user, trace.
 pub(crate) fn describe(headers: &HeaderMap, record: &mut Record) {
     if let Some(session) = text(headers, &SESSION) {

@@ -4,6 +4,7 @@
 //! server it goes to, `model_server` what there is to know of each, `upstream` is the way there, `call` is the record that a
 //! request becomes, `body` lets the answer flow while it is recorded and holds its end until the record is durable.
 
+mod attempts;
 mod body;
 mod call;
 mod forward;
@@ -14,6 +15,7 @@ mod model_server;
 mod reply;
 mod routes;
 mod serve;
+mod tunnel;
 mod upstream;
 
 use std::sync::Arc;
@@ -69,6 +71,7 @@ pub(crate) struct Gateway {
     routes: Routes,
     in_flight: Arc<Semaphore>,
     gap: gap::Gap,
+    attempts: attempts::Attempts,
 }
 
 impl Gateway {
@@ -83,6 +86,7 @@ impl Gateway {
             in_flight: Arc::new(Semaphore::new(settings.max_in_flight)),
             limits: settings.limits,
             gap: gap::Gap::default(),
+            attempts: attempts::Attempts::default(),
             ledger,
             tokens,
             settings,

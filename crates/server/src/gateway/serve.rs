@@ -128,8 +128,8 @@ async fn http(
     let stream = TokioIo::new(stream);
     let ended = match version {
         Http::One => {
-            let connection = one(&gateway).serve_connection(stream, service);
-            until_stopped(connection, http1::Connection::graceful_shutdown, stop).await
+            let connection = one(&gateway).serve_connection(stream, service).with_upgrades();
+            until_stopped(connection, http1::UpgradeableConnection::graceful_shutdown, stop).await
         }
         Http::Two => {
             let connection = two(&gateway).serve_connection(stream, service);

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::header::UPGRADE;
 use http::uri::PathAndQuery;
 use http::{Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
@@ -119,6 +120,9 @@ impl Pool {
     /// Sends a request and gives the head of its answer. One that was not sent at all, because the model server closed
     /// the connection meanwhile, is sent again on another.
     pub(crate) async fn send(self: &Arc<Self>, mut request: Request<UpBody>) -> Result<Answer, SendError> {
+        if request.headers().contains_key(UPGRADE) {
+            return self.upgrade(request).await;
+        }
         let uri = request.uri().clone();
         loop {
             let (connected, connecting) = if let Some(connected) = self.connected() {
@@ -150,6 +154,29 @@ impl Pool {
         }
     }
 
+    /// Sends a request to speak another protocol. Its connection serves nothing else, so it has a task of its own, which
+    /// ends with it.
+    async fn upgrade(self: &Arc<Self>, mut request: Request<UpBody>) -> Result<Answer, SendError> {
+        let start = Instant::now();
+        let stream = self.open().await?;
+        if stream.connected().is_negotiated_h2() {
+            return Err(SendError::Connect("it speaks HTTP/2, on which no connection changes its protocol".into()));
+        }
+        let (mut sender, connection) = http1::handshake(stream).await.map_err(SendError::Exchange)?;
+        tokio::spawn(connection.with_upgrades());
+        let connecting = start.elapsed();
+        let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        *request.uri_mut() = path.into();
+        let (parts, incoming) = sender.send_request(request).await.map_err(SendError::Exchange)?.into_parts();
+        Ok(Answer { parts, body: AnswerBody { incoming, line: None, pool: Arc::clone(self) }, connecting })
+    }
+
+    async fn open(&self) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, SendError> {
+        let mut connector = self.connector.clone();
+        poll_fn(|cx| connector.poll_ready(cx)).await.map_err(SendError::Connect)?;
+        connector.call(self.url.clone()).await.map_err(SendError::Connect)
+    }
+
     /// Closes connections that were not used for a while.
     pub(crate) fn prune(&self) {
         lock(&self.idle).retain(|(_, since)| since.elapsed() < IDLE_MAX);
@@ -169,9 +196,7 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<Connected, SendError> {
-        let mut connector = self.connector.clone();
-        poll_fn(|cx| connector.poll_ready(cx)).await.map_err(SendError::Connect)?;
-        let stream = connector.call(self.url.clone()).await.map_err(SendError::Connect)?;
+        let stream = self.open().await?;
         if stream.connected().is_negotiated_h2() {
             let (sender, connection) =
                 http2::handshake(TokioExecutor::new(), stream).await.map_err(SendError::Exchange)?;

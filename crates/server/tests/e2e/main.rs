@@ -19,3 +19,4 @@ mod snapshots;
 mod support;
 mod tlog;
 mod tour;
+mod wire;
