@@ -32,6 +32,7 @@ mod tgi;
 mod wire;
 
 pub use dialect::Dialect;
+pub use request::plugins::{DECLARED, declare};
 pub use request::{Request, RequestFacts};
 pub use response::Response;
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use onrecord_proof::{Field, Record, Shape, Value, field};
 
+use super::plugins;
 use crate::RequestFacts;
 use crate::json::{self, RawValue};
 
@@ -71,6 +72,7 @@ impl Asked {
             || SESSIONS.contains(&name)
             || USERS.contains(&name)
             || ["metadata", "conversation"].contains(&name)
+            || plugins::MEMBERS.contains(&name)
     }
 
     fn record(&self, known: &Known<'_>, record: &mut Record) -> RequestFacts {
@@ -85,6 +87,7 @@ impl Asked {
         let text = self.input.iter().find_map(|(name, read)| known.get(name).and_then(read));
         set(record, &field::INPUT_TEXT, text);
         known.record_people(record);
+        plugins::record(known, record);
         RequestFacts {
             stream: record.get(&field::STREAM) == Some(&Value::Bool(true)),
             model: record.text(&field::REQUEST_MODEL).map(Into::into),
@@ -94,7 +97,7 @@ impl Asked {
 
 /// The members that mean something; the last of equal names.
 #[derive(Default)]
-struct Known<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(super) struct Known<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Known<'a> {
     fn put(&mut self, name: Cow<'a, str>, value: &'a RawValue) {
@@ -117,7 +120,7 @@ impl<'a> Known<'a> {
         known
     }
 
-    fn get(&self, name: &str) -> Option<&'a RawValue> {
+    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0.iter().find(|(have, _)| have == name).map(|(_, value)| *value)
     }
 

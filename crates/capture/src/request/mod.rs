@@ -1,6 +1,7 @@
 //! One request body.
 
 pub(crate) mod asked;
+pub(crate) mod plugins;
 
 use onrecord_proof::Record;
 

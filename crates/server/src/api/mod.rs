@@ -8,6 +8,7 @@ mod encode;
 mod error;
 mod log;
 mod query;
+mod templates;
 mod verify;
 
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/calls/{wanted}", get(calls::show))
         .route("/api/v1/calls/{wanted}/evidence", get(calls::evidence))
         .route("/api/v1/config-diff", get(configs::diff))
+        .route("/api/v1/templates", get(templates::list).post(templates::add))
         .route("/api/v1/deployments", post(configs::deploy))
         .route("/api/v1/tail", get(calls::tail))
         .route("/api/v1/query", get(query::get).post(query::post))

@@ -10,6 +10,7 @@ mod query;
 mod serve;
 mod setup;
 mod show;
+mod templates;
 mod verify;
 
 use std::io::{self, Write as _};
@@ -99,6 +100,8 @@ async fn ask(command: Command, client: Client) -> anyhow::Result<ExitCode> {
         Command::Tail(args) => calls::tail(&client, &args).await,
         Command::List(args) => calls::list(&client, &args).await,
         Command::Show { record, json } => show::show(&client, &record, json).await,
+        Command::Templates { json } => templates::list(&client, json).await,
+        Command::Template { command } => templates::change(&client, &command).await,
         Command::ConfigDiff(args) => configs::diff(&client, &args).await,
         Command::Deploy(args) => configs::deploy(&client, &args).await,
         Command::Query(args) => query::query(&client, args).await,

@@ -66,6 +66,17 @@ pub(crate) enum Command {
     ConfigDiff(ConfigDiffArgs),
     /// Announce a deployment, so that the change of configuration that follows is no drift
     Deploy(DeployArgs),
+    /// List the prompt templates that calls have named
+    Templates {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put the text of a prompt template on record
+    Template {
+        #[command(subcommand)]
+        command: TemplateCommand,
+    },
     /// Ask in SQL; the tables are `interactions`, `configs`, `accesses`, `events` and `records`
     Query(QueryArgs),
     /// Verify that nothing in the log was changed, lost or added; exit code 1 if it was
@@ -201,6 +212,17 @@ pub(crate) struct DeployArgs {
     /// The model server that it concerns
     #[arg(long)]
     pub upstream: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TemplateCommand {
+    /// Register a text, so that its digest stands for the name
+    Add {
+        /// NAME or NAME@VERSION, as calls name it in the header x-onrecord-template
+        name: String,
+        /// The file with the text
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

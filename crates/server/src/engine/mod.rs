@@ -7,6 +7,7 @@ mod evidence;
 mod find;
 mod report;
 mod stats;
+mod templates;
 mod tiles;
 mod verify;
 
@@ -27,6 +28,7 @@ pub(crate) use evidence::NotProved;
 pub(crate) use find::{Filter, Summary, Wanted};
 pub(crate) use report::{Phase, Report};
 pub(crate) use stats::Stats;
+pub(crate) use templates::Template;
 pub(crate) use verify::{Progress, check_offline};
 
 /// How a data folder is opened.

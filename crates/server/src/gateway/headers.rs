@@ -97,6 +97,12 @@ pub(crate) fn describe(headers: &HeaderMap, record: &mut Record) {
     if let Some(agent) = text(headers, &http::header::USER_AGENT) {
         record.set(&field::USER_AGENT, agent);
     }
+    // Most calls declare nothing, and one look at each name is enough for those.
+    for name in onrecord_capture::DECLARED {
+        if let Some(value) = headers.get(name) {
+            onrecord_capture::declare(name, &String::from_utf8_lossy(value.as_bytes()), record);
+        }
+    }
     let request_id = text(headers, &REQUEST_ID).or_else(|| text(headers, &X_REQUEST_ID));
     record.set(&field::REQUEST_ID, request_id.unwrap_or_else(|| record.id.simple().to_string()));
     let tags = text(headers, &TAGS).map(|tags| parse_tags(&tags)).unwrap_or_default();

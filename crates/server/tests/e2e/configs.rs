@@ -102,6 +102,34 @@ async fn a_change_of_the_model_server_is_on_record_and_told_in_words() {
     drop(llama);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn prompt_templates_are_listed_with_their_digest() {
+    let Some(llama) = Llama::start(&[]).await else { return };
+    let log = Log::new();
+    let server = log.serve(&llama);
+    std::fs::write(log.folder().join("answer.txt"), "Answer {question}").unwrap();
+    log.run(&["template", "add", "answer@2", "answer.txt"]).good();
+    let headers = [
+        ("x-onrecord-template", "answer@2"),
+        ("x-onrecord-template-vars", "{\"question\":1}"),
+        ("x-onrecord-plugins", "rag, guard"),
+    ];
+    let reply = post(server.gateway, &headers, chat("a", json!({ "max_tokens": 1 }))).await;
+    let record = log.show(&reply.id());
+    assert_eq!(field(&record, "config", "onrecord.prompt.variables"), &json!("{\"question\":1}"));
+    let row = &log
+        .query("SELECT prompt_template, prompt_version, array_to_string(plugins, '+') AS plugins FROM interactions")[0];
+    assert_eq!(row, &json!({ "prompt_template": "answer", "prompt_version": "2", "plugins": "rag+guard" }));
+    let listed = log.json(&["templates", "--json"]);
+    assert_eq!(
+        (&listed[0]["name"], &listed[0]["version"], &listed[0]["calls"]),
+        (&json!("answer"), &json!("2"), &json!(1))
+    );
+    assert_eq!(listed[0]["sha256"], json!(sha256(b"Answer {question}")));
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    server.stop();
+}
+
 fn sha256(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
 
