@@ -44,7 +44,7 @@ section! {
         /// Also `--listen` and ONRECORD_LISTEN.
         listen: SocketAddr = text("127.0.0.1:4100");
         /// The model server, http:// or https://. A path in it precedes the path of each call. Where there are several,
-        /// each is an [[upstream]], and this one takes the calls that none of them is for.
+        /// each is an `[[upstream]]`, and this one takes the calls that none of them is for.
         /// Also `--upstream` and ONRECORD_UPSTREAM.
         upstream: Option<Url> = unset("http://127.0.0.1:11434");
         /// The model server's key. It replaces the `Authorization` of each call.

@@ -1,4 +1,4 @@
-//! The model servers: those of the file's [[upstream]] entries, those of flags, and the one of `gateway.upstream`.
+//! The model servers: those of the file's `[[upstream]]` entries, those of flags, and the one of `gateway.upstream`.
 
 use std::collections::HashSet;
 
@@ -37,7 +37,7 @@ impl Upstream {
     }
 }
 
-/// Checks every [[upstream]] entry, and that no two of them contradict each other.
+/// Checks every `[[upstream]]` entry, and that no two of them contradict each other.
 pub(super) fn check(raw: &mut Raw) -> Option<Vec<Entry>> {
     let titles = raw.entries(Entry::SECTION.name);
     // All entries are read before the first one fails, so that every problem is reported.
