@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+mod background;
 mod body;
 mod compact;
 mod compactor;

@@ -75,7 +75,7 @@ impl Lake {
         inner.versions.publish(table.sealed().await?);
         *slot = Some(table);
         drop(slot);
-        data_files_replaced(&removed, &added);
+        tracing::debug!(removed = removed.len(), added, "data files were replaced");
         inner.versions.replaced(removed);
         self.remove_unread()?;
         Ok(Rewritten { bytes, version })
@@ -166,10 +166,4 @@ impl Lake {
         }
         Ok(self.inner.versions.still_there())
     }
-}
-
-/// Called after the data file `added` took the place of `removed` (paths relative to the table's folder) and before these
-/// go. What is derived from data files begins here to follow.
-fn data_files_replaced(removed: &[String], added: &str) {
-    tracing::debug!(removed = removed.len(), added, "data files were replaced");
 }

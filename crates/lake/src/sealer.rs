@@ -1,14 +1,15 @@
 //! The thread that seals in the background, at the lowest priority.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::oneshot::Receiver;
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::time::timeout;
+
+use crate::background::Background;
 use crate::error::{Error, Result};
 use crate::lake::Lake;
 
-/// The niceness that gives way to everything else.
-pub(crate) const LOWEST: i32 = 19;
 /// So many records since the last look, and calls need the machine more than sealing does: some hundred a second keep a
 /// small model busy.
 const BUSY: u64 = 1000;
@@ -45,59 +46,29 @@ impl Default for SealPolicy {
 
 /// The sealing thread of a lake. Stops when it is dropped.
 #[derive(Debug)]
-pub struct Sealer {
-    thread: Option<JoinHandle<()>>,
-    stop: Option<Sender<()>>,
-}
+pub struct Sealer(Background);
 
 impl Sealer {
     /// Starts the thread.
     pub fn start(lake: Lake, policy: SealPolicy) -> Result<Self> {
-        let (stop, stopped) = channel();
-        let no_thread = |source| Error::Io { path: "the sealing thread".into(), source };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_thread)?;
-        let run = move || {
-            give_way(LOWEST);
-            runtime.block_on(work(&lake, policy, &stopped));
-        };
-        let thread = thread::Builder::new().name("lake-sealer".into()).spawn(run).map_err(no_thread)?;
-        Ok(Self { thread: Some(thread), stop: Some(stop) })
+        let work = move |stopped| async move { work(&lake, policy, stopped).await };
+        Background::start("lake-sealer", work).map(Self)
     }
 
     /// Stops the thread, after the file that it may be writing. Blocks so long.
-    pub fn stop(mut self) {
-        self.join();
-    }
-
-    fn join(&mut self) {
-        drop(self.stop.take());
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the sealing thread of the lake failed");
-        }
+    pub fn stop(self) {
+        drop(self.0);
     }
 }
 
-impl Drop for Sealer {
-    fn drop(&mut self) {
-        self.join();
-    }
-}
-
-/// Lowers the priority of the calling thread.
-pub(crate) fn give_way(nice: i32) {
-    if let Err(error) = rustix::process::setpriority_process(None, nice) {
-        tracing::debug!(%error, "a background thread keeps the priority of the others");
-    }
-}
-
-async fn work(lake: &Lake, policy: SealPolicy, stopped: &Receiver<()>) {
+async fn work(lake: &Lake, policy: SealPolicy, mut stopped: Receiver<()>) {
     let mut pause = policy.every;
     let mut oldest = Oldest::default();
     let mut size = lake.inner.log.size();
-    while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+    while timeout(pause, &mut stopped).await.is_err() {
         let before = std::mem::replace(&mut size, lake.inner.log.size());
         let now = if size - before > BUSY { policy.put_off() } else { policy };
-        pause = match seal_what_is_due(lake, now, &mut oldest, stopped).await {
+        pause = match seal_what_is_due(lake, now, &mut oldest, &mut stopped).await {
             Ok(()) => policy.every,
             Err(error) => {
                 tracing::error!(%error, "sealing failed, trying again; the records stay in the log meanwhile");
@@ -107,14 +78,19 @@ async fn work(lake: &Lake, policy: SealPolicy, stopped: &Receiver<()>) {
     }
 }
 
-async fn seal_what_is_due(lake: &Lake, policy: SealPolicy, oldest: &mut Oldest, stopped: &Receiver<()>) -> Result<()> {
+async fn seal_what_is_due(
+    lake: &Lake,
+    policy: SealPolicy,
+    oldest: &mut Oldest,
+    stopped: &mut Receiver<()>,
+) -> Result<()> {
     // Readers that have ended since the last seal may have kept segments.
     lake.inner.log.release(lake.inner.versions.releasable());
     while is_due(lake, policy, oldest)? {
         if let Some(seal) = lake.seal().await? {
             tracing::debug!(seal.from, seal.until, seal.bytes, seal.version, "sealed");
         }
-        if stopped.try_recv() != Err(std::sync::mpsc::TryRecvError::Empty) {
+        if stopped.try_recv() != Err(TryRecvError::Empty) {
             break;
         }
     }

@@ -33,9 +33,9 @@ use super::message::{explain, too_long};
 use super::records::{QueryView, RecordsTable, partitioned_file, store_url};
 use super::result::QueryResult;
 use super::views::VIEWS;
+use crate::background::give_way;
 use crate::error::{Error, Result};
 use crate::lake::{Lake, LakeOptions};
-use crate::sealer::give_way;
 use crate::storage;
 use crate::table::DataFile;
 

@@ -5,6 +5,7 @@ use onrecord_lake::QueryLimits;
 use onrecord_lake::datafusion::arrow::json::ArrayWriter;
 use onrecord_lake::datafusion::scalar::ScalarValue;
 use onrecord_ledger::Committed;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -101,8 +102,17 @@ impl Engine {
     /// Calls that pass the filter: the newest first, or with `from` in the order of the log.
     pub(crate) async fn list(&self, filter: &Filter) -> anyhow::Result<Vec<Summary>> {
         let (statement, values) = filter.statement();
-        let mut rows =
-            self.lake.query_with(&statement, values, QueryLimits { rows: LIST_MAX, ..self.limits.clone() }).await?;
+        self.rows(&statement, values, QueryLimits { rows: LIST_MAX, ..self.limits.clone() }).await
+    }
+
+    /// The rows of a statement, each as an object that has its columns.
+    pub(super) async fn rows<T: DeserializeOwned>(
+        &self,
+        statement: &str,
+        values: Vec<ScalarValue>,
+        limits: QueryLimits,
+    ) -> anyhow::Result<Vec<T>> {
+        let mut rows = self.lake.query_with(statement, values, limits).await?;
         let mut json = ArrayWriter::new(Vec::new());
         while let Some(batch) = rows.try_next().await? {
             json.write(&batch)?;

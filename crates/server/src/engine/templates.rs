@@ -1,7 +1,5 @@
 //! The prompt templates of applications: their texts, as far as they are registered, and those that calls have named.
 
-use futures::TryStreamExt as _;
-use onrecord_lake::datafusion::arrow::json::ArrayWriter;
 use onrecord_proof::{Kind, field};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -58,13 +56,6 @@ impl Engine {
 
     /// Every template that a call has named or that was registered.
     pub(crate) async fn templates(&self) -> anyhow::Result<Vec<Template>> {
-        let mut rows = self.lake.query_with(LIST, Vec::new(), self.limits.clone()).await?;
-        let mut json = ArrayWriter::new(Vec::new());
-        while let Some(batch) = rows.try_next().await? {
-            json.write(&batch)?;
-        }
-        json.finish()?;
-        let json = json.into_inner();
-        Ok(if json.is_empty() { Vec::new() } else { serde_json::from_slice(&json)? })
+        self.rows(LIST, Vec::new(), self.limits.clone()).await
     }
 }

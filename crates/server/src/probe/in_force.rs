@@ -103,12 +103,6 @@ impl InForce {
     }
 }
 
-impl Default for Entry {
-    fn default() -> Self {
-        Self::new(Uuid::nil(), &Setup::new(onrecord_capture::serving::Server::OpenAi, ""))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use onrecord_capture::serving::Server;
