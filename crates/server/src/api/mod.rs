@@ -55,8 +55,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/calls/{wanted}", get(calls::show))
         .route("/api/v1/calls/{wanted}/evidence", get(calls::evidence))
         .route("/api/v1/config-diff", get(configs::diff))
-        .route("/api/v1/templates", get(templates::list).post(templates::add))
-        .route("/api/v1/deployments", post(configs::deploy))
+        .route("/api/v1/templates", get(templates::list))
         .route("/api/v1/tail", get(calls::tail))
         .route("/api/v1/query", get(query::get).post(query::post))
         .route("/api/v1/columns", get(query::columns))
@@ -64,32 +63,43 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/stats", get(calls::stats))
         .route("/api/v1/checkpoint", get(calls::checkpoint))
         .merge(log)
-        .layer(middleware::from_fn_with_state(api.clone(), authorize));
+        .layer(middleware::from_fn_with_state((api.clone(), Role::Read), authorize));
+    // What adds to the log: a reader could else announce a deployment and so hide drift.
+    let adding = Router::new()
+        .route("/api/v1/templates", post(templates::add))
+        .route("/api/v1/deployments", post(configs::deploy))
+        .layer(middleware::from_fn_with_state((api.clone(), Role::Ingest), authorize));
     Router::new()
         .route("/health", get(calls::health))
         .merge(open)
         .merge(guarded)
+        .merge(adding)
         .fallback(error::not_found)
         .with_state(api)
 }
 
-async fn authorize(State(api): State<Api>, mut request: Request, next: Next) -> Result<Response, ApiError> {
+/// Lets a request pass whose token has the role, with who makes it among its extensions.
+async fn authorize(
+    State((api, role)): State<(Api, Role)>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
     let identity = match &api.access {
         Access::Local => Identity::named("local"),
-        Access::Tokens { tokens, own } => identify(tokens, own, request.headers())?,
+        Access::Tokens { tokens, own } => identify(tokens, own, request.headers(), role)?,
     };
     request.extensions_mut().insert(identity);
     Ok(next.run(request).await)
 }
 
-fn identify(tokens: &Tokens, own: &str, headers: &HeaderMap) -> Result<Identity, ApiError> {
+fn identify(tokens: &Tokens, own: &str, headers: &HeaderMap, role: Role) -> Result<Identity, ApiError> {
     if tokens.is_empty() {
         own_name(headers)?;
     }
     if crate::auth::is_token(headers, own) {
         return Ok(Identity::named("local"));
     }
-    tokens.authorize(headers, Role::Read).map_err(ApiError::denied)
+    tokens.authorize(headers, role).map_err(ApiError::denied)
 }
 
 /// Without tokens the API answers to its own machine only, and not to a web page that has its name point there (DNS

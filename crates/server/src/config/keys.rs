@@ -92,9 +92,6 @@ section! {
         models: Option<Vec<String>> = unset_list(&["qwen3*", "*/SmolLM2-*"]);
         /// Calls whose path begins with this go to it, without it.
         path_prefix: Option<PathPrefix> = unset("/small");
-        /// How many alternatives for each token to record, asking the server for them where the client does not; 0 asks
-        /// for nothing.
-        decisions: usize = number(0).within(0, 20);
     }
 }
 

@@ -25,15 +25,13 @@ pub(crate) struct Upstream {
     pub(crate) models: Vec<String>,
     /// Calls whose path begins so go to it.
     pub(crate) path_prefix: Option<PathPrefix>,
-    /// How many alternatives for each token the gateway asks for.
-    pub(crate) decisions: u8,
 }
 
 impl Upstream {
     /// A server without a key that takes every call.
     pub(crate) fn at(url: Url) -> Self {
         let name = url.host_str().unwrap_or("upstream").to_owned();
-        Self { name, url, key: None, kind: ServerKind::Auto, models: Vec::new(), path_prefix: None, decisions: 0 }
+        Self { name, url, key: None, kind: ServerKind::Auto, models: Vec::new(), path_prefix: None }
     }
 }
 
@@ -101,7 +99,6 @@ pub(super) fn all(
             kind: entry.kind,
             models: entry.models.clone().unwrap_or_default(),
             path_prefix: entry.path_prefix.clone(),
-            decisions: u8::try_from(entry.decisions).unwrap_or(u8::MAX),
         });
     }
     if all.is_empty() { Err(Problem::no_upstream().into()) } else { Ok(all) }

@@ -23,8 +23,9 @@ impl Engine {
         if leaves.end > self.published_size() {
             return Ok(None);
         }
-        let records: Vec<_> = self.lake.records(leaves.clone()).try_collect().await?;
-        let leaves: Vec<_> = records.iter().map(|committed| committed.leaf().to_bytes()).collect();
+        // Record by record: payload can be large, and only the leaf is wanted.
+        let leaves = self.lake.records(leaves).map_ok(|committed| committed.leaf().to_bytes());
+        let leaves: Vec<_> = leaves.try_collect().await?;
         let is_whole = leaves.len() == usize::from(bundle.width);
         Ok(is_whole.then(|| EntryBundle::bytes(leaves.iter().map(Vec::as_slice))))
     }

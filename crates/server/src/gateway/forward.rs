@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use http::uri::{PathAndQuery, Uri};
+use http::uri::Uri;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, Limited};
@@ -220,7 +220,8 @@ fn for_upstream(
 ) -> Result<(), Stop> {
     let key = upstream.settings.key.as_ref();
     headers::for_upstream(&mut parts.headers, &upstream.host, key, token_in_authorization);
-    parts.uri = target(upstream, &parts.uri)?;
+    let target = upstream.target(&parts.uri);
+    parts.uri = target.map_err(|e| Stop::rejected(StatusCode::BAD_REQUEST, "bad_target", "client", e.to_string()))?;
     parts.version = http::Version::HTTP_11;
     parts.extensions.clear();
     Ok(())
@@ -465,22 +466,6 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 fn end_is_seen(headers: &HeaderMap) -> bool {
     let known = |value: &HeaderValue| [&b"identity"[..], b"gzip", b"x-gzip", b"deflate"].contains(&value.as_bytes());
     headers.get(CONTENT_ENCODING).is_none_or(known)
-}
-
-/// The URL at the model server: its base with the request's path and query behind it.
-fn target(upstream: &Upstream, uri: &Uri) -> Result<Uri, Stop> {
-    let path = upstream.path(uri.path_and_query().map_or("/", PathAndQuery::as_str));
-    let base = &upstream.settings.url;
-    let prefix = base.path().trim_end_matches('/');
-    let mut parts = base.clone().into_parts();
-    let joined = if prefix.is_empty() && path.starts_with('/') {
-        path.parse()
-    } else {
-        let slash = if path.starts_with('/') || !prefix.is_empty() { "" } else { "/" };
-        format!("{prefix}{slash}{path}").parse()
-    };
-    parts.path_and_query = joined.ok();
-    Uri::from_parts(parts).map_err(|e| Stop::rejected(StatusCode::BAD_REQUEST, "bad_target", "client", e.to_string()))
 }
 
 fn find<'e, E: std::error::Error + 'static>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e E> {

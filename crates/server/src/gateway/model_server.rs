@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Uri};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -21,9 +22,6 @@ pub(crate) struct UpstreamSettings {
     pub key: Option<HeaderValue>,
     /// Which server it is, where the configuration says so.
     pub kind: ServerKind,
-    /// How many alternatives for each token to ask for, whatever the client asks for; 0 asks for nothing.
-    #[expect(dead_code, reason = "for what asks for alternatives")]
-    pub decisions: u8,
     /// The names of the models that it serves.
     pub models: Vec<Glob>,
     /// Calls whose path begins with this go to it, without it. Starts with `/` and does not end with one.
@@ -53,6 +51,22 @@ impl Upstream {
         let host = HeaderValue::from_str(host.as_str().rsplit('@').next().unwrap_or_default())?;
         let connector = connector(&settings.url, connect_timeout)?;
         Ok(Self { number, settings, host, connector, in_force: Arc::default() })
+    }
+
+    /// The URL there of a request's: its base with the request's path and query behind it.
+    pub(crate) fn target(&self, uri: &Uri) -> Result<Uri, http::uri::InvalidUriParts> {
+        let path = self.path(uri.path_and_query().map_or("/", PathAndQuery::as_str));
+        let base = &self.settings.url;
+        let prefix = base.path().trim_end_matches('/');
+        let mut parts = base.clone().into_parts();
+        let joined = if prefix.is_empty() && path.starts_with('/') {
+            path.parse()
+        } else {
+            let slash = if path.starts_with('/') || !prefix.is_empty() { "" } else { "/" };
+            format!("{prefix}{slash}{path}").parse()
+        };
+        parts.path_and_query = joined.ok();
+        Uri::from_parts(parts)
     }
 
     /// A way to it for questions that are no calls.

@@ -124,14 +124,16 @@ impl Tunnel {
         let (from_client, to_client) = split(TokioIo::new(client));
         let (from_upstream, to_upstream) = split(TokioIo::new(upstream));
         let moved = std::sync::Mutex::new(Instant::now());
-        let up = pass(from_client, to_upstream, &mut self.up, &moved);
-        let down = pass(from_upstream, to_client, &mut self.down, &moved);
+        let client = |_| Broken::Client;
+        let up = pass((from_client, client), (to_upstream, Broken::Upstream), &mut self.up, &moved);
+        let down = pass((from_upstream, Broken::Upstream), (to_client, client), &mut self.down, &moved);
         let both = async { tokio::try_join!(up, down) };
         tokio::select! {
             ended = both => match ended {
                 Ok(_) => Outcome::Completed,
-                Err(Broken::Read(error) | Broken::Write(error)) => {
-                    failed("tunnel_closed", "stream", format!("the connection broke off: {error}"))
+                Err(Broken::Client) => Outcome::ClientDisconnected,
+                Err(Broken::Upstream(error)) => {
+                    failed("tunnel_closed", "stream", format!("the model server broke the connection off: {error}"))
                 }
             },
             () = idle(&moved, patience) => {
@@ -153,23 +155,24 @@ impl Drop for Tunnel {
     }
 }
 
-/// Where a direction broke off.
+/// Who broke a tunnel off.
 enum Broken {
-    Read(std::io::Error),
-    Write(std::io::Error),
+    Client,
+    Upstream(std::io::Error),
 }
 
-/// Passes one direction on to its end. Backpressure is that of the sockets: nothing is read before the last piece is gone.
+/// Passes one direction on to its end; each side comes with what its failure means. Backpressure is that of the sockets:
+/// nothing is read before the last piece is gone.
 async fn pass(
-    from: impl AsyncRead,
-    to: impl AsyncWrite,
+    (from, from_broke): (impl AsyncRead, impl Fn(std::io::Error) -> Broken),
+    (to, to_broke): (impl AsyncWrite, impl Fn(std::io::Error) -> Broken),
     flow: &mut Flow,
     moved: &std::sync::Mutex<Instant>,
 ) -> Result<(), Broken> {
     let (mut from, mut to) = (pin!(from), pin!(to));
     let mut buffer = vec![0; BUFFER];
     loop {
-        let read = from.read(&mut buffer).await.map_err(Broken::Read)?;
+        let read = from.read(&mut buffer).await.map_err(&from_broke)?;
         if read == 0 {
             // The other direction may go on; one that is closed already needs no closing.
             let _ = to.shutdown().await;
@@ -178,8 +181,8 @@ async fn pass(
         *moved.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
         flow.size += i64::try_from(read).unwrap_or(i64::MAX);
         flow.hash.update(&buffer[..read]);
-        to.write_all(&buffer[..read]).await.map_err(Broken::Write)?;
-        to.flush().await.map_err(Broken::Write)?;
+        to.write_all(&buffer[..read]).await.map_err(&to_broke)?;
+        to.flush().await.map_err(&to_broke)?;
     }
 }
 

@@ -104,16 +104,16 @@ impl Files {
         if self.state().busy.insert(path.to_owned(), version).is_some() {
             return;
         }
-        let (files, path) = (Arc::clone(self), path.to_owned());
+        let (files, hashed, path) = (Arc::clone(self), path.to_owned(), path);
         let hash = move || {
             if let Err(error) = rustix::process::setpriority_process(None, NICE) {
                 tracing::debug!(%error, "hashing a model runs at the usual priority");
             }
-            let digest = digest_of(&path, version);
+            let digest = digest_of(&hashed, version);
             let mut state = files.state();
-            state.busy.remove(&path);
+            state.busy.remove(&hashed);
             if let Some(sha256) = digest {
-                state.known.insert(path, Known { version, sha256 });
+                state.known.insert(hashed, Known { version, sha256 });
                 while state.known.len() > FILES_MAX {
                     state.known.pop_first();
                 }
@@ -128,7 +128,8 @@ impl Files {
             files.news.notify_one();
         };
         if let Err(error) = std::thread::Builder::new().name("model-digest".into()).spawn(hash) {
-            tracing::warn!(%error, "no thread to hash a model");
+            tracing::warn!(%error, "no thread to hash a model; it is tried again with the next look");
+            self.state().busy.remove(path);
         }
     }
 

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::support::http::get;
+use crate::support::http::{get, open, request};
 use crate::support::log::{field, program, run};
-use crate::support::{Log, chat, post, upstream};
+use crate::support::{Log, Reply, chat, post, upstream};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_folder_has_one_writer() {
@@ -52,6 +52,13 @@ async fn tokens_open_what_their_role_allows() {
             let name = if presented == Some(&call) { "call-app" } else { "admin-app" };
             assert_eq!(field(&record, "who", "onrecord.principal"), name);
         }
+    }
+    for (presented, status) in [(None, 401), (Some(&read), 403), (Some(&call), 403), (Some(&ingest), 200)] {
+        let headers: Vec<_> = presented.map(|token| ("x-onrecord-token", token.as_str())).into_iter().collect();
+        let mut deploy = request(server.api, &headers, json!({ "note": "a new model" }).to_string());
+        *deploy.uri_mut() = format!("http://{}/api/v1/deployments", server.api).parse().unwrap();
+        let reply = Reply::read(open(deploy).await.unwrap()).await;
+        assert_eq!(reply.status, status, "{}", reply.text());
     }
     for (presented, status) in
         [(None, 401), (Some(&wrong), 401), (Some(&call), 403), (Some(&read), 200), (Some(&admin), 200)]

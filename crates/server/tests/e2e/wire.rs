@@ -76,6 +76,22 @@ async fn an_upgraded_connection_is_a_tunnel_on_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_breaks_a_tunnel_off_is_named() {
+    let log = Log::new();
+    let server = log.serve(shouting().await);
+    let mut client = TcpStream::connect(server.gateway).await.unwrap();
+    client.write_all(SHOUT).await.unwrap();
+    until(&mut client, b"\r\n\r\nhello").await;
+    client.write_all(b"one").await.unwrap();
+    until(&mut client, b"ONE").await;
+    client.set_zero_linger().unwrap();
+    drop(client);
+    let record = log.only("status = 101 AND outcome = 'client_disconnected'");
+    assert_eq!(field(&record, "input", "http.request.body.size"), 3);
+    log.verify();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_sent_again_is_linked_to_its_earlier_attempt() {
     let model = script([answer("503 Busy", "content-type: application/json\r\n", "{}")]).await;
     let log = Log::new();
