@@ -9,6 +9,8 @@
 //! and hand the events to the dialect's reader (`wire`; one module for each dialect, listed in `dialect`), which puts
 //! together what they add up to (`answer`).
 //!
+//! Spans come in whole and have a way of their own: [`otlp`].
+//!
 //! Memory is bounded by [`Limits::body`]: a few times that number for one body, however long it is.
 
 mod answer;
@@ -23,6 +25,7 @@ mod llamacpp;
 mod lmstudio;
 mod ollama;
 mod openai;
+pub mod otlp;
 mod problem;
 mod request;
 mod response;

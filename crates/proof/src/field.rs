@@ -80,6 +80,12 @@ fields! {
         METHOD "http.request.method" Text "HTTP method.";
         PATH "url.path" Text "Path of the request.";
         QUERY "url.query" Text "Query string of the request.";
+        SOURCE "onrecord.source" Text "Where it came from, if not through the gateway: `otlp`, `api`, `embedded`.";
+        STEP "onrecord.step" Text "What kind of step: `retrieval`, `rerank`, `guardrail`, `tool`, `template`, `tokenization`, `agent`, `chain`, …";
+        SPAN_NAME "onrecord.span.name" Text "Name of the span.";
+        SERVICE_NAME "service.name" Text "The application that a record came from.";
+        AGENT_NAME "gen_ai.agent.name" Text "The agent that acted.";
+        SUBJECT "onrecord.subject" Text "Id of the record that this feedback is about.";
         UPSTREAM "onrecord.upstream" Text "Name of the model server's entry in the configuration.";
         SERVER_ADDRESS "server.address" Text "Host of the model server.";
         SERVER_PORT "server.port" Int "Port of the model server.";
@@ -106,6 +112,7 @@ fields! {
         PRESENCE_PENALTY "gen_ai.request.presence_penalty" Float "Presence penalty asked for.";
         STREAM "gen_ai.request.stream" Bool "True if a stream was asked for.";
         ENCODING_FORMATS "gen_ai.request.encoding_formats" TextList "Encodings of embedding vectors asked for.";
+        TOOL_NAME "gen_ai.tool.name" Text "The tool that was used.";
         SAMPLING "onrecord.upstream.sampling" Body "Sampling parameters in force, as the model server reports them: JSON.";
         USED_TEMPERATURE "onrecord.sampling.temperature" Float "Sampling temperature in force: as reported, else as asked for, else the server's default.";
         USED_TOP_P "onrecord.sampling.top_p" Float "Nucleus size in force.";
@@ -142,6 +149,11 @@ fields! {
     }
     Input {
         INPUT_BODY "onrecord.input.body" Body "The request body, byte for byte, up to the capture limit.";
+        INPUT_MESSAGES "gen_ai.input.messages" Body "Messages that a step or a call was given, as its span has them: JSON.";
+        SYSTEM_INSTRUCTIONS "gen_ai.system_instructions" Body "Instructions beside the messages: JSON.";
+        TOOL_ARGUMENTS "gen_ai.tool.call.arguments" Body "What a tool was given.";
+        RETRIEVAL_QUERY "gen_ai.retrieval.query.text" Text "What was searched for.";
+        RERANK_BEFORE "onrecord.rerank.before" Body "Documents in the order before reranking: JSON list.";
         INPUT_TEXT "onrecord.input.text" Text "Text of the last message of the input.";
         INPUT_SIZE "http.request.body.size" Int "Bytes of the request body.";
         INPUT_SHA256 "onrecord.input.sha256" Bytes "SHA-256 of the whole request body.";
@@ -152,6 +164,9 @@ fields! {
     Output {
         OUTPUT_BODY "onrecord.output.body" Body "The response body, byte for byte, up to the capture limit.";
         OUTPUT_MESSAGES "gen_ai.output.messages" Body "What a stream added up to: JSON list of messages with parts.";
+        TOOL_RESULT "gen_ai.tool.call.result" Body "What a tool gave back.";
+        DOCUMENTS "gen_ai.retrieval.documents" Body "Documents that were found, with their scores: JSON list.";
+        RERANK_AFTER "onrecord.rerank.after" Body "Documents in the order after reranking: JSON list.";
         OUTPUT_TEXT "onrecord.output.text" Text "Text of the answer; of several choices one after the other.";
         OUTPUT_REASONING "onrecord.output.reasoning" Text "Reasoning that came before the answer.";
         OUTPUT_SIZE "http.response.body.size" Int "Bytes of the response body as it went over the wire.";
@@ -179,7 +194,7 @@ fields! {
         TIMINGS "onrecord.upstream.timings" Body "The model server's own timings: JSON as it sent them.";
     }
     Outcome {
-        OUTCOME "onrecord.outcome" Text "`completed`, `upstream_error`, `client_disconnected`, `interrupted` or `rejected`.";
+        OUTCOME "onrecord.outcome" Text "`completed`, `upstream_error`, `client_disconnected`, `interrupted` or `rejected`; of a step `completed` or `failed`.";
         STATUS "http.response.status_code" Int "Status that the client got; of a cut-off call, the one it was going to get.";
         FINISH_REASONS "gen_ai.response.finish_reasons" TextList "Why each answer ended.";
         STOPPED_BY "onrecord.response.stop_sequences" TextList "The stop string that ended each answer, empty where none did.";
@@ -189,6 +204,11 @@ fields! {
         ERROR_STAGE "onrecord.error.stage" Text "Where it arose: `client`, `gateway`, `connect`, `upstream`, `stream`.";
         CAPTURE "onrecord.capture" Text "`parsed`, `unparsed` or `passthrough`.";
         CAPTURE_PROBLEM "onrecord.capture.problem" Text "Why the answer could not be parsed.";
+        VERDICT "onrecord.guardrail.verdict" Text "What a guardrail decided.";
+        EVALUATION "gen_ai.evaluation.name" Text "What an answer was judged for.";
+        SCORE "gen_ai.evaluation.score.value" Float "The judgement as a number.";
+        LABEL "gen_ai.evaluation.score.label" Text "The judgement as a word.";
+        EXPLANATION "gen_ai.evaluation.explanation" Text "Why it was judged so.";
         ACCESS_ROWS "onrecord.access.rows" Int "Rows that an access returned.";
         GAP_CALLS "onrecord.gap.calls" Int "Calls that went unrecorded.";
         GAP_FROM "onrecord.gap.from" Int "First of them, in microseconds since 1970-01-01 UTC.";

@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod engine;
 mod gateway;
+mod ingest;
 mod local;
 mod probe;
 mod render;

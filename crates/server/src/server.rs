@@ -17,6 +17,7 @@ use crate::auth::Tokens;
 use crate::config::{self, Config};
 use crate::engine::{self, Engine};
 use crate::gateway::{self, Gateway, Glob, OnLogFailure, Routes, Settings, Upstream, UpstreamSettings};
+use crate::ingest::{Ingest, Listeners};
 use crate::local::model_file::Files;
 use crate::probe::{Prober, Schedule};
 use crate::tls;
@@ -38,6 +39,8 @@ pub(crate) struct Server {
     pub gateway: SocketAddr,
     /// Where the API listens.
     pub api: SocketAddr,
+    /// Where spans can be sent to, over gRPC and over HTTP.
+    pub otlp: [Option<SocketAddr>; 2],
     pub tls: bool,
     contact: PathBuf,
     stop: CancellationToken,
@@ -140,14 +143,25 @@ impl Server {
         let tokens = Arc::new(Tokens::load(&config.data)?);
         config::check_exposure(config.gateway.listen, !tokens.is_empty())?;
         config::check_exposure(config.api.listen, !tokens.is_empty())?;
+        for address in [config.ingest.grpc, config.ingest.http].into_iter().filter(|_| config.ingest.otlp) {
+            config::check_exposure(address, !tokens.is_empty())?;
+        }
         let tls = config.tls.clone().map(tls::server_config).transpose()?.map(TlsAcceptor::from);
         // Before the folder is opened, so that a port that is taken leaves no trace in the log.
         let gateway_listener = bind(config.gateway.listen, "gateway", "gateway.listen").await?;
         let api_listener = bind(config.api.listen, "API", "api.listen").await?;
+        let spans = Listeners::bind(&config.ingest).await?;
         let ways = routes(config, upstreams)?;
         let engine = Arc::new(Engine::open(&config.data, engine_options(config)).await?);
         engine.event("start").await?;
-        let gateway = Gateway::new(Arc::clone(&engine.ledger), Arc::clone(&tokens), settings(config), ways);
+        let client_spans = Ingest::client_spans();
+        let gateway = Gateway::new(
+            Arc::clone(&engine.ledger),
+            Arc::clone(&tokens),
+            settings(config),
+            ways,
+            Arc::clone(&client_spans),
+        );
         let gateway = Arc::new(gateway);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let contact = config.data.join(CONTACT);
@@ -159,6 +173,9 @@ impl Server {
         }
         let lanes = gateway::Lanes::start(&gateway, tls.as_ref())?;
         tasks.spawn(gateway::serve(lanes, gateway_listener, stop.clone()));
+        let ingest = Ingest::new(Arc::clone(&engine.ledger), Arc::clone(&tokens), client_spans);
+        let otlp = spans.addresses();
+        spans.serve(&Arc::new(ingest), &stop, &tasks);
         let router = api::router(Api {
             engine: Arc::clone(&engine),
             access: Access::Tokens { tokens, own },
@@ -166,7 +183,7 @@ impl Server {
         });
         tasks.spawn(serve_api(router, api_listener, stop.clone()));
         tasks.close();
-        Ok(Self { engine, gateway: gateway_address, api: api_address, tls: encrypted, contact, stop, tasks })
+        Ok(Self { engine, gateway: gateway_address, api: api_address, otlp, tls: encrypted, contact, stop, tasks })
     }
 
     /// Lets running calls finish and closes the log.

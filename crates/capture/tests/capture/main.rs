@@ -11,6 +11,7 @@ mod lmstudio;
 mod ollama;
 mod openai;
 mod oracle;
+mod otlp;
 mod pieces;
 mod rubbish;
 mod support;

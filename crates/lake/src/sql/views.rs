@@ -24,7 +24,7 @@ pub(super) struct View {
     columns: &'static [(&'static str, &'static str, &'static str)],
 }
 
-pub(super) const VIEWS: [&View; 4] = [&INTERACTIONS, &ACCESSES, &EVENTS, &CONFIGS];
+pub(super) const VIEWS: [&View; 6] = [&INTERACTIONS, &STEPS, &FEEDBACK, &ACCESSES, &EVENTS, &CONFIGS];
 
 // Each column: its name, its expression over `records`, its meaning. Where the expression is a column alone and the
 // meaning is left out, that column's applies.
@@ -39,6 +39,7 @@ const INTERACTIONS: View = View {
         ("request_id", "onrecord_request_id", ""),
         ("tags", "onrecord_tags", ""),
         ("trace_id", "trace_id", ""),
+        ("source", "onrecord_source", ""),
         ("principal", "onrecord_principal", ""),
         ("user_id", "user_id", ""),
         ("upstream", "onrecord_upstream", ""),
@@ -84,6 +85,74 @@ const INTERACTIONS: View = View {
         ),
         ("input_size", "http_request_body_size", ""),
         ("output_size", "http_response_body_size", ""),
+    ],
+};
+
+const STEPS: View = View {
+    name: "steps",
+    filter: "kind = 'step'",
+    columns: &[
+        ("time", "captured_at", "When the step began, by the clock of who sent it."),
+        ("id", "id", ""),
+        ("leaf_index", "leaf_index", ""),
+        ("step", "onrecord_step", ""),
+        ("name", "onrecord_span_name", ""),
+        ("service", "service_name", ""),
+        ("source", "onrecord_source", ""),
+        ("trace_id", "trace_id", ""),
+        ("span_id", "span_id", ""),
+        ("parent_span_id", "parent_span_id", ""),
+        ("session", "gen_ai_conversation_id", ""),
+        (
+            "interaction_id",
+            "onrecord_subject",
+            "Id of the call that the step is around or a part of, where that is known.",
+        ),
+        ("model", "coalesce(gen_ai_response_model, gen_ai_request_model)", "The model that was used, if one was."),
+        ("tool", "gen_ai_tool_name", ""),
+        ("agent", "gen_ai_agent_name", ""),
+        ("query", "gen_ai_retrieval_query_text", ""),
+        ("documents", "body_text(gen_ai_retrieval_documents)", "Documents that were found, with their scores: JSON."),
+        ("rerank_before", "body_text(onrecord_rerank_before)", "The order before reranking: JSON."),
+        ("rerank_after", "body_text(onrecord_rerank_after)", "The order after reranking: JSON."),
+        ("verdict", "onrecord_guardrail_verdict", ""),
+        (
+            "input",
+            "coalesce(body_text(gen_ai_input_messages), body_text(onrecord_input_body), body_text(gen_ai_tool_call_arguments))",
+            "What the step was given.",
+        ),
+        (
+            "output",
+            "coalesce(body_text(gen_ai_output_messages), body_text(onrecord_output_body), body_text(gen_ai_tool_call_result))",
+            "What came out of it.",
+        ),
+        ("input_tokens", "gen_ai_usage_input_tokens", ""),
+        ("output_tokens", "gen_ai_usage_output_tokens", ""),
+        ("duration_ms", "onrecord_duration_us / 1000.0", "How long it took, in ms."),
+        ("outcome", "onrecord_outcome", ""),
+        ("error_type", "error_type", ""),
+        ("error_message", "onrecord_error_message", ""),
+    ],
+};
+
+const FEEDBACK: View = View {
+    name: "feedback",
+    filter: "kind = 'feedback'",
+    columns: &[
+        ("time", "captured_at", "When it was given."),
+        ("id", "id", ""),
+        ("leaf_index", "leaf_index", ""),
+        ("subject_id", "onrecord_subject", ""),
+        ("session", "gen_ai_conversation_id", ""),
+        ("trace_id", "trace_id", ""),
+        ("parent_span_id", "parent_span_id", "The span that was judged."),
+        ("name", "gen_ai_evaluation_name", ""),
+        ("score", "gen_ai_evaluation_score_value", ""),
+        ("label", "gen_ai_evaluation_score_label", ""),
+        ("comment", "gen_ai_evaluation_explanation", ""),
+        ("user_id", "user_id", ""),
+        ("principal", "onrecord_principal", ""),
+        ("source", "onrecord_source", ""),
     ],
 };
 

@@ -29,6 +29,14 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "log_unavailable", message)
+    }
+
     pub(crate) fn denied(denied: Denied) -> Self {
         match denied {
             Denied::Role { .. } => Self::new(StatusCode::FORBIDDEN, "forbidden", denied.to_string()),

@@ -6,6 +6,7 @@ mod calls;
 mod configs;
 mod encode;
 mod error;
+mod ingest;
 mod log;
 mod query;
 mod templates;
@@ -14,18 +15,21 @@ mod verify;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
 use axum::http::header::{HOST, HeaderMap};
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
 
-use crate::auth::{Identity, Role, Tokens};
+use crate::auth::{Denied, Identity, Role, Tokens};
 use crate::engine::{Engine, Reading};
 
 pub(crate) use encode::Format;
 pub(crate) use error::ApiError;
+
+/// Bytes of a request with records.
+const RECORDS_MAX: usize = 64 << 20;
 
 /// What every handler has.
 #[derive(Clone)]
@@ -62,44 +66,58 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/verify", post(verify::verify))
         .route("/api/v1/stats", get(calls::stats))
         .route("/api/v1/checkpoint", get(calls::checkpoint))
+        .route("/api/v1/traces/{wanted}", get(ingest::trace))
         .merge(log)
-        .layer(middleware::from_fn_with_state((api.clone(), Role::Read), authorize));
+        .layer(middleware::from_fn_with_state((api.clone(), &[Role::Read][..]), authorize));
     // What adds to the log: a reader could else announce a deployment and so hide drift.
     let adding = Router::new()
         .route("/api/v1/templates", post(templates::add))
         .route("/api/v1/deployments", post(configs::deploy))
-        .layer(middleware::from_fn_with_state((api.clone(), Role::Ingest), authorize));
+        .merge(Router::new().route("/api/v1/records", post(ingest::records)).layer(DefaultBodyLimit::max(RECORDS_MAX)))
+        .layer(middleware::from_fn_with_state((api.clone(), &[Role::Ingest][..]), authorize));
+    // Whoever may call a model may say what they think of its answer.
+    let judging = Router::new()
+        .route("/api/v1/feedback", post(ingest::feedback))
+        .layer(middleware::from_fn_with_state((api.clone(), &[Role::Ingest, Role::Call][..]), authorize));
     Router::new()
         .route("/health", get(calls::health))
         .merge(open)
         .merge(guarded)
         .merge(adding)
+        .merge(judging)
         .fallback(error::not_found)
         .with_state(api)
 }
 
-/// Lets a request pass whose token has the role, with who makes it among its extensions.
+/// Lets a request pass whose token has one of these roles, with who makes it among its extensions.
 async fn authorize(
-    State((api, role)): State<(Api, Role)>,
+    State((api, roles)): State<(Api, &'static [Role])>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     let identity = match &api.access {
         Access::Local => Identity::named("local"),
-        Access::Tokens { tokens, own } => identify(tokens, own, request.headers(), role)?,
+        Access::Tokens { tokens, own } => identify(tokens, own, request.headers(), roles)?,
     };
     request.extensions_mut().insert(identity);
     Ok(next.run(request).await)
 }
 
-fn identify(tokens: &Tokens, own: &str, headers: &HeaderMap, role: Role) -> Result<Identity, ApiError> {
+fn identify(tokens: &Tokens, own: &str, headers: &HeaderMap, roles: &[Role]) -> Result<Identity, ApiError> {
     if tokens.is_empty() {
         own_name(headers)?;
     }
     if crate::auth::is_token(headers, own) {
         return Ok(Identity::named("local"));
     }
-    tokens.authorize(headers, role).map_err(ApiError::denied)
+    let mut denied = Denied::Missing;
+    for role in roles {
+        match tokens.authorize(headers, *role) {
+            Ok(identity) => return Ok(identity),
+            Err(other) => denied = other,
+        }
+    }
+    Err(ApiError::denied(denied))
 }
 
 /// Without tokens the API answers to its own machine only, and not to a web page that has its name point there (DNS

@@ -11,6 +11,7 @@ mod serve;
 mod setup;
 mod show;
 mod templates;
+mod trace;
 mod verify;
 
 use std::io::{self, Write as _};
@@ -104,6 +105,8 @@ async fn ask(command: Command, client: Client) -> anyhow::Result<ExitCode> {
         Command::Template { command } => templates::change(&client, &command).await,
         Command::ConfigDiff(args) => configs::diff(&client, &args).await,
         Command::Deploy(args) => configs::deploy(&client, &args).await,
+        Command::Trace { wanted, json } => trace::trace(&client, &wanted, json).await,
+        Command::Feedback(args) => trace::feedback(&client, &args).await,
         Command::Query(args) => query::query(&client, args).await,
         Command::Prove(args) => check::prove(&client, &args).await,
         Command::Stats { json } => show::stats(&client, json).await,

@@ -72,12 +72,23 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Draw everything that belongs to one trace as a tree with times
+    Trace {
+        /// The trace id, or the id of any record in it
+        #[arg(value_name = "ID")]
+        wanted: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Put the text of a prompt template on record
     Template {
         #[command(subcommand)]
         command: TemplateCommand,
     },
-    /// Ask in SQL; the tables are `interactions`, `configs`, `accesses`, `events` and `records`
+    /// Put on record what somebody thinks of an answer
+    Feedback(FeedbackArgs),
+    /// Ask in SQL; the tables are `interactions`, `steps`, `feedback`, `configs`, `accesses`, `events` and `records`
     Query(QueryArgs),
     /// Verify that nothing in the log was changed, lost or added; exit code 1 if it was
     Verify {
@@ -223,6 +234,31 @@ pub(crate) enum TemplateCommand {
         /// The file with the text
         file: PathBuf,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FeedbackArgs {
+    /// Id or leaf index of the record that it is about, or with --session a session
+    #[arg(value_name = "ID")]
+    pub about: String,
+    /// It is about a whole session
+    #[arg(long)]
+    pub session: bool,
+    /// What was judged, e.g. helpfulness
+    #[arg(long)]
+    pub name: Option<String>,
+    /// As a number
+    #[arg(long, allow_negative_numbers = true, required_unless_present_any = ["label", "comment"])]
+    pub score: Option<f64>,
+    /// In a word, e.g. good
+    #[arg(long)]
+    pub label: Option<String>,
+    /// In words
+    #[arg(long)]
+    pub comment: Option<String>,
+    /// Who judges
+    #[arg(long)]
+    pub user: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -18,6 +18,13 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
     eprintln!("onrecord {} keeps the record of {}", stats.version, names.join(", "));
     eprintln!("  gateway   {scheme}://{}   (the base URL for your clients)", server.gateway);
     eprintln!("  API       http://{}", server.api);
+    let [grpc, http] = server.otlp;
+    let addresses =
+        [grpc.map(|grpc| format!("http://{grpc} (gRPC)")), http.map(|http| format!("http://{http} (HTTP)"))];
+    let addresses: Vec<_> = addresses.into_iter().flatten().collect();
+    if !addresses.is_empty() {
+        eprintln!("  OTLP      {}", addresses.join(", "));
+    }
     eprintln!("  log       {} in {}, {} records", stats.origin, stats.data, stats.records);
     if stats.interrupted_at_start > 0 {
         eprintln!("  {} calls of the last run had no end and are on record as interrupted", stats.interrupted_at_start);

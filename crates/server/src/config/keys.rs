@@ -13,12 +13,13 @@ use super::size::ByteSize;
 use super::value::{LogFormat, LogName, OnLogFailure, PathPrefix, Release, Secret, ServerKind, UpstreamName};
 
 /// All sections in the order of the file.
-pub(super) const SECTIONS: [&Section; 9] = [
+pub(super) const SECTIONS: [&Section; 10] = [
     &Top::SECTION,
     &Gateway::SECTION,
     &Upstream::SECTION,
     &Probe::SECTION,
     &Api::SECTION,
+    &Ingest::SECTION,
     &Log::SECTION,
     &Lake::SECTION,
     &Tls::SECTION,
@@ -116,6 +117,21 @@ section! {
         /// Whether anybody may read checkpoints, tiles and leaves below `/log/` without an access token. Leaves hold ids, kinds,
         /// times and commitments, no payload.
         public_log: bool = flag(false);
+    }
+}
+
+section! {
+    /// Spans of pipelines that come in over OTLP, the protocol of OpenTelemetry.
+    Ingest = "ingest" {
+        /// Whether to listen for spans at all.
+        otlp: bool = flag(true);
+        /// The address for OTLP over gRPC. Anything but loopback needs an access token. Where this default is taken,
+        /// by a collector say, the program goes on without it.
+        grpc: SocketAddr = text("127.0.0.1:4317");
+        /// The address for OTLP over HTTP, path `/v1/traces`. The same holds for it.
+        http: SocketAddr = text("127.0.0.1:4318");
+        /// The largest request, packed or not; a larger one is refused.
+        max_body: ByteSize = text("64 MiB").between("64 KiB", "1 GiB");
     }
 }
 

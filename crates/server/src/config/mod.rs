@@ -30,6 +30,7 @@ pub(crate) use raw::Effective;
 pub(crate) use upstream::Upstream;
 pub(crate) use value::{LogFormat, OnLogFailure, Release, ServerKind};
 
+pub(crate) use keys::Ingest;
 use keys::{Api, Gateway, Lake, Log, Probe, Tls, Top};
 use raw::Raw;
 use value::LogName;
@@ -52,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) probe: Probe,
     /// The API.
     pub(crate) api: Api,
+    /// Spans that come in.
+    pub(crate) ingest: Ingest,
     /// The log.
     pub(crate) log: Log,
     /// The lake.
@@ -137,6 +140,7 @@ impl Config {
         let upstreams = upstream::check(raw);
         let probe = Probe::check(raw, Probe::SECTION.name);
         let api = Api::check(raw, Api::SECTION.name);
+        let ingest = Ingest::check(raw, Ingest::SECTION.name);
         let log = Log::check(raw, Log::SECTION.name);
         let lake = Lake::check(raw, Lake::SECTION.name);
         let tls = Tls::check(raw, Tls::SECTION.name);
@@ -151,6 +155,7 @@ impl Config {
             upstreams: upstreams?,
             probe: probe?,
             api: api?,
+            ingest: ingest?,
             log: log?,
             lake: lake?,
             tls: tls?,

@@ -9,6 +9,7 @@ mod report;
 mod stats;
 mod templates;
 mod tiles;
+mod trace;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ pub(crate) use find::{Filter, Summary, Wanted};
 pub(crate) use report::{Phase, Report};
 pub(crate) use stats::Stats;
 pub(crate) use templates::Template;
+pub(crate) use trace::{Node, Trace};
 pub(crate) use verify::{Progress, check_offline};
 
 /// How a data folder is opened.
@@ -50,6 +52,8 @@ pub(crate) struct Engine {
     dir: PathBuf,
     opened: Instant,
     background: Mutex<Option<Background>>,
+    /// Held while records that come in with an id of their own are looked up and taken.
+    pub(crate) taking: tokio::sync::Mutex<()>,
 }
 
 /// The threads of the lake.
@@ -96,6 +100,7 @@ impl Engine {
             dir: data.to_owned(),
             opened: Instant::now(),
             background: Mutex::new(Some(Background { sealer, compactor })),
+            taking: tokio::sync::Mutex::default(),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use onrecord_capture::{BodyHead, Dialect, End, Request, RequestFacts, Response};
+use onrecord_capture::{BodyHead, Dialect, End, Request, RequestFacts, Response, otlp};
 use onrecord_ledger::{Error, Pending, Receipt};
 use onrecord_proof::{Kind, Record, field};
 use uuid::Uuid;
@@ -125,6 +125,9 @@ impl Call {
 
     /// Sends the beginning of the call to the log; to be called once the request is known.
     pub(crate) fn begin(&mut self) -> Result<(), Error> {
+        if let Some(client) = otlp::parent_of(&self.record) {
+            self.gateway.client_spans.insert(client, self.record.id);
+        }
         self.intent = Some(self.gateway.ledger.begin(&mut self.record)?);
         Ok(())
     }

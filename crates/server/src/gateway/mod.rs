@@ -26,6 +26,7 @@ use onrecord_ledger::Ledger;
 use tokio::sync::Semaphore;
 
 use crate::auth::Tokens;
+use crate::ingest::ClientSpans;
 
 pub(crate) use lanes::Lanes;
 pub(crate) use model_server::{Glob, Upstream, UpstreamSettings};
@@ -72,6 +73,7 @@ pub(crate) struct Gateway {
     in_flight: Arc<Semaphore>,
     gap: gap::Gap,
     attempts: attempts::Attempts,
+    client_spans: Arc<ClientSpans>,
 }
 
 impl Gateway {
@@ -80,13 +82,20 @@ impl Gateway {
         self.routes.all()
     }
 
-    /// A gateway that records in `ledger`.
-    pub(crate) fn new(ledger: Arc<Ledger>, tokens: Arc<Tokens>, settings: Settings, routes: Routes) -> Self {
+    /// A gateway that records in `ledger`, and notes by whose spans it was called in `client_spans`.
+    pub(crate) fn new(
+        ledger: Arc<Ledger>,
+        tokens: Arc<Tokens>,
+        settings: Settings,
+        routes: Routes,
+        client_spans: Arc<ClientSpans>,
+    ) -> Self {
         Self {
             in_flight: Arc::new(Semaphore::new(settings.max_in_flight)),
             limits: settings.limits,
             gap: gap::Gap::default(),
             attempts: attempts::Attempts::default(),
+            client_spans,
             ledger,
             tokens,
             settings,

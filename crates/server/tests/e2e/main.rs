@@ -12,6 +12,7 @@ mod dialects;
 mod full_disk;
 mod garbage;
 mod llama;
+mod pipeline;
 mod routing;
 mod security;
 mod shutdown;

@@ -16,6 +16,8 @@ pub(crate) struct Server {
     messages: Messages,
     pub(crate) gateway: SocketAddr,
     pub(crate) api: SocketAddr,
+    /// Where spans are taken, over gRPC and over HTTP.
+    pub(crate) otlp: Vec<SocketAddr>,
 }
 
 impl Server {
@@ -37,7 +39,8 @@ impl Server {
             text.contains("Stop with Ctrl-C").then_some(())
         });
         let (gateway, api) = listening.unwrap();
-        Self { child, messages, gateway, api }
+        let otlp = addresses(&messages.so_far(), "  OTLP ");
+        Self { child, messages, gateway, api, otlp }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -87,7 +90,12 @@ impl Drop for Server {
 
 /// The address in the line that begins so.
 fn address(text: &str, line: &str) -> Option<SocketAddr> {
-    let line = text.lines().find_map(|text| text.strip_prefix(line))?;
-    let (_, after) = line.split_once("://")?;
-    after.split_whitespace().next()?.parse().ok()
+    addresses(text, line).first().copied()
+}
+
+/// The addresses of the URLs in the line that begins so.
+fn addresses(text: &str, line: &str) -> Vec<SocketAddr> {
+    let line = text.lines().find_map(|text| text.strip_prefix(line)).unwrap_or_default();
+    let urls = line.split("://").skip(1).filter_map(|after| after.split([' ', ',']).next()?.parse().ok());
+    urls.collect()
 }

@@ -1,0 +1,234 @@
+//! OpenTelemetry spans as records: what ran before, around and after the calls of a model.
+//!
+//! The names of attributes are those of the OTel GenAI semantic conventions, of OpenInference, and the older ones of
+//! OpenLLMetry; [`names`] lists them. An attribute that is not listed is kept under its name, in the group of its kind.
+//! The messages are those of OTLP (opentelemetry-proto 1.x), over protobuf or JSON.
+
+mod attributes;
+mod events;
+mod kind;
+mod names;
+mod nested;
+
+use onrecord_proof::{Group, Kind, Record, field};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::trace::v1::Span as Message;
+use prost::Message as _;
+
+use self::attributes::Attributes;
+
+/// What `onrecord.source` says of records that came as spans.
+const SOURCE: &str = "otlp";
+/// The status of a span that failed.
+const STATUS_ERROR: i32 = 2;
+
+/// A request of an exporter that is no OTLP.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOtlp {
+    /// Its protobuf cannot be decoded.
+    #[error("this is no ExportTraceServiceRequest in protobuf: {0}")]
+    Protobuf(#[from] prost::DecodeError),
+    /// Its JSON cannot be decoded.
+    #[error("this is no ExportTraceServiceRequest in JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// The request in a body of `application/x-protobuf`.
+pub fn from_protobuf(body: &[u8]) -> Result<ExportTraceServiceRequest, NotOtlp> {
+    Ok(ExportTraceServiceRequest::decode(body)?)
+}
+
+/// The request in a body of `application/json`.
+pub fn from_json(body: &[u8]) -> Result<ExportTraceServiceRequest, NotOtlp> {
+    Ok(serde_json::from_slice(body)?)
+}
+
+/// Trace id and span id: what names a span among all there are.
+pub type SpanKey = ([u8; 16], [u8; 8]);
+
+/// What names the span that a record says it is a part of.
+pub fn parent_of(record: &Record) -> Option<SpanKey> {
+    Some((unhex(record.text(&field::TRACE_ID)?)?, unhex(record.text(&field::PARENT_SPAN_ID)?)?))
+}
+
+/// A span with what it was exported with.
+#[derive(Debug, Clone, Copy)]
+pub struct Span<'a> {
+    resource: &'a [KeyValue],
+    scope: Option<&'a InstrumentationScope>,
+    message: &'a Message,
+}
+
+/// The spans of a request, in its order.
+pub fn spans(request: &ExportTraceServiceRequest) -> impl Iterator<Item = Span<'_>> {
+    request.resource_spans.iter().flat_map(|of_resource| {
+        let resource = of_resource.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
+        of_resource.scope_spans.iter().flat_map(move |of_scope| {
+            let scope = of_scope.scope.as_ref();
+            of_scope.spans.iter().map(move |message| Span { resource, scope, message })
+        })
+    })
+}
+
+impl<'a> Span<'a> {
+    /// What names it; an error says why it is no span.
+    pub fn key(&self) -> Result<SpanKey, String> {
+        let id = |what: &str, bytes: &[u8], len: usize| {
+            let hex = hex(bytes);
+            let is_id = bytes.len() == len && bytes.iter().any(|byte| *byte != 0);
+            is_id.then_some(()).ok_or_else(|| format!("span {:?}: {what} {hex:?} is none", self.message.name))
+        };
+        let Message { trace_id, span_id, .. } = self.message;
+        id("the trace id", trace_id, 16)?;
+        id("the span id", span_id, 8)?;
+        Ok((trace_id.as_slice().try_into().unwrap_or_default(), span_id.as_slice().try_into().unwrap_or_default()))
+    }
+
+    /// What its parent is named, if it has one.
+    pub fn parent(&self) -> Option<SpanKey> {
+        let parent = self.message.parent_span_id.as_slice().try_into().ok().filter(|parent| *parent != [0; 8])?;
+        Some((self.message.trace_id.as_slice().try_into().ok()?, parent))
+    }
+
+    /// True if it is the call of a model, seen by the client.
+    pub fn is_model_call(&self) -> bool {
+        kind::is_model_call(&Attributes::of(self.message))
+    }
+
+    /// True if it is the call of a model and does not say what was asked or answered, which instrumentations leave out
+    /// unless they are told otherwise.
+    pub fn lacks_content(&self) -> bool {
+        let attributes = Attributes::of(self.message);
+        kind::is_model_call(&attributes) && !attributes.have_content() && !events::have_content(&self.message.events)
+    }
+
+    /// Who made it: the service and the instrumentation.
+    pub fn origin(&self) -> (&'a str, &'a str) {
+        let service = self.resource.iter().find(|attribute| attribute.key == "service.name");
+        let service = service.and_then(|attribute| attributes::text(attribute)).unwrap_or("unknown service");
+        (service, self.scope.map_or("", |scope| &scope.name))
+    }
+
+    /// When it began, in microseconds since 1970-01-01 UTC by the clock of its sender; 0 if it does not say.
+    pub fn started_at(&self) -> i64 {
+        micros(self.message.start_time_unix_nano)
+    }
+
+    /// Fills in a record of kind `interaction` or `step`.
+    pub fn record(&self, record: &mut Record) {
+        let attributes = Attributes::of(self.message);
+        record.captured_at = self.started_at();
+        self.record_place(record);
+        self.record_maker(record);
+        attributes.record(record);
+        if record.kind == Kind::Step {
+            record.set(&field::STEP, kind::of_step(&attributes));
+        }
+        events::record(&self.message.events, record);
+        events::record_links(&self.message.links, record);
+        self.record_end(record);
+    }
+
+    /// The judgements of answers among its events, each to be recorded as `feedback`.
+    pub fn evaluations(&self) -> impl Iterator<Item = Evaluation<'a>> + use<'a> {
+        let span = *self;
+        self.message
+            .events
+            .iter()
+            .filter(|event| event.name == events::EVALUATION)
+            .map(move |event| Evaluation { span, event })
+    }
+
+    fn record_place(&self, record: &mut Record) {
+        let Message { trace_id, span_id, name, trace_state, .. } = self.message;
+        record.set(&field::SOURCE, SOURCE);
+        record.set(&field::TRACE_ID, hex(trace_id));
+        record.set(&field::SPAN_ID, hex(span_id));
+        if let Some((_, parent)) = self.parent() {
+            record.set(&field::PARENT_SPAN_ID, hex(&parent));
+        }
+        if !name.is_empty() {
+            record.set(&field::SPAN_NAME, name.as_str());
+        }
+        if !trace_state.is_empty() {
+            record.set_named(Group::Context, "trace_state", trace_state.as_str());
+        }
+    }
+
+    fn record_maker(&self, record: &mut Record) {
+        for attribute in self.resource {
+            if attribute.key == "service.name" {
+                if let Some(name) = attributes::text(attribute) {
+                    record.set(&field::SERVICE_NAME, name);
+                }
+            } else if let Some(value) = attributes::value(attribute) {
+                record.set_named(Group::Context, format!("resource.{}", attribute.key), value);
+            }
+        }
+        if let Some(scope) = self.scope {
+            record.set_named(Group::Context, "otel.scope.name", scope.name.as_str());
+            record.set_named(Group::Context, "otel.scope.version", scope.version.as_str());
+        }
+    }
+
+    fn record_end(&self, record: &mut Record) {
+        let Message { start_time_unix_nano, end_time_unix_nano, status, .. } = self.message;
+        let nanos = end_time_unix_nano.saturating_sub(*start_time_unix_nano);
+        record.set(&field::DURATION, micros(nanos));
+        let failed = status.as_ref().is_some_and(|status| status.code == STATUS_ERROR);
+        let outcome = match (failed, record.kind) {
+            (false, _) => "completed",
+            (true, Kind::Interaction) => "upstream_error",
+            (true, _) => "failed",
+        };
+        record.set(&field::OUTCOME, outcome);
+        let message = status.as_ref().map(|status| status.message.as_str()).filter(|message| !message.is_empty());
+        if let Some(message) = message {
+            record.set(&field::ERROR_MESSAGE, message);
+        }
+    }
+}
+
+/// A judgement of an answer (event `gen_ai.evaluation.result`).
+#[derive(Debug, Clone, Copy)]
+pub struct Evaluation<'a> {
+    span: Span<'a>,
+    event: &'a opentelemetry_proto::tonic::trace::v1::span::Event,
+}
+
+impl Evaluation<'_> {
+    /// Fills in a record of kind `feedback`, as a child of the span that it came with.
+    pub fn record(&self, record: &mut Record) {
+        record.captured_at = micros(self.event.time_unix_nano);
+        self.span.record_maker(record);
+        record.set(&field::SOURCE, SOURCE);
+        record.set(&field::TRACE_ID, hex(&self.span.message.trace_id));
+        record.set(&field::PARENT_SPAN_ID, hex(&self.span.message.span_id));
+        Attributes::of_list(&self.event.attributes).record(record);
+        record.set(&field::OUTCOME, "completed");
+    }
+}
+
+fn micros(nanos: u64) -> i64 {
+    i64::try_from(nanos / 1000).unwrap_or(i64::MAX)
+}
+
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N || !text.is_ascii() {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,170 @@
+//! Spans of the three conventions become the same fields.
+
+use onrecord_capture::otlp::{self, Span};
+use onrecord_proof::{Group, Kind, Record, Value, field};
+use serde_json::{Value as Json, json};
+
+fn attribute(name: &str, value: &Json) -> Json {
+    let value = match value {
+        Json::String(text) => json!({ "stringValue": text }),
+        Json::Bool(flag) => json!({ "boolValue": flag }),
+        Json::Number(number) if number.is_f64() => json!({ "doubleValue": number }),
+        Json::Number(number) => json!({ "intValue": number.to_string() }),
+        Json::Array(items) => {
+            json!({ "arrayValue": { "values": items.iter().map(|item| json!({ "stringValue": item })).collect::<Json>() } })
+        }
+        other => panic!("{other}"),
+    };
+    json!({ "key": name, "value": value })
+}
+
+fn request(
+    attributes: &Json,
+    more: &Json,
+) -> opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest {
+    let attributes: Json = attributes.as_object().unwrap().iter().map(|(name, value)| attribute(name, value)).collect();
+    let mut span = json!({ "traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331", "name": "n",
+        "startTimeUnixNano": "1763899200000000000", "endTimeUnixNano": "1763899200250000000", "attributes": attributes });
+    for (name, value) in more.as_object().unwrap() {
+        span[name] = value.clone();
+    }
+    let request = json!({ "resourceSpans": [{ "scopeSpans": [{ "spans": [span] }] }] });
+    otlp::from_json(request.to_string().as_bytes()).unwrap()
+}
+
+fn with<T>(attributes: &Json, more: &Json, look: impl FnOnce(Span<'_>) -> T) -> T {
+    let request = request(attributes, more);
+    look(otlp::spans(&request).next().unwrap())
+}
+
+fn record(attributes: &Json, more: &Json) -> Record {
+    with(attributes, more, |span| {
+        let kind = if span.is_model_call() { Kind::Interaction } else { Kind::Step };
+        let mut record = Record::new(uuid::Uuid::nil(), kind, 0, [0; 32]);
+        span.record(&mut record);
+        record
+    })
+}
+
+fn body(record: &Record, field: &onrecord_proof::Field) -> Json {
+    serde_json::from_slice(record.get(field).and_then(Value::as_bytes).unwrap()).unwrap()
+}
+
+#[test]
+fn a_call_is_the_same_in_every_convention() {
+    let semantic = json!({
+        "gen_ai.operation.name": "chat", "gen_ai.provider.name": "ollama", "gen_ai.request.model": "tiny",
+        "gen_ai.request.temperature": 0.5, "gen_ai.usage.input_tokens": 7, "gen_ai.usage.output_tokens": 2,
+        "gen_ai.response.finish_reasons": ["stop"], "gen_ai.conversation.id": "s", "gen_ai.response.time_to_first_chunk": 0.25,
+        "gen_ai.input.messages": r#"[{"role":"user","parts":[{"type":"text","content":"Hi?"}]}]"#,
+        "gen_ai.output.messages": r#"[{"role":"assistant","parts":[{"type":"text","content":"Yes."}]}]"#,
+    });
+    let openinference = json!({
+        "openinference.span.kind": "LLM", "llm.provider": "ollama", "llm.model_name": "tiny", "session.id": "s",
+        "llm.token_count.prompt": 7, "llm.token_count.completion": 2,
+        "llm.input_messages.0.message.role": "user", "llm.input_messages.0.message.content": "Hi?",
+        "llm.output_messages.0.message.role": "assistant", "llm.output_messages.0.message.content": "Yes.",
+    });
+    let older = json!({
+        "llm.request.type": "chat", "gen_ai.system": "ollama", "gen_ai.request.model": "tiny",
+        "traceloop.association.properties.session_id": "s",
+        "gen_ai.usage.prompt_tokens": 7, "gen_ai.usage.completion_tokens": 2,
+        "gen_ai.prompt.0.role": "user", "gen_ai.prompt.0.content": "Hi?",
+        "gen_ai.completion.0.role": "assistant", "gen_ai.completion.0.content": "Yes.",
+    });
+    for attributes in [&semantic, &openinference, &older] {
+        let record = record(attributes, &json!({}));
+        assert_eq!(record.kind, Kind::Interaction, "{attributes}");
+        let texts = [
+            &field::PROVIDER,
+            &field::REQUEST_MODEL,
+            &field::SESSION,
+            &field::INPUT_TEXT,
+            &field::OUTPUT_TEXT,
+            &field::OUTCOME,
+        ];
+        let found = texts.map(|field| record.text(field).unwrap_or_default());
+        assert_eq!(found, ["ollama", "tiny", "s", "Hi?", "Yes.", "completed"], "{attributes}");
+        assert_eq!((record.int(&field::INPUT_TOKENS), record.int(&field::OUTPUT_TOKENS)), (Some(7), Some(2)));
+        assert_eq!((record.captured_at, record.int(&field::DURATION)), (1_763_899_200_000_000, Some(250_000)));
+        assert_eq!(body(&record, &field::INPUT_MESSAGES)[0]["role"], "user");
+    }
+    assert_eq!(record(&semantic, &json!({})).int(&field::FIRST_TOKEN), Some(250_000));
+}
+
+#[test]
+fn nothing_is_dropped() {
+    let attributes = json!({
+        "gen_ai.usage.input_tokens": "many", "app.flag": true, "llm.prompts": ["a"], "user.tier": "gold",
+        "gen_ai.usage.prompt_tokens": 3, "llm.token_count.total": 9, "retrieval.documents.x": "odd",
+    });
+    let record = record(
+        &attributes,
+        &json!({ "traceState": "k=v", "links": [{ "traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203332" }],
+        "events": [{ "name": "cache.miss", "timeUnixNano": "1763899200100000000", "attributes": [attribute("key", &json!("k1"))] },
+                   { "name": "exception", "attributes": [attribute("exception.type", &json!("ValueError")), attribute("exception.message", &json!("bad"))] }],
+        "status": { "code": 2, "message": "it broke" } }),
+    );
+    let extra = |group: Group, name: &str| record.group(group).and_then(|fields| fields.get(name)).cloned();
+    assert_eq!(record.get(&field::INPUT_TOKENS), Some(&"many".into()), "as it came, though it is no number");
+    assert_eq!(extra(Group::Performance, "gen_ai.usage.prompt_tokens"), Some(Value::Int(3)));
+    assert_eq!(extra(Group::Context, "app.flag"), Some(Value::Bool(true)));
+    assert_eq!(extra(Group::Who, "user.tier"), Some("gold".into()));
+    assert_eq!(extra(Group::Performance, "llm.token_count.total"), Some(Value::Int(9)));
+    assert_eq!(extra(Group::Output, "retrieval.documents.x"), Some("odd".into()));
+    assert_eq!(extra(Group::Input, "llm.prompts"), Some(Value::Array(vec!["a".into()])));
+    assert_eq!(extra(Group::Context, "trace_state"), Some("k=v".into()));
+    assert!(extra(Group::Context, "onrecord.span.links").is_some());
+    let events = extra(Group::Context, "onrecord.span.events").unwrap();
+    assert!(String::from_utf8_lossy(events.as_bytes().unwrap()).contains(r#""key":"k1""#));
+    assert_eq!(
+        [&field::ERROR_TYPE, &field::ERROR_MESSAGE, &field::OUTCOME].map(|f| record.text(f).unwrap()),
+        ["ValueError", "it broke", "failed"]
+    );
+}
+
+#[test]
+fn a_span_without_its_ids_is_refused() {
+    for (more, problem) in [
+        (json!({ "traceId": "00" }), "the trace id"),
+        (json!({ "traceId": "00000000000000000000000000000000" }), "the trace id"),
+        (json!({ "spanId": "" }), "the span id"),
+    ] {
+        let refused = with(&json!({}), &more, |span| span.key().unwrap_err());
+        assert!(refused.contains(problem), "{refused}");
+    }
+}
+
+#[test]
+fn what_kind_of_step_it_is() {
+    for (attributes, step) in [
+        (json!({ "openinference.span.kind": "RETRIEVER" }), "retrieval"),
+        (json!({ "gen_ai.operation.name": "execute_tool" }), "tool"),
+        (json!({ "traceloop.span.kind": "agent" }), "agent"),
+        (json!({ "onrecord.step": "redaction" }), "redaction"),
+        (json!({ "http.request.method": "GET" }), "span"),
+    ] {
+        assert_eq!(record(&attributes, &json!({})).text(&field::STEP), Some(step), "{attributes}");
+    }
+}
+
+#[test]
+fn content_is_missed_only_where_it_belongs() {
+    let lacks = |attributes: Json, more: Json| with(&attributes, &more, |span| span.lacks_content());
+    let call = json!({ "gen_ai.operation.name": "chat", "input.mime_type": "text/plain" });
+    assert!(lacks(call.clone(), json!({})));
+    assert!(!lacks(call, json!({ "events": [{ "name": "gen_ai.user.message" }] })));
+    assert!(!lacks(json!({ "gen_ai.operation.name": "chat", "input.value": "x" }), json!({})));
+    assert!(!lacks(json!({ "openinference.span.kind": "CHAIN" }), json!({})));
+}
+
+#[test]
+fn rubbish_is_no_request() {
+    assert!(
+        otlp::from_json(b"{\"resourceSpans\": 1}")
+            .unwrap_err()
+            .to_string()
+            .contains("no ExportTraceServiceRequest in JSON")
+    );
+    assert!(otlp::from_protobuf(b"\x0a\xff").unwrap_err().to_string().contains("protobuf"));
+}

@@ -1,0 +1,158 @@
+//! One operation end to end: everything on record that belongs to one trace.
+
+use futures::TryStreamExt;
+use onrecord_lake::QueryLimits;
+use onrecord_lake::datafusion::arrow::json::ArrayWriter;
+use onrecord_lake::datafusion::scalar::ScalarValue;
+use onrecord_proof::field;
+use serde::{Deserialize, Serialize};
+
+use super::{Engine, Wanted};
+
+/// Records of one trace that are read at most.
+const SPANS_MAX: usize = 10_000;
+
+const COLUMNS: &str = "id, kind, onrecord_source AS source, span_id, parent_span_id, onrecord_subject AS subject, \
+    CAST(captured_at AS BIGINT) AS began_us, onrecord_duration_us AS duration_us, onrecord_step AS step, \
+    onrecord_span_name AS name, coalesce(gen_ai_response_model, gen_ai_request_model) AS model, \
+    gen_ai_operation_name AS operation, service_name AS service, gen_ai_tool_name AS tool, url_path AS path, \
+    onrecord_outcome AS outcome, error_type, gen_ai_evaluation_name AS evaluation, \
+    gen_ai_evaluation_score_value AS score, gen_ai_evaluation_score_label AS label";
+
+/// What a trace shows of one record.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Node {
+    pub id: String,
+    pub kind: String,
+    pub source: Option<String>,
+    pub span_id: Option<String>,
+    pub parent_span_id: Option<String>,
+    pub subject: Option<String>,
+    /// Microseconds since 1970-01-01 UTC.
+    pub began_us: i64,
+    pub duration_us: Option<i64>,
+    pub step: Option<String>,
+    pub name: Option<String>,
+    pub model: Option<String>,
+    pub operation: Option<String>,
+    pub service: Option<String>,
+    pub tool: Option<String>,
+    pub path: Option<String>,
+    pub outcome: Option<String>,
+    pub error_type: Option<String>,
+    pub evaluation: Option<String>,
+    pub score: Option<f64>,
+    pub label: Option<String>,
+    /// How deep it is in the tree.
+    #[serde(default)]
+    pub depth: usize,
+}
+
+/// A trace: its records in the order of the tree.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Trace {
+    pub trace_id: String,
+    pub nodes: Vec<Node>,
+}
+
+impl Engine {
+    /// The trace of that id, or of the record that `wanted` names. `None` if nothing of it is on record.
+    pub(crate) async fn trace(&self, wanted: &str) -> anyhow::Result<Option<Trace>> {
+        let is_trace_id = wanted.len() == 32 && wanted.bytes().all(|b| b.is_ascii_hexdigit());
+        if is_trace_id && let Some(trace) = self.trace_of(wanted.to_ascii_lowercase()).await? {
+            return Ok(Some(trace));
+        }
+        let Ok(wanted) = wanted.parse::<Wanted>() else { return Ok(None) };
+        let found = self.find(wanted).await?;
+        match found.as_ref().and_then(|committed| committed.record.text(&field::TRACE_ID)) {
+            Some(id) => self.trace_of(id.to_owned()).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn trace_of(&self, trace_id: String) -> anyhow::Result<Option<Trace>> {
+        let statement = format!(
+            "SELECT {COLUMNS} FROM records WHERE trace_id = $1 AND kind IN ('interaction', 'step', 'feedback') ORDER BY captured_at, leaf_index LIMIT {SPANS_MAX}"
+        );
+        let values = vec![ScalarValue::from(trace_id.as_str())];
+        let limits = QueryLimits { rows: SPANS_MAX, ..self.limits.clone() };
+        let mut rows = self.lake.query_with(&statement, values, limits).await?;
+        let mut json = ArrayWriter::new(Vec::new());
+        while let Some(batch) = rows.try_next().await? {
+            json.write(&batch)?;
+        }
+        json.finish()?;
+        let json = json.into_inner();
+        let nodes: Vec<Node> = if json.is_empty() { Vec::new() } else { serde_json::from_slice(&json)? };
+        Ok((!nodes.is_empty()).then(|| Trace { trace_id, nodes: in_order(nodes) }))
+    }
+}
+
+/// Each node behind its parent: the record of its parent span; of a call that the gateway saw the span of its client; of
+/// what has no span of its own the record that it is about. A node whose parent is not on record is a root.
+fn in_order(nodes: Vec<Node>) -> Vec<Node> {
+    let parents: Vec<Option<usize>> = nodes.iter().enumerate().map(|(at, node)| parent(&nodes, at, node)).collect();
+    let mut ordered = Vec::with_capacity(nodes.len());
+    let mut children: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    let mut roots = Vec::new();
+    for (at, parent) in parents.iter().enumerate() {
+        match parent {
+            Some(parent) => children[*parent].push(at),
+            None => roots.push(at),
+        }
+    }
+    let mut is_placed = vec![false; nodes.len()];
+    // Spans that name each other as parents hang on no root; they come last, each as if it were one.
+    for root in roots.into_iter().chain(0..nodes.len()) {
+        let mut stack = vec![(root, 0)];
+        while let Some((at, depth)) = stack.pop() {
+            if !std::mem::replace(&mut is_placed[at], true) {
+                ordered.push(Node { depth, ..nodes[at].clone() });
+                stack.extend(children[at].iter().rev().map(|child| (*child, depth + 1)));
+            }
+        }
+    }
+    ordered
+}
+
+fn parent(nodes: &[Node], at: usize, node: &Node) -> Option<usize> {
+    let others = || nodes.iter().enumerate().filter(|(other, _)| *other != at);
+    let span = node.parent_span_id.as_ref();
+    let by_span = span.and_then(|span| others().find(|(_, other)| other.span_id.as_ref() == Some(span)));
+    let about = node.subject.as_ref().filter(|_| node.span_id.is_none() || by_span.is_none());
+    let by_subject = about.and_then(|subject| others().find(|(_, other)| other.id == *subject));
+    by_span.or(by_subject).map(|(parent, _)| parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: &str, span: &str, parent: &str, subject: &str) -> Node {
+        let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        Node {
+            id: id.into(),
+            span_id: some(span),
+            parent_span_id: some(parent),
+            subject: some(subject),
+            ..Node::default()
+        }
+    }
+
+    #[test]
+    fn children_follow_their_parents() {
+        let nodes = vec![
+            node("call", "", "b", ""),
+            node("root", "a", "", ""),
+            node("client", "b", "a", "call"),
+            node("thumb", "", "", "call"),
+            node("lost", "z", "y", ""),
+            node("loop-1", "p", "q", ""),
+            node("loop-2", "q", "p", ""),
+        ];
+        let ordered: Vec<_> = in_order(nodes).into_iter().map(|node| (node.id, node.depth)).collect();
+        let expected =
+            [("root", 0), ("client", 1), ("call", 2), ("thumb", 3), ("lost", 0), ("loop-1", 0), ("loop-2", 1)];
+        assert_eq!(ordered, expected.map(|(id, depth)| (id.to_owned(), depth)));
+    }
+}

@@ -1,0 +1,57 @@
+//! OTLP over gRPC.
+
+use std::sync::Arc;
+
+use onrecord_ledger::Error;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status, async_trait};
+
+use super::Ingest;
+use crate::auth::{Denied, Role};
+
+struct Service(Arc<Ingest>);
+
+#[async_trait]
+impl TraceService for Service {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let identity = self.0.tokens.authorize(&metadata.into_headers(), Role::Ingest).map_err(denied)?;
+        self.0.export(request, &identity.name).await.map(Response::new).map_err(|error| unavailable(&error))
+    }
+}
+
+fn denied(denied: Denied) -> Status {
+    match denied {
+        Denied::Role { .. } => Status::permission_denied(denied.to_string()),
+        Denied::Missing | Denied::Unknown => Status::unauthenticated(denied.to_string()),
+    }
+}
+
+/// Exporters try again after this status.
+fn unavailable(error: &Error) -> Status {
+    Status::unavailable(format!("the spans cannot be put on record: {error}"))
+}
+
+/// Serves until `stop`; what is being taken in is finished. A message has at most `max` bytes.
+pub(crate) async fn serve(ingest: Arc<Ingest>, listener: TcpListener, max: usize, stop: CancellationToken) {
+    let service = TraceServiceServer::new(Service(ingest))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(max);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let served = Server::builder()
+        .add_service(service)
+        .serve_with_incoming_shutdown(incoming, async move { stop.cancelled().await })
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "OTLP over gRPC has stopped");
+    }
+}

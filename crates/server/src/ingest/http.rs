@@ -1,0 +1,145 @@
+//! OTLP over HTTP: `POST /v1/traces`, protobuf or JSON, as it is or compressed with gzip.
+
+use std::io::Read as _;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use axum::routing::post;
+use flate2::read::MultiGzDecoder;
+use onrecord_capture::otlp;
+use prost::Message;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::Ingest;
+use crate::auth::{Denied, Role};
+
+/// The encodings of OTLP over HTTP. An answer is in that of its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Protobuf,
+    Json,
+}
+
+/// `google.rpc.Status`, the body of an answer that says no.
+#[derive(Clone, PartialEq, Message, serde::Serialize)]
+struct Problem {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
+/// What the handler knows.
+#[derive(Clone)]
+struct Receiver {
+    ingest: Arc<Ingest>,
+    max: usize,
+}
+
+impl Encoding {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
+    }
+
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+        let name = content_type.split(';').next().unwrap_or_default().trim();
+        [Self::Protobuf, Self::Json].into_iter().find(|encoding| name.eq_ignore_ascii_case(encoding.name()))
+    }
+
+    fn answer<T: Message + serde::Serialize>(self, status: StatusCode, message: &T) -> Response {
+        let body = match self {
+            Self::Protobuf => message.encode_to_vec(),
+            // Structures of texts and numbers always have a JSON.
+            Self::Json => serde_json::to_vec(message).unwrap_or_default(),
+        };
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(self.name()));
+        response
+    }
+
+    fn problem(self, status: StatusCode, code: tonic::Code, message: impl Into<String>) -> Response {
+        self.answer(status, &Problem { code: code.into(), message: message.into() })
+    }
+}
+
+async fn traces(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> Response {
+    let Some(encoding) = Encoding::of(&headers) else {
+        let message = "the content type must be application/x-protobuf or application/json";
+        return Encoding::Json.problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, tonic::Code::InvalidArgument, message);
+    };
+    let identity = match receiver.ingest.tokens.authorize(&headers, Role::Ingest) {
+        Ok(identity) => identity,
+        Err(denied @ Denied::Role { .. }) => {
+            return encoding.problem(StatusCode::FORBIDDEN, tonic::Code::PermissionDenied, denied.to_string());
+        }
+        Err(denied) => {
+            return encoding.problem(StatusCode::UNAUTHORIZED, tonic::Code::Unauthenticated, denied.to_string());
+        }
+    };
+    let request = match decode(encoding, &headers, &body, receiver.max) {
+        Ok(request) => request,
+        Err(problem) => return encoding.problem(StatusCode::BAD_REQUEST, tonic::Code::InvalidArgument, problem),
+    };
+    drop(body);
+    match receiver.ingest.export(request, &identity.name).await {
+        Ok(answer) => encoding.answer(StatusCode::OK, &answer),
+        Err(error) => {
+            let message = format!("the spans cannot be put on record: {error}");
+            let mut response = encoding.problem(StatusCode::SERVICE_UNAVAILABLE, tonic::Code::Unavailable, message);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+        }
+    }
+}
+
+type Request = opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+
+fn decode(encoding: Encoding, headers: &HeaderMap, body: &Bytes, max: usize) -> Result<Request, String> {
+    let body = match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => body.clone(),
+        Some(b"gzip") => unpack(body, max)?.into(),
+        Some(other) => {
+            let other = String::from_utf8_lossy(other);
+            return Err(format!("the content encoding {other:?} is not understood; send it as it is, or with gzip"));
+        }
+    };
+    let request = match encoding {
+        Encoding::Protobuf => otlp::from_protobuf(&body),
+        Encoding::Json => otlp::from_json(&body),
+    };
+    request.map_err(|problem| problem.to_string())
+}
+
+/// Undoes gzip, up to `max` bytes.
+fn unpack(body: &[u8], max: usize) -> Result<Vec<u8>, String> {
+    let mut unpacked = Vec::new();
+    let read = MultiGzDecoder::new(body).take(max as u64 + 1).read_to_end(&mut unpacked);
+    read.map_err(|error| format!("the body is not what gzip makes: {error}"))?;
+    if unpacked.len() > max {
+        return Err(format!("the body is larger than {max} bytes, the limit that `ingest.max_body` sets"));
+    }
+    Ok(unpacked)
+}
+
+/// Serves until `stop`; what is being taken in is finished. A body has at most `max` bytes, packed or not.
+pub(crate) async fn serve(ingest: Arc<Ingest>, listener: TcpListener, max: usize, stop: CancellationToken) {
+    let router = Router::new()
+        .route("/v1/traces", post(traces))
+        .layer(DefaultBodyLimit::max(max))
+        .with_state(Receiver { ingest, max });
+    let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await }).await;
+    if let Err(error) = served {
+        tracing::error!(%error, "OTLP over HTTP has stopped");
+    }
+}

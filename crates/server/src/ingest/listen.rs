@@ -1,0 +1,60 @@
+//! The listeners for spans.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Ingest, grpc, http};
+use crate::config;
+
+/// The addresses that are configured, free and listened on.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners {
+    grpc: Option<TcpListener>,
+    http: Option<TcpListener>,
+    max_body: usize,
+}
+
+impl Listeners {
+    /// Listens where the configuration says so. A default address that is taken, say by a collector, is left to whoever has
+    /// it; one that was chosen is an error.
+    pub(crate) async fn bind(config: &config::Ingest) -> anyhow::Result<Self> {
+        if !config.otlp {
+            return Ok(Self::default());
+        }
+        let grpc = bind(config.grpc, 4317, "ingest.grpc").await?;
+        let http = bind(config.http, 4318, "ingest.http").await?;
+        Ok(Self { grpc, http, max_body: config.max_body.as_usize() })
+    }
+
+    /// Where spans can be sent to: over gRPC, over HTTP.
+    pub(crate) fn addresses(&self) -> [Option<SocketAddr>; 2] {
+        [&self.grpc, &self.http].map(|listener| listener.as_ref().and_then(|listener| listener.local_addr().ok()))
+    }
+
+    /// Serves until `stop`.
+    pub(crate) fn serve(self, ingest: &Arc<Ingest>, stop: &CancellationToken, tasks: &TaskTracker) {
+        if let Some(listener) = self.grpc {
+            tasks.spawn(grpc::serve(Arc::clone(ingest), listener, self.max_body, stop.clone()));
+        }
+        if let Some(listener) = self.http {
+            tasks.spawn(http::serve(Arc::clone(ingest), listener, self.max_body, stop.clone()));
+        }
+    }
+}
+
+async fn bind(address: SocketAddr, default_port: u16, key: &str) -> anyhow::Result<Option<TcpListener>> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if address.port() == default_port && address.ip().is_loopback() => {
+            tracing::warn!(%address, %error, "no spans are taken here: another program has the address; set `{key}` to another one, or `ingest.otlp = false`");
+            Ok(None)
+        }
+        Err(error) => {
+            Err(anyhow::anyhow!("spans cannot be taken at {address}: {error}; another address can be set as `{key}`"))
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What comes in from elsewhere: spans over OTLP (`grpc`, `http`), and records and feedback over the API (`records`).
+//! Nothing is acknowledged before it is durable.
+
+mod feedback;
+mod grpc;
+mod http;
+mod listen;
+mod recent;
+mod records;
+mod spans;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use onrecord_capture::otlp::SpanKey;
+use onrecord_ledger::{Error, Ledger};
+use onrecord_proof::Record;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use crate::auth::Tokens;
+use recent::Recent;
+
+pub(crate) use feedback::{Feedback, NotTaken};
+pub(crate) use listen::Listeners;
+pub(crate) use records::items;
+
+/// Spans and calls that are remembered, to tell what was sent again or is known from the gateway: some minutes of a busy
+/// machine, about 10 MB.
+const REMEMBERED: usize = 1 << 16;
+/// Requests that are taken in at a time; the others wait. It bounds what they hold in memory.
+const AT_A_TIME: usize = 8;
+/// Makers of spans that are told once that content is missing.
+const MAKERS_MAX: usize = 1000;
+
+/// Calls of the gateway by the span of their client, as `traceparent` names it.
+pub(crate) type ClientSpans = Recent<SpanKey, Uuid>;
+
+/// Takes in what comes from elsewhere.
+pub(crate) struct Ingest {
+    ledger: Arc<Ledger>,
+    tokens: Arc<Tokens>,
+    calls: Arc<ClientSpans>,
+    seen: Recent<SpanKey, ()>,
+    told: Mutex<HashSet<String>>,
+    room: Semaphore,
+}
+
+impl Ingest {
+    pub(crate) fn new(ledger: Arc<Ledger>, tokens: Arc<Tokens>, calls: Arc<ClientSpans>) -> Self {
+        let (seen, room) = (Recent::new(REMEMBERED), Semaphore::new(AT_A_TIME));
+        Self { ledger, tokens, calls, seen, told: Mutex::default(), room }
+    }
+
+    /// Nothing is known of any client yet.
+    pub(crate) fn client_spans() -> Arc<ClientSpans> {
+        Arc::new(Recent::new(REMEMBERED))
+    }
+
+    /// True the first time that it is asked of a maker.
+    fn is_new_maker(&self, maker: &str) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.len() < MAKERS_MAX && told.insert(maker.to_owned())
+    }
+}
+
+/// Makes records durable, all with as few syncs as the log needs.
+async fn commit(ledger: &Arc<Ledger>, records: Vec<Record>) -> Result<(), Error> {
+    let ledger = Arc::clone(ledger);
+    // Encoding and hashing some hundred records takes milliseconds.
+    let appended = tokio::task::spawn_blocking(move || {
+        records.iter().map(|record| ledger.append(record)).collect::<Result<Vec<_>, _>>()
+    });
+    for pending in appended.await.map_err(|_| Error::Closed)?? {
+        pending.await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,305 @@
+//! Records in plain JSON, for whatever has no instrumentation.
+
+use onrecord_proof::{Group, Kind, Map, Record, Ref, Rel, Value, field};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::{NotTaken, commit};
+use crate::engine::{Engine, new_record};
+
+/// Names, ids and the like are at most so long, in bytes.
+pub(super) const TEXT_MAX: usize = 4096;
+const TAGS_MAX: usize = 64;
+/// Items of one request.
+const ITEMS_MAX: usize = 10_000;
+
+/// The digest of an item, by which it is known again when it is sent a second time.
+const DIGEST: &str = "onrecord.item.sha256";
+
+/// A step of a pipeline, or the call of a model, as its application tells it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Item {
+    /// A UUID; an item that is sent again under its id is there once. Made up without one.
+    id: Option<Uuid>,
+    /// `step`, which is assumed, or `interaction`.
+    kind: Option<String>,
+    /// When it began: RFC 3339, or microseconds since 1970-01-01 UTC. Now, without it.
+    time: Option<Time>,
+    duration_us: Option<i64>,
+    /// What kind of step, e.g. `retrieval`, `rerank`, `guardrail`, `tool`, `template`, `tokenization`.
+    step: Option<String>,
+    name: Option<String>,
+    service: Option<String>,
+    session: Option<String>,
+    request_id: Option<String>,
+    user: Option<String>,
+    trace_id: Option<String>,
+    span_id: Option<String>,
+    parent_span_id: Option<String>,
+    /// The id of a record that it is a part of, e.g. that of a call (header `x-onrecord-id`).
+    parent: Option<Uuid>,
+    model: Option<String>,
+    #[serde(default)]
+    tags: std::collections::BTreeMap<String, String>,
+    /// Any JSON; kept byte for byte.
+    input: Option<Box<RawValue>>,
+    output: Option<Box<RawValue>>,
+    /// Documents with scores, of a retrieval.
+    documents: Option<Box<RawValue>>,
+    /// The order before and after reranking.
+    before: Option<Box<RawValue>>,
+    after: Option<Box<RawValue>>,
+    verdict: Option<String>,
+    /// `completed`, which is assumed unless there is an `error`.
+    outcome: Option<String>,
+    error: Option<ItemError>,
+    /// Whatever else there is to say.
+    #[serde(default)]
+    attributes: std::collections::BTreeMap<String, serde_json::Value>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Time {
+    Micros(i64),
+    Text(jiff::Timestamp),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ItemError {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    message: Option<String>,
+}
+
+/// What became of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Taken {
+    pub id: Uuid,
+    /// It was on record before.
+    pub known: bool,
+}
+
+/// The items of a body: a JSON array, one object, or an object a line.
+pub(crate) fn items(body: &[u8]) -> Result<Vec<(Item, [u8; 32])>, String> {
+    let raw: Vec<&RawValue> = match body.trim_ascii_start().first() {
+        Some(b'[') => serde_json::from_slice(body).map_err(|error| format!("the body is no JSON array: {error}"))?,
+        _ => serde_json::Deserializer::from_slice(body)
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .map_err(|error| format!("the body is no JSON, nor JSON lines: {error}"))?,
+    };
+    if raw.len() > ITEMS_MAX {
+        return Err(format!("{} items in one request; send at most {ITEMS_MAX}", raw.len()));
+    }
+    let read = |(at, raw): (usize, &&RawValue)| {
+        let item: Item = serde_json::from_str(raw.get()).map_err(|error| format!("item {at}: {error}"))?;
+        item.check().map_err(|problem| format!("item {at}: {problem}"))?;
+        Ok((item, Sha256::digest(raw.get()).into()))
+    };
+    raw.iter().enumerate().map(read).collect()
+}
+
+/// An error if a text is too long.
+pub(super) fn check_text(name: &str, text: Option<&str>, max: usize) -> Result<(), String> {
+    let len = text.map_or(0, str::len);
+    if len > max { Err(format!("`{name}` has {len} bytes; the limit is {max}")) } else { Ok(()) }
+}
+
+fn check_hex(name: &str, text: Option<&str>, len: usize) -> Result<(), String> {
+    let is_good =
+        |text: &str| text.len() == len && text.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
+    match text {
+        Some(text) if !is_good(text) => Err(format!("`{name}` is {text:?}, not {len} lower-case hexadecimal digits")),
+        _ => Ok(()),
+    }
+}
+
+impl Item {
+    fn check(&self) -> Result<(), String> {
+        if let Some(kind) = self.kind.as_deref().filter(|kind| !["step", "interaction"].contains(kind)) {
+            return Err(format!(
+                "`kind` is {kind:?}; it can be \"step\" or \"interaction\", and feedback goes to /api/v1/feedback"
+            ));
+        }
+        for (name, text) in self.texts() {
+            check_text(name, text, TEXT_MAX)?;
+        }
+        check_hex("trace_id", self.trace_id.as_deref(), 32)?;
+        check_hex("span_id", self.span_id.as_deref(), 16)?;
+        check_hex("parent_span_id", self.parent_span_id.as_deref(), 16)?;
+        if self.tags.len() > TAGS_MAX {
+            return Err(format!("{} tags; the limit is {TAGS_MAX}", self.tags.len()));
+        }
+        if self.duration_us.is_some_and(i64::is_negative) {
+            return Err("`duration_us` is negative".to_owned());
+        }
+        Ok(())
+    }
+
+    fn texts(&self) -> [(&'static str, Option<&str>); 9] {
+        [
+            ("step", self.step.as_deref()),
+            ("name", self.name.as_deref()),
+            ("service", self.service.as_deref()),
+            ("session", self.session.as_deref()),
+            ("request_id", self.request_id.as_deref()),
+            ("user", self.user.as_deref()),
+            ("model", self.model.as_deref()),
+            ("verdict", self.verdict.as_deref()),
+            ("outcome", self.outcome.as_deref()),
+        ]
+    }
+
+    fn record(&self, digest: &[u8; 32], principal: &str) -> Record {
+        let kind = if self.kind.as_deref() == Some("interaction") { Kind::Interaction } else { Kind::Step };
+        let mut record = new_record(kind);
+        if let Some(id) = self.id {
+            record.id = id;
+        }
+        if let Some(time) = &self.time {
+            record.captured_at = match time {
+                Time::Micros(micros) => *micros,
+                Time::Text(time) => time.as_microsecond(),
+            };
+        }
+        record.set(&field::PRINCIPAL, principal);
+        record.set(&field::SOURCE, "api");
+        record.set_named(Group::Context, DIGEST, *digest);
+        self.record_context(&mut record);
+        self.record_content(&mut record);
+        record
+    }
+
+    fn record_context(&self, record: &mut Record) {
+        let fields = [
+            (&field::STEP, &self.step),
+            (&field::SPAN_NAME, &self.name),
+            (&field::SERVICE_NAME, &self.service),
+            (&field::SESSION, &self.session),
+            (&field::REQUEST_ID, &self.request_id),
+            (&field::USER_ID, &self.user),
+            (&field::TRACE_ID, &self.trace_id),
+            (&field::SPAN_ID, &self.span_id),
+            (&field::PARENT_SPAN_ID, &self.parent_span_id),
+            (&field::REQUEST_MODEL, &self.model),
+            (&field::VERDICT, &self.verdict),
+        ];
+        for (field, text) in fields {
+            if let Some(text) = text {
+                record.set(field, text.as_str());
+            }
+        }
+        if let Some(parent) = self.parent {
+            record.refs.push(Ref { rel: Rel::Parent, id: parent });
+            record.set(&field::SUBJECT, parent.to_string());
+        }
+        if !self.tags.is_empty() {
+            let tags: Map = self.tags.iter().map(|(name, value)| (name.clone(), value.as_str())).collect();
+            record.set(&field::TAGS, tags);
+        }
+        for (name, value) in &self.attributes {
+            record.set_named(Group::Context, name.clone(), of_json(value));
+        }
+    }
+
+    fn record_content(&self, record: &mut Record) {
+        let bodies = [
+            (&field::INPUT_BODY, &self.input),
+            (&field::OUTPUT_BODY, &self.output),
+            (&field::DOCUMENTS, &self.documents),
+            (&field::RERANK_BEFORE, &self.before),
+            (&field::RERANK_AFTER, &self.after),
+        ];
+        for (field, json) in bodies {
+            if let Some(json) = json {
+                record.set(field, json.get().as_bytes());
+            }
+        }
+        for (field, json) in [(&field::INPUT_TEXT, &self.input), (&field::OUTPUT_TEXT, &self.output)] {
+            if let Some(text) = json.as_ref().and_then(|json| serde_json::from_str::<String>(json.get()).ok()) {
+                record.set(field, text);
+            }
+        }
+        if let Some(duration) = self.duration_us {
+            record.set(&field::DURATION, duration);
+        }
+        if let Some(ItemError { kind, message }) = &self.error {
+            record.set(&field::ERROR_TYPE, kind.as_deref().unwrap_or("error"));
+            if let Some(message) = message {
+                record.set(&field::ERROR_MESSAGE, message.as_str());
+            }
+        }
+        let assumed = if self.error.is_some() { "failed" } else { "completed" };
+        record.set(&field::OUTCOME, self.outcome.as_deref().unwrap_or(assumed));
+    }
+}
+
+/// A value of JSON as a field's; objects and lists, which nest without a limit here, as their text.
+fn of_json(value: &serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(flag) => (*flag).into(),
+        serde_json::Value::String(text) => text.as_str().into(),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(number), _) => number.into(),
+            (None, Some(number)) => number.into(),
+            (None, None) => number.to_string().into(),
+        },
+        other => other.to_string().into_bytes().into(),
+    }
+}
+
+impl Engine {
+    /// Puts items on record, in the name of `principal`; all are durable when this returns. One that is on record already
+    /// is left as it is; if another one has its id, nothing of the request is taken.
+    pub(crate) async fn take_items(
+        &self,
+        items: Vec<(Item, [u8; 32])>,
+        principal: &str,
+    ) -> Result<Vec<Taken>, NotTaken> {
+        // Two requests with one id at the same time would both find it unknown.
+        let _one_at_a_time = self.taking.lock().await;
+        let (mut records, mut taken): (Vec<Record>, Vec<Taken>) = (Vec::new(), Vec::new());
+        for (item, digest) in items {
+            let known = match item.id {
+                None => false,
+                Some(id) => match records.iter().find(|record| record.id == id) {
+                    Some(record) => is_same(record, id, &digest)?,
+                    None => match self.lake.find(id).await? {
+                        Some(committed) => is_same(&committed.record, id, &digest)?,
+                        None => false,
+                    },
+                },
+            };
+            let id = if known {
+                item.id.unwrap_or_default()
+            } else {
+                let mut record = item.record(&digest, principal);
+                if item.id.is_some() {
+                    // The log refuses an id whose call is under way, which a record of that id would end.
+                    self.ledger.begin(&mut record)?.await?;
+                }
+                let id = record.id;
+                records.push(record);
+                id
+            };
+            taken.push(Taken { id, known });
+        }
+        commit(&self.ledger, records).await?;
+        Ok(taken)
+    }
+}
+
+/// True if the record was made of the item with this digest; an error if it was not.
+fn is_same(record: &Record, id: Uuid, digest: &[u8; 32]) -> Result<bool, NotTaken> {
+    let known = record.group(Group::Context).and_then(|context| context.get(DIGEST)).and_then(Value::as_bytes);
+    if known == Some(digest) {
+        return Ok(true);
+    }
+    Err(NotTaken::Other(format!("{id} is on record, and is not this item; send it under an id of its own")))
+}

@@ -1,0 +1,278 @@
+//! What ran around a model's call comes in as spans, as JSON and as feedback, and is one tree with the call.
+
+use std::io::Write as _;
+
+use http_body_util::Full;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use serde_json::{Value, json};
+
+use crate::support::http::{chat, open, post};
+use crate::support::log::field;
+use crate::support::upstream::{answer, completion, script};
+use crate::support::{Log, Reply, Server};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PORTS: &str = "[ingest]\ngrpc = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n";
+
+fn attribute((name, value): (&str, Value)) -> Value {
+    let value = match value {
+        Value::String(text) => json!({ "stringValue": text }),
+        Value::Number(number) if number.is_f64() => json!({ "doubleValue": number }),
+        Value::Number(number) => json!({ "intValue": number.to_string() }),
+        Value::Array(items) => {
+            json!({ "arrayValue": { "values": items.iter().map(|i| json!({ "stringValue": i })).collect::<Vec<_>>() } })
+        }
+        other => panic!("{other}"),
+    };
+    json!({ "key": name, "value": value })
+}
+
+/// A span of 10 ms that began `at` ms after the others.
+fn span(name: &str, id: &str, parent: &str, at: u64, attributes: &[(&str, Value)]) -> Value {
+    let nanos = |ms: u64| ((1_763_899_200_000 + ms) * 1_000_000).to_string();
+    json!({
+        "traceId": TRACE, "spanId": id, "parentSpanId": parent, "name": name, "kind": 3,
+        "startTimeUnixNano": nanos(at), "endTimeUnixNano": nanos(at + 10),
+        "attributes": attributes.iter().cloned().map(attribute).collect::<Vec<_>>(),
+        "status": {}
+    })
+}
+
+fn export(spans: Value) -> Value {
+    json!({ "resourceSpans": [{
+        "resource": { "attributes": [attribute(("service.name", json!("shop"))), attribute(("deployment", json!("blue")))] },
+        "scopeSpans": [{ "scope": { "name": "tests", "version": "1" }, "spans": spans }]
+    }] })
+}
+
+/// A question is searched for, the finds are ranked, the model is asked, its answer is checked.
+fn pipeline() -> Value {
+    let chat = [
+        ("gen_ai.operation.name", json!("chat")),
+        ("gen_ai.request.model", json!("tiny")),
+        ("gen_ai.prompt.0.role", json!("user")),
+        ("gen_ai.prompt.0.content", json!("Is it in stock?")),
+    ];
+    let found = [
+        ("openinference.span.kind", json!("RETRIEVER")),
+        ("input.value", json!("stock")),
+        ("retrieval.documents.0.document.id", json!("d1")),
+        ("retrieval.documents.0.document.score", json!(0.5)),
+        ("retrieval.documents.1.document.id", json!("d2")),
+        ("retrieval.documents.1.document.score", json!(0.75)),
+    ];
+    let ranked = [
+        ("openinference.span.kind", json!("RERANKER")),
+        ("reranker.input_documents.0.document.id", json!("d1")),
+        ("reranker.input_documents.1.document.id", json!("d2")),
+        ("reranker.output_documents.0.document.id", json!("d2")),
+    ];
+    let guard = [("openinference.span.kind", json!("GUARDRAIL")), ("onrecord.guardrail.verdict", json!("allowed"))];
+    let mut guard = span("policy", "00000000000000e1", "00000000000000a1", 60, &guard);
+    guard["events"] = json!([{ "name": "gen_ai.evaluation.result", "timeUnixNano": "1763899200075000000",
+        "attributes": [attribute(("gen_ai.evaluation.name", json!("toxicity"))), attribute(("gen_ai.evaluation.score.value", json!(0.25)))] }]);
+    json!([
+        span("search", "00000000000000b1", "00000000000000a1", 0, &found),
+        span("rank", "00000000000000b2", "00000000000000a1", 15, &ranked),
+        span("POST", "00000000000000d1", "00000000000000c1", 31, &[("http.request.method", json!("POST"))]),
+        span("chat tiny", "00000000000000c1", "00000000000000a1", 30, &chat),
+        guard,
+        span(
+            "answer",
+            "00000000000000a1",
+            "",
+            0,
+            &[("traceloop.span.kind", json!("workflow")), ("session.id", json!("s-1"))]
+        ),
+    ])
+}
+
+async fn send(server: &Server, headers: &[(&str, &str)], body: impl Into<bytes::Bytes>) -> Reply {
+    let mut request = http::Request::post(format!("http://{}/v1/traces", server.otlp[1]));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Reply::read(open(request.body(Full::new(body.into())).unwrap()).await.unwrap()).await
+}
+
+async fn send_json(server: &Server, body: &Value) -> Reply {
+    send(server, &[("content-type", "application/json")], body.to_string()).await
+}
+
+/// Posts JSON to the API.
+async fn api(server: &Server, path: &str, body: &Value) -> Reply {
+    let request =
+        http::Request::post(format!("http://{}{path}", server.api)).header("content-type", "application/json");
+    Reply::read(open(request.body(Full::new(body.to_string().into())).unwrap()).await.unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_and_its_call_are_one_tree_and_no_call_counts_twice() {
+    let log = Log::with_config(PORTS);
+    let model = script([answer("200 OK", "content-type: application/json\r\n", completion("Yes."))]).await;
+    let server = log.serve(model);
+    let traceparent = format!("00-{TRACE}-00000000000000d1-01");
+    let call = post(server.gateway, &[("traceparent", &traceparent)], chat("Is it in stock?", json!({}))).await;
+    for _ in 0..2 {
+        let taken = send_json(&server, &export(pipeline())).await;
+        assert_eq!(
+            (taken.status, taken.json()),
+            (200, json!({ "partialSuccess": null })),
+            "sent again, it is there once"
+        );
+    }
+    assert_eq!(log.query("SELECT count(*) AS n FROM interactions"), [json!({ "n": 1 })]);
+    let steps = log.query("SELECT step, name, service, session, documents, rerank_after, verdict FROM steps WHERE step <> 'span' ORDER BY time, name");
+    let found = r#"[{"id":"d1","score":0.5},{"id":"d2","score":0.75}]"#;
+    assert_eq!(
+        steps,
+        [
+            json!({ "step": "chain", "name": "answer", "service": "shop", "session": "s-1", "documents": null, "rerank_after": null, "verdict": null }),
+            json!({ "step": "retrieval", "name": "search", "service": "shop", "session": null, "documents": found, "rerank_after": null, "verdict": null }),
+            json!({ "step": "rerank", "name": "rank", "service": "shop", "session": null, "documents": null, "rerank_after": r#"[{"id":"d2"}]"#, "verdict": null }),
+            json!({ "step": "model_call", "name": "chat tiny", "service": "shop", "session": null, "documents": null, "rerank_after": null, "verdict": null }),
+            json!({ "step": "guardrail", "name": "policy", "service": "shop", "session": null, "documents": null, "rerank_after": null, "verdict": "allowed" }),
+        ]
+        .map(|row| row.as_object().unwrap().iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.clone(), value.clone())).collect::<serde_json::Map<_, _>>())
+        .map(Value::Object)
+    );
+    assert_eq!(
+        log.query("SELECT interaction_id FROM steps WHERE step = 'model_call'"),
+        [json!({ "interaction_id": call.id() })]
+    );
+    let trace = log.json(&["trace", TRACE, "--json"]);
+    let tree: Vec<_> = trace["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| {
+            (
+                node["depth"].as_u64().unwrap(),
+                node["name"].as_str().or(node["path"].as_str()).or(node["evaluation"].as_str()).unwrap(),
+            )
+        })
+        .collect();
+    let expected = [
+        (0, "answer"),
+        (1, "search"),
+        (1, "rank"),
+        (1, "chat tiny"),
+        (2, "POST"),
+        (3, "/v1/chat/completions"),
+        (1, "policy"),
+        (2, "toxicity"),
+    ];
+    assert_eq!(tree, expected);
+    let drawn = log.run(&["trace", &call.id()]).good();
+    assert!(drawn.starts_with(&format!("trace {TRACE}, 8 records, ")) && drawn.contains("retrieval search"), "{drawn}");
+    assert_eq!(
+        log.query("SELECT event, statement FROM accesses WHERE event = 'trace'").len(),
+        2,
+        "reading is on record"
+    );
+    log.verify();
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_come_over_grpc_and_packed_and_say_when_content_is_missing() {
+    let log = Log::with_config(PORTS);
+    let server = log.serve("http://127.0.0.1:9");
+    let spans = json!([span(
+        "chat",
+        "00000000000000c1",
+        "",
+        0,
+        &[("gen_ai.operation.name", json!("chat")), ("gen_ai.usage.input_tokens", json!(7))]
+    )]);
+    let request: ExportTraceServiceRequest = serde_json::from_value(export(spans)).unwrap();
+    let mut client = TraceServiceClient::connect(format!("http://{}", server.otlp[0])).await.unwrap();
+    client = client.send_compressed(tonic::codec::CompressionEncoding::Gzip);
+    let taken: ExportTraceServiceResponse = client.export(request.clone()).await.unwrap().into_inner();
+    let warning = taken.partial_success.unwrap();
+    assert!(warning.rejected_spans == 0 && warning.error_message.contains("CAPTURE_MESSAGE_CONTENT"), "{warning:?}");
+    assert!(server.messages().contains("do not say what was asked"), "{}", server.messages());
+    let call = log.only("input_tokens = 7");
+    assert_eq!(field(&call, "context", "resource.deployment"), "blue");
+    assert_eq!(field(&call, "context", "onrecord.source"), "otlp");
+
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let other = json!([span("a", "00000000000000f1", "", 0, &[]), span("b", "0000", "", 0, &[])]);
+    packed.write_all(export(other).to_string().as_bytes()).unwrap();
+    let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
+    let taken = send(&server, &headers, packed.finish().unwrap()).await;
+    let partial = &taken.json()["partialSuccess"];
+    assert!(partial["rejectedSpans"] == "1" || partial["rejectedSpans"] == 1, "{partial}");
+    assert!(partial["errorMessage"].as_str().unwrap().contains("the span id"), "{partial}");
+    assert_eq!(log.query("SELECT name FROM steps"), [json!({ "name": "a" })]);
+
+    for (headers, body, status) in [
+        (&[("content-type", "text/plain")][..], "{}", 415),
+        (&[("content-type", "application/json")], "{", 400),
+        (&[("content-type", "application/x-protobuf")], "\u{1}\u{2}", 400),
+        (&[("content-type", "application/json"), ("content-encoding", "gzip")], "{}", 400),
+        (&[("content-type", "application/json"), ("content-encoding", "br")], "{}", 400),
+    ] {
+        let refused = send(&server, headers, body).await;
+        assert_eq!(refused.status, status, "{headers:?} {}", refused.text());
+    }
+    assert!(!server.stop().contains("panicked"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_plain_json_are_there_once_and_after_a_restart_too() {
+    const ID: &str = "01a20de1-8182-74cc-bc16-5b0b3882fea9";
+    let log = Log::with_config(PORTS);
+    let server = log.serve("http://127.0.0.1:9");
+    let step = json!({ "id": ID, "step": "rerank", "name": "order", "trace_id": TRACE, "tags": { "team": "shop" },
+        "input": { "n": 12.5, "keys": ["b", "a"] }, "before": [1, 2], "after": [2, 1], "duration_us": 1500, "attributes": { "k": 3 } });
+    let taken = api(&server, "/api/v1/records", &json!([step, { "name": "other" }])).await;
+    assert_eq!((taken.status, taken.json()["records"][0]["known"].clone()), (201, json!(false)), "{}", taken.text());
+    server.stop();
+    let server = log.serve("http://127.0.0.1:9");
+    let again = api(&server, "/api/v1/records", &step).await;
+    assert_eq!((again.status, again.json()), (201, json!({ "records": [{ "id": ID, "known": true }] })));
+    let mut other = step.clone();
+    other["name"] = json!("another");
+    assert_eq!(api(&server, "/api/v1/records", &json!([other])).await.status, 409);
+    for (wrong, says) in [
+        (json!([{ "stepp": "x" }]), "item 0: unknown field `stepp`"),
+        (json!([{ "kind": "alert" }]), "feedback goes to"),
+        (json!([{}, { "trace_id": "A" }]), "item 1: `trace_id`"),
+        (json!([{ "duration_us": -1 }]), "negative"),
+    ] {
+        let refused = api(&server, "/api/v1/records", &wrong).await;
+        assert!(refused.status == 400 && refused.text().contains(says), "{wrong}: {}", refused.text());
+    }
+    let rows = log.query("SELECT id, input, rerank_after, duration_ms FROM steps WHERE name = 'order'");
+    assert_eq!(
+        rows,
+        [json!({ "id": ID, "input": r#"{"keys":["b","a"],"n":12.5}"#, "rerank_after": "[2,1]", "duration_ms": 1.5 })]
+    );
+
+    let judged =
+        api(&server, "/api/v1/feedback", &json!({ "record": ID, "score": 0.5, "label": "so-so", "user": "ann" })).await;
+    assert_eq!(judged.status, 201, "{}", judged.text());
+    log.run(&["feedback", ID, "--score", "-1", "--comment", "no"]).good();
+    log.run(&["feedback", "s-9", "--session", "--label", "good"]).good();
+    for (wrong, status) in [
+        (json!({ "record": ID }), 400),
+        (json!({ "record": ID, "session": "s", "score": 1 }), 400),
+        (json!({ "record": "01a20de1-8182-74cc-bc16-5b0b3882fe00", "score": 1 }), 404),
+        (json!({ "record": ID, "stars": 5 }), 422),
+    ] {
+        assert_eq!(api(&server, "/api/v1/feedback", &wrong).await.status, status, "{wrong}");
+    }
+    let feedback = log.query("SELECT subject_id, session, score, label, comment FROM feedback ORDER BY leaf_index");
+    assert_eq!(
+        feedback,
+        [
+            json!({ "subject_id": ID, "score": 0.5, "label": "so-so" }),
+            json!({ "subject_id": ID, "score": -1.0, "comment": "no" }),
+            json!({ "session": "s-9", "label": "good" }),
+        ]
+    );
+    log.verify();
+    server.stop();
+}
