@@ -84,6 +84,16 @@ pub(crate) fn remove(place: &Path) -> Result<()> {
     fs::remove_file(place).and_then(|()| sync_folders(place)).map_err(Error::io(place))
 }
 
+/// Removes everything below a folder.
+pub(crate) fn remove_below(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
+        let path = entry.map_err(Error::io(folder))?.path();
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.map_err(Error::io(&path))?;
+    }
+    Ok(())
+}
+
 /// Creates a folder that lasts.
 pub(crate) fn create_folder(place: &Path) -> Result<()> {
     fs::create_dir_all(place).and_then(|()| sync_folders(place)).map_err(Error::io(place))

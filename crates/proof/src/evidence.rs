@@ -166,6 +166,13 @@ impl Evidence {
         Self { format: FORMAT.to_owned(), checkpoint: checkpoint.to_string(), entries }
     }
 
+    /// Adds another record under the same checkpoint, with the groups in `reveal` shown: the proof is in its tree.
+    #[must_use]
+    pub fn and(mut self, proved: &Proved<'_>, reveal: GroupSet) -> Self {
+        self.entries.push(Entry::new(proved, reveal));
+        self
+    }
+
     /// Checks the evidence against the log's public key. What comes back is proved, and everything else is not.
     pub fn check(&self, key: &Verifier) -> Result<Checked, Malformed> {
         if self.format != FORMAT {

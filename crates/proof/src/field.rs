@@ -67,6 +67,7 @@ fields! {
         USER_ID "user.id" Text "The end user, as the application names them.";
         CLIENT_ADDRESS "client.address" Text "Address of the client.";
         USER_AGENT "user_agent.original" Text "The client's `User-Agent`.";
+        REQUESTED_BY "onrecord.requested_by" Text "On whose behalf records were erased or held, as the caller says.";
     }
     Context {
         OPERATION "gen_ai.operation.name" Text "What was asked for: `chat`, `text_completion`, `embeddings`, …";
@@ -91,9 +92,13 @@ fields! {
         SERVER_PORT "server.port" Int "Port of the model server.";
         DIALECT "onrecord.dialect" Text "The wire dialect, e.g. `openai.chat`; `unknown` for what was passed through.";
         EVENT "onrecord.event" Text "What happened, in `system`, `access` and `disposal` records.";
-        STATEMENT "db.query.text" Text "The statement or command of an access.";
+        STATEMENT "db.query.text" Text "The statement or command of an access; the condition of a disposal or a hold.";
         NOTE "onrecord.note" Text "What somebody says about an event, e.g. a deployment.";
-        PURPOSE "onrecord.purpose" Text "Why payload was read, as the reader says.";
+        PURPOSE "onrecord.purpose" Text "Why payload was read, erased or held, as the caller says.";
+        DISPOSAL_GROUPS "onrecord.disposal.groups" TextList "The groups that a disposal erases.";
+        DISPOSAL_RECORDS "onrecord.disposal.records" Int "How many records a disposal is about.";
+        RETENTION_RULE "onrecord.retention.rule" Text "The retention rule that a disposal follows.";
+        POLICY_SHA256 "onrecord.policy.sha256" Bytes "SHA-256 of the retention policy in force.";
         SERVICE_VERSION "service.version" Text "Version of this program.";
     }
     Config {

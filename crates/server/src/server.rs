@@ -63,6 +63,7 @@ pub(crate) fn engine_options(config: &Config) -> engine::Options {
             compact_to: lake.compact_to.bytes(),
             ..LakeOptions::default()
         },
+        retention: config.retention.clone(),
         compact: CompactPolicy { every: lake.compact_every },
         limits: QueryLimits {
             rows: lake.query_rows,
@@ -152,7 +153,7 @@ impl Server {
         let api_listener = bind(config.api.listen, "API", "api.listen").await?;
         let spans = Listeners::bind(&config.ingest).await?;
         let ways = routes(config, upstreams)?;
-        let engine = Arc::new(Engine::open(&config.data, engine_options(config)).await?);
+        let engine = Engine::open(&config.data, engine_options(config)).await?;
         engine.event("start").await?;
         let client_spans = Ingest::client_spans();
         let gateway = Gateway::new(
@@ -182,6 +183,9 @@ impl Server {
             public_log: config.api.public_log,
         });
         tasks.spawn(serve_api(router, api_listener, stop.clone()));
+        if let Some(every) = config.retention_every {
+            tasks.spawn(follow_policy(Arc::clone(&engine), every, stop.clone()));
+        }
         tasks.close();
         Ok(Self { engine, gateway: gateway_address, api: api_address, otlp, tls: encrypted, contact, stop, tasks })
     }
@@ -193,6 +197,24 @@ impl Server {
         self.engine.event("stop").await?;
         forget(&self.contact);
         self.engine.close().await
+    }
+}
+
+/// Disposes of what is due by the retention policy, now and then.
+async fn follow_policy(engine: Arc<Engine>, every: std::time::Duration, stop: CancellationToken) {
+    let reading = engine::Reading { principal: "retention".to_owned(), address: None, purpose: None };
+    while tokio::time::timeout(every, stop.cancelled()).await.is_err() {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            // A disposal that has begun goes on by itself, or at the next start.
+            done = engine.run_retention(&reading) => match done {
+                Ok(lines) => {
+                    let records: u64 = lines.iter().map(|line| line.records).sum();
+                    tracing::info!(records, "disposed of what the retention policy says");
+                }
+                Err(error) => tracing::error!(error = format!("{error:#}"), "the retention policy could not be followed"),
+            },
+        }
     }
 }
 

@@ -122,6 +122,15 @@ impl Engine {
         Ok(self.readers.create_reader(0, partitioned_file(file)?, None, &ExecutionPlanMetricsSet::new())?)
     }
 
+    /// Runs other work of low priority on the threads for queries. It goes on if nobody waits for it any more.
+    pub(crate) async fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let Some(threads) = &self.threads else { return Err(Error::corrupt("the lake", "it is closed")) };
+        threads.spawn(work).await.unwrap_or_else(|stopped| Err(Error::corrupt("the lake", stopped)))
+    }
+
     /// Plans and runs the query as one task, which ends when the result is dropped.
     async fn run(&self, query: Query, limits: QueryLimits, view: QueryView) -> Result<QueryResult> {
         // A plan without hot rows would not hold on to it, and the files that it reads could be removed under it.
@@ -204,6 +213,8 @@ fn runtime_env(options: &LakeOptions) -> Result<Arc<RuntimeEnv>> {
     let spill = match &options.spill {
         Some(folder) => {
             storage::create_folder(folder)?;
+            // What a query had put there when the program stopped is payload that nobody would ever erase.
+            storage::remove_below(folder)?;
             DiskManagerMode::Directories(vec![folder.clone()])
         }
         None => DiskManagerMode::Disabled,

@@ -8,6 +8,11 @@ mod records;
 mod result;
 mod views;
 
+/// True for the name of a view.
+pub(crate) fn is_view(name: &str) -> bool {
+    views::VIEWS.iter().any(|view| view.name == name)
+}
+
 pub(crate) use engine::Engine;
 pub use engine::QueryLimits;
 pub use result::QueryResult;

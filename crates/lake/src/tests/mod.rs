@@ -6,6 +6,7 @@ mod bodies;
 mod checks;
 mod compaction;
 mod crashes;
+mod erasure;
 mod ledger;
 pub(crate) mod log;
 mod queries;

@@ -65,8 +65,9 @@ pub(super) async fn evidence(
     let committed = find(&api, &wanted).await?;
     let statement = format!("{} reveal={reveal}", committed.record.id);
     api.engine.accessed(&reading, Access { event: "prove", statement: &statement }, Some(1)).await?;
+    let disposals = api.engine.disposals_of(&committed).await?;
     let engine = api.engine.clone();
-    let evidence = tokio::task::spawn_blocking(move || engine.evidence(&committed, &groups)).await;
+    let evidence = tokio::task::spawn_blocking(move || engine.evidence(&committed, &groups, &disposals)).await;
     Ok(Json(evidence.map_err(ApiError::internal)??))
 }
 

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::auth::Denied;
-use crate::engine::NotProved;
+use crate::engine::{NotProved, Refused};
 
 /// An error of the API.
 #[derive(Debug)]
@@ -35,6 +35,10 @@ impl ApiError {
 
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "log_unavailable", message)
+    }
+
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
     }
 
     pub(crate) fn denied(denied: Denied) -> Self {
@@ -74,8 +78,23 @@ impl From<NotProved> for ApiError {
     }
 }
 
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        let code = match &refused {
+            Refused::Held { .. } => "held",
+            Refused::Floor { .. } => "floor",
+            Refused::Wrong(_) => return Self::bad_request(refused.to_string()),
+        };
+        Self::new(StatusCode::CONFLICT, code, refused.to_string())
+    }
+}
+
 impl From<anyhow::Error> for ApiError {
     fn from(error: anyhow::Error) -> Self {
+        let error = match error.downcast::<Refused>() {
+            Ok(refused) => return refused.into(),
+            Err(error) => error,
+        };
         match error.downcast::<onrecord_lake::Error>() {
             Ok(error) => error.into(),
             Err(error) => Self::internal(error),

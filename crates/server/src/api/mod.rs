@@ -7,6 +7,7 @@ mod configs;
 mod encode;
 mod error;
 mod ingest;
+mod keep;
 mod log;
 mod query;
 mod templates;
@@ -54,7 +55,11 @@ pub(crate) enum Access {
 pub(crate) fn router(api: Api) -> Router {
     let log = Router::new().route("/log/checkpoint", get(log::checkpoint)).route("/log/tile/{*path}", get(log::tile));
     let (open, log) = if api.public_log { (log, Router::new()) } else { (Router::new(), log) };
-    let guarded = Router::new()
+    // What one of these roles may ask.
+    let guarded = |routes: Router<Api>, roles: &'static [Role]| {
+        routes.layer(middleware::from_fn_with_state((api.clone(), roles), authorize))
+    };
+    let reading = Router::new()
         .route("/api/v1/calls", get(calls::list))
         .route("/api/v1/calls/{wanted}", get(calls::show))
         .route("/api/v1/calls/{wanted}/evidence", get(calls::evidence))
@@ -67,24 +72,28 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/stats", get(calls::stats))
         .route("/api/v1/checkpoint", get(calls::checkpoint))
         .route("/api/v1/traces/{wanted}", get(ingest::trace))
-        .merge(log)
-        .layer(middleware::from_fn_with_state((api.clone(), &[Role::Read][..]), authorize));
-    // What adds to the log: a reader could else announce a deployment and so hide drift.
+        .merge(log);
+    // A reader must not add to the log: it could announce a deployment and so hide drift.
     let adding = Router::new()
+        .route("/api/v1/records", post(ingest::records))
         .route("/api/v1/templates", post(templates::add))
         .route("/api/v1/deployments", post(configs::deploy))
-        .merge(Router::new().route("/api/v1/records", post(ingest::records)).layer(DefaultBodyLimit::max(RECORDS_MAX)))
-        .layer(middleware::from_fn_with_state((api.clone(), &[Role::Ingest][..]), authorize));
+        .layer(DefaultBodyLimit::max(RECORDS_MAX));
+    let administration = Router::new()
+        .route("/api/v1/erase", post(keep::erase))
+        .route("/api/v1/holds", get(keep::holds).post(keep::add_hold))
+        .route("/api/v1/holds/{id}/release", post(keep::release_hold))
+        .route("/api/v1/retention", get(keep::plan))
+        .route("/api/v1/retention/run", post(keep::run));
     // Whoever may call a model may say what they think of its answer.
-    let judging = Router::new()
-        .route("/api/v1/feedback", post(ingest::feedback))
-        .layer(middleware::from_fn_with_state((api.clone(), &[Role::Ingest, Role::Call][..]), authorize));
+    let judging = Router::new().route("/api/v1/feedback", post(ingest::feedback));
     Router::new()
         .route("/health", get(calls::health))
         .merge(open)
-        .merge(guarded)
-        .merge(adding)
-        .merge(judging)
+        .merge(guarded(reading, &[Role::Read]))
+        .merge(guarded(adding, &[Role::Ingest]))
+        .merge(guarded(judging, &[Role::Ingest, Role::Call]))
+        .merge(guarded(administration, &[Role::Admin]))
         .fallback(error::not_found)
         .with_state(api)
 }
@@ -109,6 +118,12 @@ fn identify(tokens: &Tokens, own: &str, headers: &HeaderMap, roles: &[Role]) -> 
     }
     if crate::auth::is_token(headers, own) {
         return Ok(Identity::named("local"));
+    }
+    // What everybody may do while there are no tokens is to read. Who can read the data folder has the server's own.
+    if tokens.is_empty() && roles == [Role::Admin] {
+        return Err(ApiError::forbidden(
+            "this needs an access token of the role admin (`onrecord token create --role admin`), or the command line on the data folder",
+        ));
     }
     let mut denied = Denied::Missing;
     for role in roles {

@@ -6,13 +6,16 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use http_body_util::BodyExt as _;
+use onrecord_lake::LeafSet;
 use onrecord_proof::evidence::{Checked, CheckedEntry, Evidence};
 use onrecord_proof::note::Verifier;
+use onrecord_proof::{Group, Kind, Map, field};
 use serde_json::{Value, json};
 
 use super::NOT_GOOD;
 use super::client::Client;
 use super::options::{CheckArgs, ProveArgs};
+use crate::engine::DISPOSAL_LEAVES;
 use crate::render;
 use crate::terminal::{escape, print_json};
 
@@ -76,7 +79,11 @@ fn read_key(key: &str) -> anyhow::Result<Verifier> {
 fn json(checked: &Checked) -> Value {
     let entry = |entry: &CheckedEntry| {
         let groups = entry.groups.iter().map(|(group, fields)| {
-            (group.name().to_owned(), fields.as_ref().map_or_else(|| json!("hidden"), render::map))
+            let hidden = || match erased_by(checked, entry, *group) {
+                Some(leaf) => json!({ "erased_by_leaf": leaf }),
+                None => json!("hidden"),
+            };
+            (group.name().to_owned(), fields.as_ref().map_or_else(hidden, render::map))
         });
         json!({
             "leaf_index": entry.index,
@@ -95,6 +102,23 @@ fn json(checked: &Checked) -> Value {
     })
 }
 
+/// The leaf of a disposal in the evidence that says that this group of that record was erased.
+fn erased_by(checked: &Checked, of: &CheckedEntry, group: Group) -> Option<u64> {
+    let says_so = |entry: &&CheckedEntry| {
+        let context = entry.groups.iter().find(|(group, _)| *group == Group::Context);
+        entry.leaf.kind == Kind::Disposal
+            && context.and_then(|(_, fields)| fields.as_ref()).is_some_and(|fields| is_erased(fields, of.index, group))
+    };
+    checked.entries.iter().find(says_so).map(|entry| entry.index)
+}
+
+/// True if the context of a disposal names the leaf and the group.
+fn is_erased(context: &Map, leaf: u64, group: Group) -> bool {
+    let leaves = context.get(DISPOSAL_LEAVES).and_then(|leaves| leaves.as_text()?.parse::<LeafSet>().ok());
+    let groups = context.get(field::DISPOSAL_GROUPS.name).and_then(|groups| groups.as_array()).unwrap_or_default();
+    leaves.is_some_and(|leaves| leaves.contains(leaf)) && groups.iter().any(|name| name.as_text() == Some(group.name()))
+}
+
 /// What is proved, what is hidden, and what no evidence can prove.
 fn text(checked: &Checked) -> String {
     let mut out = String::new();
@@ -111,7 +135,10 @@ fn text(checked: &Checked) -> String {
         );
         for (group, fields) in &entry.groups {
             let Some(fields) = fields else {
-                out += &format!("  {group}: hidden\n");
+                out += &match erased_by(checked, entry, *group) {
+                    Some(leaf) => format!("  {group}: ERASED, as the disposal at leaf {leaf} says\n"),
+                    None => format!("  {group}: hidden\n"),
+                };
                 continue;
             };
             out += &format!("  {group}: revealed, and is what was committed\n");

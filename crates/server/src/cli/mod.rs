@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod configs;
 mod format;
+mod keep;
 mod options;
 mod query;
 mod serve;
@@ -109,6 +110,9 @@ async fn ask(command: Command, client: Client) -> anyhow::Result<ExitCode> {
         Command::Feedback(args) => trace::feedback(&client, &args).await,
         Command::Query(args) => query::query(&client, args).await,
         Command::Prove(args) => check::prove(&client, &args).await,
+        Command::Erase(args) => keep::erase(&client, args).await,
+        Command::Hold { command } => keep::hold(&client, command).await,
+        Command::Retention { command } => keep::retention(&client, command).await,
         Command::Stats { json } => show::stats(&client, json).await,
         _ => Ok(()),
     };

@@ -106,6 +106,18 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Erase parts of records for good; the log still verifies, and says what was erased, why and by whom
+    Erase(EraseArgs),
+    /// Keep records from being erased, by whomever and whatever
+    Hold {
+        #[command(subcommand)]
+        command: HoldCommand,
+    },
+    /// Dispose of what the retention policy says
+    Retention {
+        #[command(subcommand)]
+        command: RetentionCommand,
+    },
     /// Manage access tokens
     Token {
         #[command(subcommand)]
@@ -298,6 +310,80 @@ pub(crate) struct CheckArgs {
     /// What it proves as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EraseArgs {
+    /// Of which records: an SQL condition, e.g. "user_id = 'u-17'"
+    #[arg(long = "where", value_name = "SQL")]
+    pub condition: String,
+    /// The view or table that the condition is about
+    #[arg(long, default_value = "interactions")]
+    pub table: String,
+    /// The groups to erase: who, context, config, input, output, decisions, performance, outcome
+    #[arg(long, value_delimiter = ',', value_name = "GROUPS", required = true)]
+    pub fields: Vec<String>,
+    /// Why; goes on record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// On whose behalf; goes on record
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+    /// Only say how much it would be
+    #[arg(long)]
+    pub dry_run: bool,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HoldCommand {
+    /// Put records under a hold, also those that come later
+    Add {
+        /// Which records: an SQL condition, e.g. "session = 's-1'"
+        #[arg(long = "where", value_name = "SQL")]
+        condition: String,
+        /// The view or table that the condition is about
+        #[arg(long, default_value = "interactions")]
+        table: String,
+        /// Why; every refusal names it
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// On whose behalf
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+    },
+    /// List the holds that are in force
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a hold
+    Release {
+        /// Its id, as the list shows it
+        id: uuid::Uuid,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum RetentionCommand {
+    /// Say what is due, by rule, before anything goes
+    Plan {
+        /// What is due so many days from now
+        #[arg(long = "in", value_name = "DAYS", default_value_t = 0)]
+        ahead: u32,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Dispose of what is due
+    Run {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

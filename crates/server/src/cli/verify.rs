@@ -92,6 +92,10 @@ pub(crate) fn text(report: &Report) -> String {
     for problem in &report.problems {
         lines.push(format!("{:8}  {}: {}", problem.verdict, escape(&problem.place), escape(&problem.why)));
     }
+    for erasure in &report.erasures {
+        let (records, groups, leaf) = (erasure.records, erasure.groups.join(", "), erasure.leaf);
+        lines.push(format!("ERASED    {groups} of {records} records, by leaf {leaf}: {}", escape(&erasure.reason)));
+    }
     if report.ok {
         let rate = if *seconds > 0.0 { *verified as f64 / seconds } else { 0.0 };
         let erased = if *erased > 0 { format!(", {erased} of them with erased parts") } else { String::new() };

@@ -13,7 +13,7 @@ use super::size::ByteSize;
 use super::value::{LogFormat, LogName, OnLogFailure, PathPrefix, Release, Secret, ServerKind, UpstreamName};
 
 /// All sections in the order of the file.
-pub(super) const SECTIONS: [&Section; 10] = [
+pub(super) const SECTIONS: [&Section; 11] = [
     &Top::SECTION,
     &Gateway::SECTION,
     &Upstream::SECTION,
@@ -22,6 +22,7 @@ pub(super) const SECTIONS: [&Section; 10] = [
     &Ingest::SECTION,
     &Log::SECTION,
     &Lake::SECTION,
+    &Keep::SECTION,
     &Tls::SECTION,
     &Telemetry::SECTION,
 ];
@@ -170,6 +171,18 @@ section! {
         query_time: Duration = text("30s").between("10ms", "24h");
         /// How many rows one query may return.
         query_rows: usize = number(100_000).within(1, 100_000_000);
+    }
+}
+
+section! {
+    /// How long records are kept. Without a policy nothing is disposed of.
+    Keep = "retention" {
+        /// The file with the rules: `presets = ["eu-ai-act"]` (also hipaa, pci-dss, gdpr-minimal), `[[rule]]` with a `name`,
+        /// what it is about (`kind`, `model`, `tag`, `outcome`), `payload_days` and `metadata_days`, and a `[floor]` of both
+        /// under which nothing goes. Of several rules that match a record, the longest counts.
+        policy: Option<PathBuf> = unset("retention.toml");
+        /// How often what is due is disposed of while the server runs; without it, only `onrecord retention run` does.
+        every: Option<Duration> = unset("24h").between("1s", "8760h");
     }
 }
 

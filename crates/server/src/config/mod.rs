@@ -10,6 +10,7 @@ mod find;
 mod keys;
 mod problem;
 mod raw;
+mod retention;
 mod section;
 mod size;
 mod upstream;
@@ -21,6 +22,8 @@ mod tests;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) use example::example;
 pub(crate) use exposure::check_exposure;
@@ -30,8 +33,9 @@ pub(crate) use raw::Effective;
 pub(crate) use upstream::Upstream;
 pub(crate) use value::{LogFormat, OnLogFailure, Release, ServerKind};
 
+use crate::engine::Retention;
 pub(crate) use keys::Ingest;
-use keys::{Api, Gateway, Lake, Log, Probe, Tls, Top};
+use keys::{Api, Gateway, Keep, Lake, Log, Probe, Tls, Top};
 use raw::Raw;
 use value::LogName;
 
@@ -59,6 +63,10 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// The lake.
     pub(crate) lake: Lake,
+    /// How long records are kept, if there is a policy.
+    pub(crate) retention: Option<Arc<Retention>>,
+    /// How often what is due is disposed of.
+    pub(crate) retention_every: Option<Duration>,
     /// The certificate to serve with, unless plain HTTP is spoken.
     pub(crate) tls: Option<TlsFiles>,
     /// The program's own messages.
@@ -143,11 +151,14 @@ impl Config {
         let ingest = Ingest::check(raw, Ingest::SECTION.name);
         let log = Log::check(raw, Log::SECTION.name);
         let lake = Lake::check(raw, Lake::SECTION.name);
+        let keep = Keep::check(raw, Keep::SECTION.name);
         let tls = Tls::check(raw, Tls::SECTION.name);
         let telemetry = Telemetry::check(raw, Telemetry::SECTION.name);
         let tls = tls.map(|tls| tls.files(raw));
+        let keep = keep.and_then(|keep| keep.read(raw));
         let gateway = gateway.filter(|gateway| gateway.has_one_key(raw));
         let Top { data, origin } = top?;
+        let (retention, retention_every) = keep?;
         Some(Self {
             data,
             origin,
@@ -158,6 +169,8 @@ impl Config {
             ingest: ingest?,
             log: log?,
             lake: lake?,
+            retention,
+            retention_every,
             tls: tls?,
             telemetry: telemetry?,
         })
@@ -180,6 +193,22 @@ impl Gateway {
             raw.conflict("gateway.upstream_key_env", "`upstream_key` is set too", "keep one of the two");
         }
         !twice
+    }
+}
+
+impl Keep {
+    /// The policy that is named, and how often it is followed.
+    fn read(self, raw: &mut Raw) -> Option<(Option<Arc<Retention>>, Option<Duration>)> {
+        let Self { policy, every } = self;
+        if every.is_some() && policy.is_none() {
+            raw.conflict("retention.every", "there is no `policy`", "set `policy` too, or neither");
+            return None;
+        }
+        let policy = policy.map(|path| retention::read(&path, raw).map(Arc::new));
+        match policy {
+            Some(None) => None,
+            read => Some((read.flatten(), every)),
+        }
     }
 }
 

@@ -108,6 +108,10 @@ impl Raw {
         self.problems.push(Problem::new(place, what, remedy));
     }
 
+    pub(super) fn add_problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
     pub(super) fn finish(self) -> (Vec<Effective>, Vec<Problem>) {
         (self.effective, self.problems)
     }

@@ -18,17 +18,44 @@ pub(crate) enum NotProved {
 }
 
 impl Engine {
-    /// Evidence that `committed` is in the log, under a checkpoint that covers it, with the groups in `reveal` shown.
-    pub(crate) fn evidence(&self, committed: &Committed, reveal: &[Group]) -> Result<Evidence, NotProved> {
+    /// The disposals that say why something of `committed` was erased.
+    pub(crate) async fn disposals_of(&self, committed: &Committed) -> onrecord_lake::Result<Vec<Committed>> {
+        let erased = committed.record.groups().filter_map(|(_, state)| match state {
+            GroupState::Erased { disposal, .. } => Some(*disposal),
+            GroupState::Open(_) => None,
+        });
+        let mut found = Vec::new();
+        for disposal in erased.collect::<std::collections::BTreeSet<_>>() {
+            found.extend(self.lake.find(disposal).await?);
+        }
+        Ok(found)
+    }
+
+    /// Evidence that `committed` is in the log, under a checkpoint that covers it, with the groups in `reveal` shown. Of
+    /// the `disposals` that have erased others of its groups it shows the context: what they are about, and why.
+    pub(crate) fn evidence(
+        &self,
+        committed: &Committed,
+        reveal: &[Group],
+        disposals: &[Committed],
+    ) -> Result<Evidence, NotProved> {
         for group in reveal {
             can_reveal(committed, *group)?;
         }
         let published = self.reader().checkpoint_now()?.ok_or(onrecord_ledger::Error::NotHere(committed.index))?;
-        let proof = self.reader().inclusion_proof(committed.index, published.checkpoint.size)?;
-        let proved =
-            Proved { index: committed.index, committed_at: committed.committed_at, record: &committed.record, proof };
+        let size = published.checkpoint.size;
         let reveal: GroupSet = reveal.iter().copied().collect();
-        Ok(Evidence::new(&published.note, &[proved], reveal))
+        let mut evidence = Evidence::new(&published.note, &[self.proved(committed, size)?], reveal);
+        for disposal in disposals {
+            evidence = evidence.and(&self.proved(disposal, size)?, [Group::Context].into_iter().collect());
+        }
+        Ok(evidence)
+    }
+
+    fn proved<'r>(&self, committed: &'r Committed, size: u64) -> Result<Proved<'r>, NotProved> {
+        let Committed { index, committed_at, record } = committed;
+        let proof = self.reader().inclusion_proof(*index, size)?;
+        Ok(Proved { index: *index, committed_at: *committed_at, record, proof })
     }
 }
 

@@ -3,8 +3,10 @@
 mod access;
 mod changes;
 mod deployment;
+mod erasures;
 mod evidence;
 mod find;
+mod keep;
 mod report;
 mod stats;
 mod templates;
@@ -27,6 +29,9 @@ pub(crate) use changes::{Change, between, changes};
 pub(crate) use deployment::DEPLOYMENT;
 pub(crate) use evidence::NotProved;
 pub(crate) use find::{Filter, Summary, Wanted};
+pub(crate) use keep::{
+    AddHold, DISPOSAL_LEAVES, Disposal, Erase, Hold, Outcome, PlanLine, Refused, Retention, Rule, disposals,
+};
 pub(crate) use report::{Phase, Report};
 pub(crate) use stats::Stats;
 pub(crate) use templates::Template;
@@ -41,6 +46,7 @@ pub(crate) struct Options {
     pub lake: LakeOptions,
     pub compact: CompactPolicy,
     pub limits: QueryLimits,
+    pub retention: Option<Arc<Retention>>,
 }
 
 /// The log and the lake of one data folder. One process at a time can have it open.
@@ -48,12 +54,18 @@ pub(crate) struct Engine {
     pub ledger: Arc<Ledger>,
     pub lake: Lake,
     pub limits: QueryLimits,
+    /// How long records are kept, if there is a policy.
+    retention: Option<Arc<Retention>>,
+    /// Whoever has it may dispose of records or change the holds on them.
+    disposing: tokio::sync::Mutex<()>,
     reader: Reader,
     dir: PathBuf,
     opened: Instant,
     background: Mutex<Option<Background>>,
     /// Held while records that come in with an id of their own are looked up and taken.
     pub(crate) taking: tokio::sync::Mutex<()>,
+    /// Completes what an earlier run did not.
+    resuming: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 /// The threads of the lake.
@@ -81,7 +93,15 @@ pub(crate) fn new_record(kind: Kind) -> Record {
 
 impl Engine {
     /// Opens the log and the lake in `data`, creating them if they are not there.
-    pub(crate) async fn open(data: &Path, options: Options) -> anyhow::Result<Self> {
+    pub(crate) async fn open(data: &Path, options: Options) -> anyhow::Result<Arc<Self>> {
+        let engine = Arc::new(Self::open_here(data, options).await?);
+        if !engine.noted()?.is_empty() {
+            engine.resume();
+        }
+        Ok(engine)
+    }
+
+    async fn open_here(data: &Path, options: Options) -> anyhow::Result<Self> {
         // A relative path has no folder of its own to make durable, and the working folder may change.
         let data = &std::path::absolute(data)?;
         let dir = ledger_dir(data);
@@ -96,12 +116,26 @@ impl Engine {
             ledger: Arc::new(ledger),
             lake,
             limits: options.limits,
+            retention: options.retention,
+            disposing: tokio::sync::Mutex::new(()),
             reader,
             dir: data.to_owned(),
             opened: Instant::now(),
             background: Mutex::new(Some(Background { sealer, compactor })),
             taking: tokio::sync::Mutex::default(),
+            resuming: Mutex::default(),
         })
+    }
+
+    /// Completes the disposals that an earlier run did not, in the background.
+    fn resume(self: &Arc<Self>) {
+        let engine = Arc::clone(self);
+        let work = tokio::spawn(async move {
+            if let Err(error) = engine.resume_disposals().await {
+                tracing::error!(error = format!("{error:#}"), "a disposal is not complete; the next start tries again");
+            }
+        });
+        *self.resuming.lock().unwrap_or_else(PoisonError::into_inner) = Some(work);
     }
 
     /// Reads what is committed.
@@ -121,6 +155,9 @@ impl Engine {
     /// Stops sealing and compacting, and closes the log, after what is waiting was written.
     pub(crate) async fn close(&self) -> anyhow::Result<()> {
         let background = self.background.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(work) = self.resuming.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            work.abort();
+        }
         let ledger = Arc::clone(&self.ledger);
         tokio::task::spawn_blocking(move || {
             if let Some(Background { sealer, compactor }) = background {

@@ -22,6 +22,18 @@ pub(crate) struct Problem {
     pub why: String,
 }
 
+/// What one disposal has erased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Erasure {
+    /// The leaf of the disposal record.
+    pub leaf: u64,
+    pub id: String,
+    /// Records with something that this disposal has erased.
+    pub records: u64,
+    pub groups: Vec<String>,
+    pub reason: String,
+}
+
 /// What a verification found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Report {
@@ -35,6 +47,9 @@ pub(crate) struct Report {
     pub verified: u64,
     /// Of these, records with groups that were erased, as a disposal record says.
     pub erased: u64,
+    /// The disposals that say so; at most [`PROBLEMS_MAX`] of them, the newest.
+    #[serde(default)]
+    pub erasures: Vec<Erasure>,
     /// Records that are gone.
     pub missing: u64,
     /// Records that are not what was committed.

@@ -11,6 +11,7 @@ mod damage;
 mod dialects;
 mod full_disk;
 mod garbage;
+mod keep;
 mod llama;
 mod pipeline;
 mod routing;

@@ -1,0 +1,60 @@
+//! Keeping and disposing over HTTP. All of it needs the role `admin`.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Api, ApiError, Reader};
+use crate::engine::{AddHold, Erase, Hold, Outcome, PlanLine};
+
+pub(super) async fn erase(
+    State(api): State<Api>,
+    Reader(reading): Reader,
+    Json(ask): Json<Erase>,
+) -> Result<Json<Outcome>, ApiError> {
+    Ok(Json(api.engine.erase(&reading, &ask).await?))
+}
+
+pub(super) async fn holds(State(api): State<Api>) -> Result<Json<Vec<Hold>>, ApiError> {
+    Ok(Json(api.engine.holds().await?))
+}
+
+/// The hold, and how many records it covers now.
+pub(super) async fn add_hold(
+    State(api): State<Api>,
+    Reader(reading): Reader,
+    Json(ask): Json<AddHold>,
+) -> Result<Json<Value>, ApiError> {
+    let (hold, records) = api.engine.add_hold(&reading, &ask).await?;
+    Ok(Json(json!({ "hold": hold, "records": records })))
+}
+
+pub(super) async fn release_hold(
+    State(api): State<Api>,
+    Reader(reading): Reader,
+    Path(id): Path<Uuid>,
+) -> Result<Json<Hold>, ApiError> {
+    Ok(Json(api.engine.release_hold(&reading, id).await?))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ahead {
+    /// What is due so many days from now.
+    #[serde(default)]
+    ahead_days: u32,
+}
+
+pub(super) async fn plan(
+    State(api): State<Api>,
+    Reader(reading): Reader,
+    Query(Ahead { ahead_days }): Query<Ahead>,
+) -> Result<Json<Vec<PlanLine>>, ApiError> {
+    Ok(Json(api.engine.plan_retention(&reading, ahead_days).await?))
+}
+
+pub(super) async fn run(State(api): State<Api>, Reader(reading): Reader) -> Result<Json<Vec<PlanLine>>, ApiError> {
+    Ok(Json(api.engine.run_retention(&reading).await?))
+}
