@@ -32,12 +32,14 @@ mod response;
 pub mod serving;
 mod stream;
 mod tgi;
+mod timings;
 mod wire;
 
 pub use dialect::Dialect;
 pub use request::plugins::{DECLARED, declare};
 pub use request::{Request, RequestFacts};
 pub use response::Response;
+pub use timings::{TIMING_HEADERS, record_timing_headers};
 
 /// How much of a body is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

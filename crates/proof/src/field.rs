@@ -196,7 +196,19 @@ fields! {
         CONNECT "onrecord.connect_us" Int "To a connection with the model server, in microseconds; 0 if one was open.";
         FIRST_BYTE "onrecord.first_byte_us" Int "To the head of the answer, in microseconds.";
         FIRST_TOKEN "onrecord.first_token_us" Int "To the first content of the answer, in microseconds.";
+        INTERVAL_P50 "onrecord.interval_p50_us" Int "Half of the pieces of content of a stream came within so many microseconds after the one before, to a sixteenth.";
+        INTERVAL_P95 "onrecord.interval_p95_us" Int "95 of 100 of them did, in microseconds.";
+        INTERVAL_MAX "onrecord.interval_max_us" Int "The longest wait between two pieces of content of a stream, in microseconds.";
+        TOKENS_PER_SECOND "onrecord.tokens_per_second" Float "Output tokens a second, from the first content of a stream to the last.";
+        CALLS_UNDER_WAY "onrecord.calls_under_way" Int "Other calls that were under way when this one began.";
         TIMINGS "onrecord.upstream.timings" Body "The model server's own timings: JSON as it sent them.";
+        UPSTREAM_TOTAL "onrecord.upstream.total_us" Int "All of the call, as the model server reports it, in microseconds.";
+        UPSTREAM_QUEUE "onrecord.upstream.queue_us" Int "Waiting for its turn, as the model server reports it, in microseconds.";
+        UPSTREAM_LOAD "onrecord.upstream.load_us" Int "Loading the model, as the model server reports it, in microseconds.";
+        UPSTREAM_PREFILL "onrecord.upstream.prefill_us" Int "Reading the prompt, as the model server reports it, in microseconds.";
+        UPSTREAM_DECODE "onrecord.upstream.decode_us" Int "Generating, as the model server reports it, in microseconds.";
+        UPSTREAM_FIRST_TOKEN "onrecord.upstream.first_token_us" Int "To the first token, as the model server reports it, in microseconds.";
+        UPSTREAM_TOKENS_PER_SECOND "onrecord.upstream.tokens_per_second" Float "Output tokens a second, as the model server reports them or by its own time for generating.";
     }
     Outcome {
         OUTCOME "onrecord.outcome" Text "`completed`, `upstream_error`, `client_disconnected`, `interrupted` or `rejected`; of a step `completed` or `failed`.";

@@ -3,6 +3,7 @@
 mod extra;
 mod message;
 mod output;
+mod pace;
 mod part;
 mod usage;
 
@@ -17,6 +18,7 @@ pub(crate) use self::usage::Usage;
 use crate::budget::Budget;
 use crate::error::Failure;
 use crate::json::{self, RawValue};
+use crate::timings;
 
 /// What one message costs beside its texts.
 const MESSAGE_COST: usize = 512;
@@ -32,7 +34,7 @@ pub(crate) struct Answer {
     timings: Option<String>,
     settings: Option<String>,
     failure: Option<Failure>,
-    first_token_us: Option<i64>,
+    pace: pace::Pace,
     /// Fields that only some dialects have.
     facts: Vec<(&'static Field, Value)>,
     /// It is what was asked for, though it has no message.
@@ -54,7 +56,7 @@ impl Answer {
             timings: None,
             settings: None,
             failure: None,
-            first_token_us: None,
+            pace: pace::Pace::default(),
             facts: Vec::new(),
             is_understood: false,
             extra: Extra::default(),
@@ -123,7 +125,7 @@ impl Answer {
 
     /// Says that the model spoke.
     pub(crate) fn spoke(&mut self, at_us: i64) {
-        self.first_token_us.get_or_insert(at_us);
+        self.pace.spoke(at_us);
     }
 
     /// The message of that number, and what may still be kept; `None` if that does not allow another message.
@@ -151,9 +153,7 @@ impl Answer {
         if !decisions.is_empty() {
             record.set(&field::LOGPROBS, format!("[{}]", decisions.join(",")).into_bytes());
         }
-        if let Some(at) = self.first_token_us {
-            record.set(&field::FIRST_TOKEN, at);
-        }
+        self.pace.record(self.usage.output, record);
         if self.budget.is_cut() {
             record.set(&field::OUTPUT_TRUNCATED, true);
         }
@@ -174,6 +174,9 @@ impl Answer {
             }
         }
         self.usage.record(record);
+        if let Some(json) = &self.timings {
+            timings::record(json, record);
+        }
         for (field, json) in [(&field::TIMINGS, self.timings), (&field::SAMPLING, self.settings)] {
             if let Some(json) = json.filter(|json| !json.is_empty()) {
                 record.set(field, json.into_bytes());

@@ -262,9 +262,16 @@ pub(crate) fn named(events: &[serde_json::Value]) -> String {
     events.iter().fold(String::new(), |all, event| all + &format!("event: {}\ndata: {event}\n\n", name(event)))
 }
 
-pub(crate) fn without_first_token(mut record: Record) -> Record {
-    if record.get(&field::FIRST_TOKEN).is_some() {
-        record.set(&field::FIRST_TOKEN, 0_i64);
+/// The record with a zero for what depends on when the pieces of a stream came.
+pub(crate) fn without_times(mut record: Record) -> Record {
+    for field in [&field::FIRST_TOKEN, &field::INTERVAL_P50, &field::INTERVAL_P95, &field::INTERVAL_MAX] {
+        if record.get(field).is_some() {
+            record.set(field, 0_i64);
+        }
+    }
+    // Of a stream that came at once there is no such number.
+    if record.get(&field::INTERVAL_P50).is_some() {
+        record.set(&field::TOKENS_PER_SECOND, 0.0);
     }
     record
 }

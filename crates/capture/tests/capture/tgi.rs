@@ -1,6 +1,6 @@
 //! Text Generation Inference: what is particular to it.
 
-use onrecord_capture::Dialect;
+use onrecord_capture::{Dialect, TIMING_HEADERS, record_timing_headers};
 use onrecord_proof::{Value, field};
 use serde_json::json;
 
@@ -62,6 +62,12 @@ fn whole_answers() {
     assert_eq!(record.text(&field::OUTPUT_TEXT), Some(" am a photographer"));
     assert_eq!((record.int(&field::INPUT_TOKENS), record.int(&field::OUTPUT_TOKENS)), (Some(2), Some(3)));
     assert_eq!(record.get(&field::FINISH_REASONS), Some(&Value::Array(vec!["stop_sequence".into()])));
+    let head = answer("tgi/generate");
+    let mut record = crate::support::record();
+    let stated = TIMING_HEADERS.iter().filter_map(|name| Some((*name, head.header(name)?)));
+    record_timing_headers(stated, &mut record);
+    assert_eq!((record.int(&field::UPSTREAM_TOTAL), record.int(&field::OUTPUT_TOKENS)), (Some(154_000), Some(3)));
+    assert_eq!(json_of(&record, &field::TIMINGS)["x-inference-time"], 152);
     let plain = answer("tgi/generate_plain").recorded();
     assert_eq!(
         (plain.text(&field::OUTPUT_TEXT), plain.text(&field::CAPTURE)),

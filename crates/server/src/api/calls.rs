@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Api, ApiError, Reader};
-use crate::engine::{Access, Filter, Stats, Summary, Wanted};
+use crate::engine::{Access, Filter, Outlier, Slow, Stats, Summary, Wanted};
 use crate::render;
 
 /// Calls that a list has if it is not told otherwise.
@@ -27,6 +27,11 @@ const POLL: Duration = Duration::from_millis(50);
 pub(super) async fn list(State(api): State<Api>, Query(filter): Query<Filter>) -> Result<Json<Vec<Summary>>, ApiError> {
     let filter = Filter { limit: Some(filter.limit.unwrap_or(LIST)), ..filter };
     Ok(Json(api.engine.list(&filter).await?))
+}
+
+/// The outliers among the calls.
+pub(super) async fn slow(State(api): State<Api>, Query(slow): Query<Slow>) -> Result<Json<Vec<Outlier>>, ApiError> {
+    Ok(Json(api.engine.slow(&slow).await?))
 }
 
 async fn find(api: &Api, wanted: &str) -> Result<Committed, ApiError> {

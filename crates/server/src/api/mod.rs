@@ -65,6 +65,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/calls/{wanted}/evidence", get(calls::evidence))
         .route("/api/v1/config-diff", get(configs::diff))
         .route("/api/v1/templates", get(templates::list))
+        .route("/api/v1/slow", get(calls::slow))
         .route("/api/v1/tail", get(calls::tail))
         .route("/api/v1/query", get(query::get).post(query::post))
         .route("/api/v1/columns", get(query::columns))

@@ -11,6 +11,7 @@ mod query;
 mod serve;
 mod setup;
 mod show;
+mod slow;
 mod templates;
 mod trace;
 mod verify;
@@ -108,6 +109,7 @@ async fn ask(command: Command, client: Client) -> anyhow::Result<ExitCode> {
         Command::Deploy(args) => configs::deploy(&client, &args).await,
         Command::Trace { wanted, json } => trace::trace(&client, &wanted, json).await,
         Command::Feedback(args) => trace::feedback(&client, &args).await,
+        Command::Slow(args) => slow::slow(&client, args).await,
         Command::Query(args) => query::query(&client, args).await,
         Command::Prove(args) => check::prove(&client, &args).await,
         Command::Erase(args) => keep::erase(&client, args).await,

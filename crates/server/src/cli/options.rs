@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use super::client::Remote;
 use crate::api::Format;
 use crate::auth::Role;
+use crate::engine::{By, Measure, Slow};
 
 /// The audit log for small language models: every call of your model server on record, durable, provable, queryable.
 #[derive(Debug, Parser)]
@@ -88,6 +89,8 @@ pub(crate) enum Command {
     },
     /// Put on record what somebody thinks of an answer
     Feedback(FeedbackArgs),
+    /// Find the outliers: calls that took far longer than is usual among their like
+    Slow(SlowArgs),
     /// Ask in SQL; the tables are `interactions`, `steps`, `feedback`, `configs`, `accesses`, `events` and `records`
     Query(QueryArgs),
     /// Verify that nothing in the log was changed, lost or added; exit code 1 if it was
@@ -224,6 +227,31 @@ pub(crate) struct ConfigDiffArgs {
     #[arg(long)]
     pub model: Option<String>,
     /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SlowArgs {
+    /// From this time on: RFC 3339, a date, or how long ago (90m, 2h, 7d)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Before this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// What is compared
+    #[arg(long, value_enum, default_value_t)]
+    pub measure: Measure,
+    /// Which calls it is compared among
+    #[arg(long, value_enum, default_value_t)]
+    pub by: By,
+    /// How many times the median a call must take; of 100 calls and more, one beyond the 99th percentile is shown too
+    #[arg(long, value_name = "NUMBER", default_value_t = Slow::usual_factor())]
+    pub factor: f64,
+    /// How many
+    #[arg(short = 'n', long, default_value_t = Slow::usual_limit())]
+    pub limit: usize,
+    /// As a JSON array
     #[arg(long)]
     pub json: bool,
 }

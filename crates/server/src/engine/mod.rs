@@ -8,6 +8,7 @@ mod evidence;
 mod find;
 mod keep;
 mod report;
+mod slow;
 mod stats;
 mod templates;
 mod tiles;
@@ -33,6 +34,7 @@ pub(crate) use keep::{
     AddHold, DISPOSAL_LEAVES, Disposal, Erase, Hold, Outcome, PlanLine, Refused, Retention, Rule, disposals,
 };
 pub(crate) use report::{Phase, Report};
+pub(crate) use slow::{By, Measure, Outlier, Slow};
 pub(crate) use stats::Stats;
 pub(crate) use templates::Template;
 pub(crate) use trace::{Node, Trace};

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use onrecord_capture::{BodyHead, Dialect, End, Request, RequestFacts, Response, otlp};
+use onrecord_capture::{
+    BodyHead, Dialect, End, Request, RequestFacts, Response, TIMING_HEADERS, otlp, record_timing_headers,
+};
 use onrecord_ledger::{Error, Pending, Receipt};
 use onrecord_proof::{Kind, Record, field};
 use uuid::Uuid;
@@ -151,6 +153,12 @@ impl Call {
     /// What follows the head is no answer of the dialect; whoever passes it on records what it was.
     pub(crate) fn pass_through(&mut self) {
         self.response = None;
+    }
+
+    /// Takes note of the times that the model server states in its answer's headers.
+    pub(crate) fn timed(&mut self, headers: &http::HeaderMap) {
+        let stated = TIMING_HEADERS.iter().filter_map(|name| Some((*name, headers.get(*name)?.to_str().ok()?)));
+        record_timing_headers(stated, &mut self.record);
     }
 
     /// A piece of the answer has come. Gives how many of its bytes may go on at once; the rest belongs to the end of

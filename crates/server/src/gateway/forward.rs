@@ -114,11 +114,14 @@ async fn forward(lane: &Lane, call: &mut Call, request: Request<Incoming>) -> Re
             format!("{} calls are under way, more than that are refused; try again", gateway.settings.max_in_flight);
         Stop::rejected(StatusCode::SERVICE_UNAVAILABLE, "too_many_calls", "gateway", message)
     })?;
+    let under_way = gateway.settings.max_in_flight - gateway.in_flight.available_permits();
+    call.record().set(&field::CALLS_UNDER_WAY, i64::try_from(under_way).unwrap_or(i64::MAX) - 1);
     let (mut parts, body) = request.into_parts();
     let asked = tunnel::Asked::take(&mut parts);
     let upstream::Answer { mut parts, body, connecting } =
         exchange(lane, call, parts, body, identity.token_in_authorization, asked.as_ref()).await?;
     call.answered(parts.status.as_u16(), body_head(&parts.headers), connecting);
+    call.timed(&parts.headers);
     if let Some(ends) = asked.and_then(|asked| tunnel::Ends::of(asked, &mut parts)) {
         on_record(gateway, call).await?;
         return Ok(Passed::Upgraded { parts, ends, permit });

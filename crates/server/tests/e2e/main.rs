@@ -13,6 +13,7 @@ mod full_disk;
 mod garbage;
 mod keep;
 mod llama;
+mod performance;
 mod pipeline;
 mod routing;
 mod security;
