@@ -18,8 +18,10 @@ mod anthropic;
 mod body;
 mod budget;
 mod coding;
+mod decisions;
 mod dialect;
 mod error;
+mod injection;
 mod json;
 mod llamacpp;
 mod lmstudio;
@@ -29,13 +31,16 @@ pub mod otlp;
 mod problem;
 mod request;
 mod response;
+mod scan;
 pub mod serving;
 mod stream;
 mod tgi;
 mod timings;
 mod wire;
 
+pub use decisions::{Candidate, StoredDecisions, Token};
 pub use dialect::Dialect;
+pub use injection::{Ask, Undo};
 pub use request::plugins::{DECLARED, declare};
 pub use request::{Request, RequestFacts};
 pub use response::Response;
@@ -79,6 +84,8 @@ impl BodyHead<'_> {
 pub enum End {
     /// The model server sent all of it.
     Complete,
-    /// The model server or the client ended it early.
+    /// The model server ended it early.
     CutOff,
+    /// The client ended it early.
+    Cancelled,
 }

@@ -109,7 +109,7 @@ fn take_line(line: &Line<'_>, message: &mut Message, budget: &mut Budget) -> boo
         message.finish(reason, budget);
     }
     if let Some(logprobs) = line.logprobs
-        && !message.logprobs.extend(logprobs, budget)
+        && !message.decisions.extend(logprobs, budget)
     {
         message.extra.set("logprobs", logprobs, budget);
     }

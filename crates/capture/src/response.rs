@@ -2,9 +2,10 @@
 
 use onrecord_proof::Record;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, stop};
 use crate::body::{Body, OUTPUT};
 use crate::error::Failure;
+use crate::injection::{Strip, Undo};
 use crate::problem::{Problem, record_capture};
 use crate::stream::{Framing, Stream};
 use crate::{BodyHead, Dialect, End, Limits, coding, json};
@@ -21,6 +22,9 @@ pub struct Response {
     limits: Limits,
     body: Body,
     stream: Option<Stream>,
+    /// What takes out again what was asked for on the client's behalf, and the decisions so far of one that is no stream.
+    strip: Option<Strip>,
+    taken: Vec<(i64, String)>,
 }
 
 impl Response {
@@ -37,7 +41,51 @@ impl Response {
             limits,
             body: Body::new(if adds_up { RAW_PREFIX.min(limits.body) } else { limits.body }),
             stream,
+            strip: None,
+            taken: Vec::new(),
         }
+    }
+
+    /// The same of an answer to a request that was changed: its bytes are given to [`pass`](Self::pass).
+    #[must_use]
+    pub fn with_undo(mut self, undo: Undo) -> Self {
+        let framing = self.content_type.as_deref().and_then(Framing::of);
+        // What is encoded against our wish cannot be changed.
+        let is_plain = self.content_encoding.as_deref().is_none_or(|coding| coding == "identity");
+        self.strip = is_plain.then(|| Strip::new(undo, framing, self.limits.body));
+        self
+    }
+
+    /// Takes the next bytes of such an answer and appends to `out` what the client gets of them, which is what
+    /// [`push`](Self::push) takes. Tells how many of all bytes in `out` may flow.
+    pub fn pass(&mut self, piece: &[u8], at_us: i64, out: &mut Vec<u8>) -> usize {
+        self.strip_into(at_us, out, |strip, out, taken| strip.push(piece, out, taken))
+    }
+
+    /// Nothing more comes of such an answer: appends to `out` what was held of it. Tells how much of it may flow.
+    pub fn pass_end(&mut self, at_us: i64, out: &mut Vec<u8>) -> usize {
+        self.strip_into(at_us, out, |strip, out, taken| strip.finish(out, taken))
+    }
+
+    fn strip_into(
+        &mut self,
+        at_us: i64,
+        out: &mut Vec<u8>,
+        work: impl FnOnce(&mut Strip, &mut Vec<u8>, &mut dyn FnMut(i64, &str)),
+    ) -> usize {
+        let Some(mut strip) = self.strip.take() else { return 0 };
+        let (stream, all) = (&mut self.stream, &mut self.taken);
+        work(&mut strip, out, &mut |index, decisions| match stream {
+            Some(stream) => stream.decided(index, decisions, at_us),
+            None => all.push((index, decisions.to_owned())),
+        });
+        self.strip = Some(strip);
+        self.push(out, at_us)
+    }
+
+    /// True if what comes has to go through [`pass`](Self::pass).
+    pub const fn is_changed(&self) -> bool {
+        self.strip.is_some()
     }
 
     /// Takes the next bytes of the body, `at_us` microseconds after the request's head, and tells how many of them
@@ -63,7 +111,7 @@ impl Response {
         self.stream.as_ref().is_some_and(Stream::has_ended)
     }
 
-    /// Records the body and what it says. The bytes of a stream are left out if what it adds up to is recorded.
+    /// Records the body, as the client got it, and what it says. The bytes of a stream are left out if what it adds up to is recorded.
     pub fn finish(mut self, end: End, record: &mut Record) {
         let stream = self.stream.take();
         let adds_up = stream.is_some() && !self.limits.keep_raw_stream;
@@ -71,6 +119,9 @@ impl Response {
             Some(stream) => stream.finish(end, self.status, record),
             None => self.whole(record),
         };
+        if self.dialect != Dialect::Unknown {
+            stop::record_end(end, record);
+        }
         let parsed = record_capture(result, record);
         let (content_type, content_encoding) = (self.content_type.as_deref(), self.content_encoding.as_deref());
         self.body.record(&OUTPUT, BodyHead { content_type, content_encoding }, !(parsed && adds_up), record);
@@ -89,7 +140,7 @@ impl Response {
                 Err(problem)
             }
             Ok(_) if self.body.is_cut() => Err(Problem::TooLong(self.limits.body)),
-            Ok(body) => whole(self.dialect, &json::utf8(&body), record)?,
+            Ok(body) => whole(self.dialect, &json::utf8(&body), &self.taken, record)?,
         };
         (self.dialect != Dialect::Unknown).then_some(result)
     }
@@ -103,15 +154,21 @@ impl Response {
 }
 
 /// Records what a whole answer says, beside the body that has all of it; `None` if the dialect is not known.
-fn whole(dialect: Dialect, json: &str, record: &mut Record) -> Option<Result<(), Problem>> {
+fn whole(dialect: Dialect, json: &str, taken: &[(i64, String)], record: &mut Record) -> Option<Result<(), Problem>> {
     let mut wire = dialect.wire()?;
     if json.trim().is_empty() {
         return Some(Err(Problem::Empty));
     }
     // The body is bounded, and so is what is taken from it.
     let mut answer = Answer::new(usize::MAX);
+    for (index, decisions) in taken {
+        answer.decided(*index, decisions, 0);
+    }
     if let Err(error) = wire.whole(json, &mut answer) {
         return Some(Err(Problem::NotJson(error)));
+    }
+    if !taken.is_empty() {
+        answer.record_decisions(record);
     }
     let understood = answer.is_answer() || answer.has_failed();
     answer.record_facts("upstream", record);

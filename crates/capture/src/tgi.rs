@@ -46,7 +46,7 @@ object! {
 
 object! {
     /// How a generation went.
-    Details { finish_reason, generated_tokens, input_length, prefill, tokens, best_of_sequences } without {}
+    Details { finish_reason, generated_tokens, input_length, prefill, tokens, top_tokens, best_of_sequences } without {}
 }
 
 /// Reads answers. The event that has the whole text, or details, ends a stream.
@@ -96,7 +96,7 @@ fn take(new: &Generation<'_>, message: &mut Message, budget: &mut Budget) -> boo
         if let Some(id) = token.id {
             message.token_ids.push(id.get(), budget);
         }
-        message.logprobs.push(&decision(raw, new.top_tokens), budget);
+        message.decisions.push(&decision(raw, new.top_tokens), budget);
     }
     if let Some(text) = new.generated_text.and_then(json::text)
         && let Some(part) = message.part(Kind::Text, Key::default(), budget)
@@ -125,10 +125,23 @@ fn take_details(json: &RawValue, answer: &mut Answer) {
     if let Some(reason) = details.finish_reason {
         message.finish(reason, budget);
     }
+    // A whole answer has its tokens here, a stream has sent them before.
+    if let (Some(tokens), true) = (details.tokens, message.decisions.items().is_empty()) {
+        take_tokens(tokens, details.top_tokens, message, budget);
+    }
     for (name, list) in [("prefill", details.prefill), ("best_of_sequences", details.best_of_sequences)] {
         if let Some(list) = list.filter(|list| json::inside_list(list).is_some()) {
             message.extra.set(name, list, budget);
         }
     }
     message.extra.set_all(&details.rest, budget);
+}
+
+fn take_tokens(tokens: &RawValue, alternatives: Option<&RawValue>, message: &mut Message, budget: &mut Budget) {
+    let mut tops = Vec::new();
+    if let Some(list) = alternatives {
+        json::items(list, |top| tops.push(top));
+    }
+    let mut tops = tops.into_iter();
+    json::items(tokens, |token| message.decisions.push(&decision(token, tops.next()), budget));
 }

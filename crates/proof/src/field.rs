@@ -184,7 +184,15 @@ fields! {
         EMBEDDING_DIMENSIONS "gen_ai.embeddings.dimension.count" Int "Numbers in each of them.";
     }
     Decisions {
-        LOGPROBS "onrecord.decisions.logprobs" Body "Token decisions of a stream: JSON list as the server sent them.";
+        LOGPROBS "onrecord.decisions.logprobs" Body "Token decisions that no stored body has: JSON list as the server sent them; of several answers a list of lists.";
+        TOKEN_TIMES "onrecord.decisions.times" Body "When the tokens of a stream came. For each answer in order: a count of bytes, then so many bytes of pairs, microseconds since the pair before (the first: since the request's head) and tokens (0: not told how many). All numbers are LEB128.";
+        DECISIONS_SOURCE "onrecord.decisions.source" Text "Who asked for token decisions: `client`, `injected` (the gateway, which took them out of the answer again), or `refused` (the model server does not give them).";
+        DECISION_COUNT "onrecord.decisions.count" Int "Tokens of the output whose decisions are known.";
+        MEAN_ENTROPY "onrecord.decisions.entropy.mean" Float "Mean entropy of the decisions in nats, over the alternatives that the server told and the rest of the vocabulary as one: a lower bound.";
+        MAX_ENTROPY "onrecord.decisions.entropy.max" Float "The largest of these entropies, in nats.";
+        MIN_MARGIN "onrecord.decisions.margin.min" Float "Smallest difference between the probabilities of the two likeliest tokens, from 0 to 1.";
+        LOGPROB_SUM "onrecord.decisions.logprob.sum" Float "Sum of the log-probabilities of the chosen tokens.";
+        PERPLEXITY "onrecord.decisions.perplexity" Float "Perplexity of the output: e to the negated mean log-probability.";
     }
     Performance {
         INPUT_TOKENS "gen_ai.usage.input_tokens" Int "Tokens of the input, as the server counts them, cached ones included.";
@@ -215,6 +223,7 @@ fields! {
         STATUS "http.response.status_code" Int "Status that the client got; of a cut-off call, the one it was going to get.";
         FINISH_REASONS "gen_ai.response.finish_reasons" TextList "Why each answer ended.";
         STOPPED_BY "onrecord.response.stop_sequences" TextList "The stop string that ended each answer, empty where none did.";
+        STOP_REASONS "onrecord.response.stop_reasons" TextList "Why each answer ended, in the same words for all servers: `eos`, `stop` (a stop string), `eos_or_stop` (the server does not tell which), `limit`, `tool_call`, `filter`, `cancelled`, `error`; empty if it is not known.";
         RESPONSE_ID "gen_ai.response.id" Text "The model server's id of the answer.";
         ERROR_TYPE "error.type" Text "Kind of error.";
         ERROR_MESSAGE "onrecord.error.message" Text "The error in words.";

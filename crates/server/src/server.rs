@@ -80,6 +80,7 @@ fn upstream_settings(upstream: &config::Upstream) -> anyhow::Result<UpstreamSett
         url: upstream.url.as_str().parse().with_context(|| format!("the upstream {}", upstream.url))?,
         key: key.context("the upstream's key has characters that a header cannot hold")?,
         kind: upstream.kind,
+        decisions: upstream.decisions,
         models: upstream.models.iter().map(Glob::new).collect(),
         path_prefix: upstream.path_prefix.as_ref().map(|prefix| prefix.0.clone()),
     })

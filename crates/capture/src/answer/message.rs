@@ -3,6 +3,7 @@
 use super::extra::Extra;
 use super::part::{COST, Key, Kind, Part};
 use crate::budget::Budget;
+use crate::decisions::Decisions;
 use crate::json::{self, RawValue};
 
 /// Parts of one message. Models call some tools at once; this bounds the search for the part that a fragment goes on.
@@ -16,8 +17,7 @@ pub(crate) struct Message {
     pub(super) finish_reason: Option<String>,
     /// The stop string that ended it.
     pub(super) stopped_by: Option<String>,
-    /// Token decisions, and token ids.
-    pub(crate) logprobs: List,
+    pub(crate) decisions: Decisions,
     pub(crate) token_ids: List,
     pub(crate) extra: Extra,
 }
@@ -140,5 +140,10 @@ impl List {
 
     pub(super) fn items(&self) -> &str {
         &self.0
+    }
+
+    /// The items, if all of them are integers.
+    pub(crate) fn numbers(&self) -> Vec<i64> {
+        serde_json::from_str(&format!("[{}]", self.0)).unwrap_or_default()
     }
 }

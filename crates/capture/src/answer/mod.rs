@@ -5,6 +5,7 @@ mod message;
 mod output;
 mod pace;
 mod part;
+pub(crate) mod stop;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,9 @@ pub(crate) struct Answer {
     settings: Option<String>,
     failure: Option<Failure>,
     pace: pace::Pace,
+    /// When the event came that is being read, and the message that it is about.
+    now_us: i64,
+    current: Option<i64>,
     /// Fields that only some dialects have.
     facts: Vec<(&'static Field, Value)>,
     /// It is what was asked for, though it has no message.
@@ -57,6 +61,8 @@ impl Answer {
             settings: None,
             failure: None,
             pace: pace::Pace::default(),
+            now_us: 0,
+            current: None,
             facts: Vec::new(),
             is_understood: false,
             extra: Extra::default(),
@@ -123,15 +129,49 @@ impl Answer {
         self.failure = Some(Failure::of_body(json));
     }
 
-    /// Says that the model spoke.
+    /// Says that the model spoke, in the message that was asked for last.
     pub(crate) fn spoke(&mut self, at_us: i64) {
         self.pace.spoke(at_us);
+        if let Some(message) = self.current.and_then(|index| self.messages.get_mut(&index)) {
+            message.decisions.mark(at_us);
+        }
+    }
+
+    /// Takes the decisions of a message that came at that time beside the answer, as they came.
+    pub(crate) fn decided(&mut self, index: i64, decisions: &str, at_us: i64) {
+        self.at(at_us);
+        if let Some((message, budget)) = self.message(index) {
+            message.decisions.push_beside(decisions, budget);
+        }
+    }
+
+    /// An event begins, or has come, that came at that time.
+    pub(crate) fn at(&mut self, at_us: i64) {
+        self.mark_new();
+        self.now_us = at_us;
+    }
+
+    /// Tokens that say nothing, such as the one that ends an answer, have come as well.
+    fn mark_new(&mut self) {
+        let message = self.current.and_then(|index| self.messages.get_mut(&index));
+        if let Some(message) = message.filter(|message| message.decisions.has_new()) {
+            message.decisions.mark(self.now_us);
+        }
+    }
+
+    /// Every message, in the order of their numbers.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = &Message> {
+        self.messages.values()
     }
 
     /// The message of that number, and what may still be kept; `None` if that does not allow another message.
     pub(crate) fn message(&mut self, index: i64) -> Option<(&mut Message, &mut Budget)> {
         if !self.messages.contains_key(&index) && !self.budget.take(MESSAGE_COST) {
             return None;
+        }
+        if self.current != Some(index) {
+            self.mark_new();
+            self.current = Some(index);
         }
         Some((self.messages.entry(index).or_default(), &mut self.budget))
     }
@@ -144,18 +184,33 @@ impl Answer {
     }
 
     /// Records what a stream adds up to, beside [its facts](Self::record_facts).
-    pub(crate) fn record_stream(&self, record: &mut Record) {
+    pub(crate) fn record_stream(&mut self, record: &mut Record) {
         if let Some(messages) = output::to_json(self.messages.values(), &self.extra) {
             record.set(&field::OUTPUT_MESSAGES, messages);
         }
-        let decisions = self.messages.values().map(|message| message.logprobs.items());
-        let decisions: Vec<_> = decisions.filter(|items| !items.is_empty()).collect();
-        if !decisions.is_empty() {
-            record.set(&field::LOGPROBS, format!("[{}]", decisions.join(",")).into_bytes());
-        }
+        self.record_decisions(record);
+        self.record_times(record);
         self.pace.record(self.usage.output, record);
         if self.budget.is_cut() {
             record.set(&field::OUTPUT_TRUNCATED, true);
+        }
+    }
+
+    /// Records token decisions as they came, which a body does not have that is not kept.
+    pub(crate) fn record_decisions(&self, record: &mut Record) {
+        let lists: Vec<_> = self.messages.values().map(|message| message.decisions.items()).collect();
+        if lists.iter().any(|items| !items.is_empty()) {
+            let lists = if lists.len() == 1 { lists.concat() } else { format!("[{}]", lists.join("],[")) };
+            record.set(&field::LOGPROBS, format!("[{lists}]").into_bytes());
+        }
+    }
+
+    /// Records when the tokens came.
+    fn record_times(&mut self, record: &mut Record) {
+        let mut times = Vec::new();
+        self.messages.values_mut().for_each(|message| message.decisions.write_times(&mut times));
+        if times.iter().any(|byte| *byte != 0) {
+            record.set(&field::TOKEN_TIMES, times);
         }
     }
 
@@ -163,6 +218,10 @@ impl Answer {
     pub(crate) fn record_facts(self, stage: &'static str, record: &mut Record) {
         self.record_texts(record);
         self.record_ends(record);
+        let summaries = self.messages.values().map(|message| *message.decisions.summary());
+        if let Some(summary) = summaries.reduce(|all, one| all.and(&one)) {
+            summary.record(record);
+        }
         let named = [
             (&field::RESPONSE_ID, self.id),
             (&field::RESPONSE_MODEL, self.model),
@@ -207,6 +266,11 @@ impl Answer {
     /// ended by a stop string, has an empty one.
     fn record_ends(&self, record: &mut Record) {
         type End = fn(&Message) -> Option<&str>;
+        let may_stop = record.get(&field::STOP_SEQUENCES).is_some();
+        if self.has_finished() {
+            let reasons = self.messages.values().map(|message| Value::from(stop::reason(message, may_stop)));
+            record.set(&field::STOP_REASONS, reasons.collect::<Vec<_>>());
+        }
         let reason: End = |message| message.finish_reason.as_deref();
         let word: End = |message| message.stopped_by.as_deref().filter(|word| !word.is_empty());
         for (field, end) in [(&field::FINISH_REASONS, reason), (&field::STOPPED_BY, word)] {

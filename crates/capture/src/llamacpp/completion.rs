@@ -125,7 +125,7 @@ fn take_message(new: &Piece<'_>, content: &RawValue, message: &mut Message, budg
     }
     // `probs` is what older versions call it.
     if let Some(decisions) = new.completion_probabilities.or(new.probs) {
-        message.logprobs.extend(decisions, budget);
+        message.decisions.extend(decisions, budget);
     }
     if let Some(reason) = new.stop_type {
         message.finish(reason, budget);

@@ -225,10 +225,10 @@ fn take_media(delta: &Delta<'_>, message: &mut Message, budget: &mut Budget) -> 
 fn take_logprobs(json: &RawValue, message: &mut Message, budget: &mut Budget) {
     let Ok(logprobs) = Logprobs::read(json.get()) else { return message.extra.set("logprobs", json, budget) };
     if is_legacy(&logprobs.rest) {
-        return message.logprobs.push(json.get(), budget);
+        return message.decisions.push(json.get(), budget);
     }
     if let Some(content) = logprobs.content
-        && !message.logprobs.extend(content, budget)
+        && !message.decisions.extend(content, budget)
     {
         message.extra.set("logprobs", json, budget);
     }

@@ -114,7 +114,7 @@ impl Responses {
         let Some(delta) = new.delta.and_then(json::text) else { return false };
         if let Some(logprobs) = new.logprobs.filter(|list| json::inside_list(list).is_some()) {
             self.has_logprobs = true;
-            message.logprobs.extend(logprobs, budget);
+            message.decisions.extend(logprobs, budget);
         }
         let at = |index: Option<&RawValue>| index.and_then(json::int);
         let item = item::name(new.item_id, at(new.output_index));
@@ -154,7 +154,7 @@ impl Responses {
                 });
             }
             for list in logprobs.into_iter().flatten() {
-                message.logprobs.extend(list, budget);
+                message.decisions.extend(list, budget);
             }
         }
         let (extra, budget) = answer.extra(None);

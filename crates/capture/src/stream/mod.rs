@@ -107,6 +107,13 @@ impl Stream {
         if self.blind.is_none() && self.plain.all_may_flow() { piece.len() } else { 0 }
     }
 
+    /// Takes decisions that were taken out of what comes next.
+    pub(crate) fn decided(&mut self, index: i64, decisions: &str, at_us: i64) {
+        if let Some(parser) = &mut self.plain.parser {
+            parser.decided(index, decisions, at_us);
+        }
+    }
+
     /// Records what came; `None` if the dialect is not known.
     pub(crate) fn finish(self, end: End, status: u16, record: &mut Record) -> Option<Result<(), Problem>> {
         let result = self.plain.finish(end, record);

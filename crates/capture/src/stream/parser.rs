@@ -47,6 +47,7 @@ impl Parser {
     /// Takes one event, which came `at_us` microseconds after the request's head.
     pub(super) fn event(&mut self, event: &Event<'_>, at_us: i64) -> Last {
         self.events += 1;
+        self.answer.at(at_us);
         let result = if event.is_cut { Ok(self.too_long(event)) } else { self.take(event, at_us) };
         let last = result.unwrap_or_else(|why| {
             self.note(why);
@@ -54,6 +55,11 @@ impl Parser {
         });
         self.has_ended |= last != Last::No;
         last
+    }
+
+    /// Takes the decisions of an answer's message that were taken out of the stream.
+    pub(super) fn decided(&mut self, index: i64, decisions: &str, at_us: i64) {
+        self.answer.decided(index, decisions, at_us);
     }
 
     fn take(&mut self, event: &Event<'_>, at_us: i64) -> Result<Last, String> {
@@ -92,6 +98,7 @@ impl Parser {
     /// Records what the events add up to.
     pub(super) fn finish(mut self, end: End, record: &mut Record) -> Result<(), Problem> {
         record.set(&field::OUTPUT_EVENTS, i64::try_from(self.events).unwrap_or(i64::MAX));
+        self.answer.at(0);
         self.answer.record_stream(record);
         let result = self.problem(end);
         self.answer.record_facts("stream", record);
@@ -99,7 +106,7 @@ impl Parser {
     }
 
     fn problem(&mut self, end: End) -> Result<(), Problem> {
-        let explained = self.answer.has_failed() || end == End::CutOff;
+        let explained = self.answer.has_failed() || end != End::Complete;
         let is_answer = self.answer.is_answer();
         match self.bad.take() {
             Some(Bad { count, first, why }) => Err(Problem::Events { count, first, why }),

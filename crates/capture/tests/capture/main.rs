@@ -6,6 +6,7 @@ mod compressed;
 mod edges;
 mod errors;
 mod golden;
+mod injection;
 mod llamacpp;
 mod lmstudio;
 mod ollama;

@@ -273,6 +273,9 @@ pub(crate) fn without_times(mut record: Record) -> Record {
     if record.get(&field::INTERVAL_P50).is_some() {
         record.set(&field::TOKENS_PER_SECOND, 0.0);
     }
+    if record.get(&field::TOKEN_TIMES).is_some() {
+        record.set(&field::TOKEN_TIMES, Vec::<u8>::new());
+    }
     record
 }
 
@@ -284,7 +287,13 @@ pub(crate) fn written(record: &Record) -> String {
         writeln!(text, "[{group}]").unwrap();
         for (name, value) in map.iter() {
             let is_body = name == field::INPUT_BODY.name || name == field::OUTPUT_BODY.name;
-            let value = if is_body { format!("{} bytes", value.as_bytes().unwrap().len()) } else { show(value) };
+            let value = if name == field::TOKEN_TIMES.name {
+                hex(value.as_bytes().unwrap())
+            } else if is_body {
+                format!("{} bytes", value.as_bytes().unwrap().len())
+            } else {
+                show(value)
+            };
             writeln!(text, "{name} = {value}").unwrap();
         }
     }

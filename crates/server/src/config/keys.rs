@@ -69,6 +69,9 @@ section! {
         max_in_flight: usize = number(1024).within(1, 65_536);
         /// Whether to keep a streamed answer's bytes as they came, besides what was understood of them.
         keep_raw_stream: bool = flag(false);
+        /// How many alternatives per token the model server is asked for although the client did not ask; what it sends
+        /// because of it goes on record and not to the client. 0 asks for nothing.
+        decisions: usize = number(0).within(0, 20);
         /// How long calls under way may take to end when the program is told to stop.
         shutdown_grace: Duration = text("30s").between("0s", "1h");
     }
@@ -94,6 +97,9 @@ section! {
         models: Option<Vec<String>> = unset_list(&["qwen3*", "*/SmolLM2-*"]);
         /// Calls whose path begins with this go to it, without it.
         path_prefix: Option<PathPrefix> = unset("/small");
+        /// How many alternatives for each token to record, asking the server for them where the client does not; 0 asks
+        /// for nothing.
+        decisions: usize = number(0).within(0, 20);
     }
 }
 

@@ -249,17 +249,16 @@ fn the_upstream_and_its_key_are_asked_for_when_serving() {
 #[test]
 fn several_upstreams() {
     let text = "[gateway]\nupstream = \"http://default\"\n[[upstream]]\nname = \"small\"\nurl = \"http://s\"\n\
-                models = [\"qwen3*\"]\nkind = \"llama.cpp\"\n[[upstream]]\nname = \"gpu\"\nurl = \"http://g\"\n\
+                models = [\"qwen3*\"]\nkind = \"llama.cpp\"\ndecisions = 5\n[[upstream]]\nname = \"gpu\"\nurl = \"http://g\"\n\
                 path_prefix = \"/gpu/\"\nkey_env = \"GPU_KEY\"\n";
     let loaded = load_text(text).unwrap();
     let all = loaded.config.upstreams_from(&|name| (name == "GPU_KEY").then(|| "k".into())).unwrap();
     assert_eq!(all.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["default", "small", "gpu"]);
-    assert_eq!((all[1].kind, all[1].models[0].as_str()), (ServerKind::LlamaCpp, "qwen3*"));
+    assert_eq!((all[1].kind, all[1].decisions, all[1].models[0].as_str()), (ServerKind::LlamaCpp, 5, "qwen3*"));
     assert_eq!(all[2].path_prefix.as_ref().unwrap().0, "/gpu");
     assert_eq!(all[2].key.as_ref().unwrap().reveal(), "k");
-    let shown = loaded.effective.iter().find(|entry| entry.key == "upstream[1].kind").unwrap();
-    let place = shown.place.to_string();
-    assert!(shown.value.as_deref() == Some("\"llama.cpp\"") && place.ends_with("onrecord.toml:7"), "{shown:?}");
+    let shown = loaded.effective.iter().find(|entry| entry.key == "upstream[1].decisions").unwrap();
+    assert!(shown.value.as_deref() == Some("5") && shown.place.to_string().ends_with("onrecord.toml:8"), "{shown:?}");
     let unset = loaded.config.upstreams_from(&|_| None).unwrap_err().to_string();
     assert!(unset.contains("`GPU_KEY`, which `upstream[2].key_env` names, is not set"), "{unset}");
 }
@@ -267,15 +266,16 @@ fn several_upstreams() {
 #[test]
 fn mistakes_in_upstreams() {
     check(
-        "[[upstream]]\nname = \"a b\"\nurl = \"http://x\"\nmodel = \"m\"\n[[upstream]]\nkind = \"lama.cpp\"\nmodels = \"x\"\n",
+        "[[upstream]]\nname = \"a b\"\nurl = \"http://x\"\nmodel = \"m\"\n[[upstream]]\nkind = \"lama.cpp\"\ndecisions = 21\nmodels = \"x\"\n",
         &[
             "onrecord.toml:4: unknown key `model` in [[upstream]], did you mean `models`?",
             "onrecord.toml:2: `upstream[1].name = \"a b\"` must consist of letters, digits, `.`, `_` and `-`; write for \
              example `name = \"small\"`",
             "onrecord.toml:6: `upstream[2].kind = \"lama.cpp\"` must be one of \"auto\", \"openai\", \"llama.cpp\", \"ollama\", \
              \"vllm\", \"tgi\", \"lmstudio\" (did you mean \"llama.cpp\"?); write for example `kind = \"auto\"`",
-            "onrecord.toml:7: `upstream[2].models = \"x\"` must be a list of texts, none of them empty; write for example \
+            "onrecord.toml:8: `upstream[2].models = \"x\"` must be a list of texts, none of them empty; write for example \
              `models = [\"qwen3*\", \"*/SmolLM2-*\"]`",
+            "onrecord.toml:7: `upstream[2].decisions = 21` must be from 0 to 20; write for example `decisions = 0`",
         ],
     );
     check(

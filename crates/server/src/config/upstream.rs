@@ -25,13 +25,15 @@ pub(crate) struct Upstream {
     pub(crate) models: Vec<String>,
     /// Calls whose path begins so go to it.
     pub(crate) path_prefix: Option<PathPrefix>,
+    /// How many alternatives for each token the gateway asks for.
+    pub(crate) decisions: u8,
 }
 
 impl Upstream {
     /// A server without a key that takes every call.
     pub(crate) fn at(url: Url) -> Self {
         let name = url.host_str().unwrap_or("upstream").to_owned();
-        Self { name, url, key: None, kind: ServerKind::Auto, models: Vec::new(), path_prefix: None }
+        Self { name, url, key: None, kind: ServerKind::Auto, models: Vec::new(), path_prefix: None, decisions: 0 }
     }
 }
 
@@ -87,7 +89,8 @@ pub(super) fn all(
     if let Some(url) = gateway.upstream.clone() {
         let (key, variable) = (gateway.upstream_key.as_ref(), gateway.upstream_key_env.as_deref());
         let key = key_of(key, variable, "gateway.upstream_key_env", environment)?;
-        all.push(Upstream { key, ..Upstream::at(url) });
+        let decisions = u8::try_from(gateway.decisions).unwrap_or(u8::MAX);
+        all.push(Upstream { key, decisions, ..Upstream::at(url) });
     }
     for (number, entry) in entries.iter().enumerate() {
         let (Some(name), Some(url)) = (&entry.name, &entry.url) else { continue };
@@ -99,6 +102,7 @@ pub(super) fn all(
             kind: entry.kind,
             models: entry.models.clone().unwrap_or_default(),
             path_prefix: entry.path_prefix.clone(),
+            decisions: u8::try_from(entry.decisions).unwrap_or(u8::MAX),
         });
     }
     if all.is_empty() { Err(Problem::no_upstream().into()) } else { Ok(all) }

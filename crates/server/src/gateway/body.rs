@@ -178,7 +178,7 @@ pub(crate) struct Rules {
 impl Recorded {
     /// `begun` is what was already read of the answer, and recorded, but has not gone out.
     pub(crate) fn new(call: Call, upstream: AnswerBody, begun: VecDeque<Bytes>, rules: Rules) -> Self {
-        let remaining = upstream.size_hint().exact();
+        let remaining = upstream.size_hint().exact().filter(|_| !call.is_changed());
         Self {
             call,
             upstream,
@@ -200,7 +200,7 @@ impl Recorded {
 
     /// Takes a piece in, and counts how many of the held pieces may go out.
     fn piece(&mut self, piece: Bytes) {
-        let free = self.call.received(&piece);
+        let (piece, free) = self.call.received(piece);
         if let Some(remaining) = &mut self.remaining {
             *remaining = remaining.saturating_sub(piece.len() as u64);
         }
@@ -270,6 +270,10 @@ impl Recorded {
     }
 
     fn end(&mut self, (outcome, broken): Ending) {
+        let rest = self.call.received_all();
+        if !rest.is_empty() {
+            self.held.push_back(rest);
+        }
         self.broken = broken;
         self.idle.as_mut().reset(Instant::now() + COMMIT_PATIENCE);
         self.state = match self.call.end(&outcome) {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use onrecord_capture::{
-    BodyHead, Dialect, End, Request, RequestFacts, Response, TIMING_HEADERS, otlp, record_timing_headers,
+    BodyHead, Dialect, End, Request, RequestFacts, Response, TIMING_HEADERS, Undo, otlp, record_timing_headers,
 };
 use onrecord_ledger::{Error, Pending, Receipt};
 use onrecord_proof::{Kind, Record, field};
@@ -76,6 +77,8 @@ pub(crate) struct Call {
     started: Instant,
     /// The answer of the log to the beginning of the call, as long as nobody has waited for it.
     intent: Option<Pending<()>>,
+    /// What is to be undone in the answer, because the request was changed.
+    undo: Option<Undo>,
     response: Option<Response>,
     /// The record was sent, or the call goes without one.
     settled: bool,
@@ -86,7 +89,7 @@ impl Call {
     pub(crate) fn new(gateway: Arc<Gateway>, dialect: Dialect) -> Self {
         let record = new_record(Kind::Interaction);
         let (upstream, started) = (None, Instant::now());
-        Self { gateway, record, dialect, upstream, started, intent: None, response: None, settled: false }
+        Self { gateway, record, dialect, upstream, started, intent: None, undo: None, response: None, settled: false }
     }
 
     /// The id of the record.
@@ -113,6 +116,21 @@ impl Call {
             self.record.set(&field::SERVER_PORT, port);
         }
         self.upstream = Some(Arc::clone(upstream));
+    }
+
+    pub(crate) const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// The request went up with a question for token decisions that the client did not ask.
+    pub(crate) fn injected(&mut self, undo: Undo) {
+        self.record.set(&field::DECISIONS_SOURCE, "injected");
+        self.undo = Some(undo);
+    }
+
+    /// True if the client gets other bytes than the model server sends.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.response.as_ref().is_some_and(Response::is_changed)
     }
 
     /// Microseconds since the call began.
@@ -147,7 +165,11 @@ impl Call {
         self.record.set(&field::CONNECT, i64::try_from(connecting.as_micros()).unwrap_or(i64::MAX));
         self.record.set(&field::FIRST_BYTE, first_byte);
         self.record.set(&field::STATUS, i64::from(status));
-        self.response = Some(Response::new(self.dialect, status, head, self.gateway.limits));
+        let response = Response::new(self.dialect, status, head, self.gateway.limits);
+        self.response = Some(match self.undo.take() {
+            Some(undo) => response.with_undo(undo),
+            None => response,
+        });
     }
 
     /// What follows the head is no answer of the dialect; whoever passes it on records what it was.
@@ -161,11 +183,32 @@ impl Call {
         record_timing_headers(stated, &mut self.record);
     }
 
-    /// A piece of the answer has come. Gives how many of its bytes may go on at once; the rest belongs to the end of
-    /// the answer and waits for the record.
-    pub(crate) fn received(&mut self, piece: &[u8]) -> usize {
+    /// A piece of the answer has come. Gives what of it goes to the client, and how many bytes of that at once; the rest
+    /// belongs to the end of the answer and waits for the record.
+    pub(crate) fn received(&mut self, piece: Bytes) -> (Bytes, usize) {
         let at = self.elapsed_us();
-        self.response.as_mut().map_or(0, |response| response.push(piece, at))
+        match &mut self.response {
+            None => (piece, 0),
+            Some(response) if response.is_changed() => {
+                let mut out = Vec::with_capacity(piece.len());
+                let free = response.pass(&piece, at, &mut out);
+                (out.into(), free)
+            }
+            Some(response) => {
+                let free = response.push(&piece, at);
+                (piece, free)
+            }
+        }
+    }
+
+    /// The model server sends no more. Gives what was held of an answer that is changed on its way.
+    pub(crate) fn received_all(&mut self) -> Bytes {
+        let at = self.elapsed_us();
+        let mut out = Vec::new();
+        if let Some(response) = self.response.as_mut().filter(|response| response.is_changed()) {
+            response.pass_end(at, &mut out);
+        }
+        out.into()
     }
 
     /// The call goes on without a record; the gap in the log says so.
@@ -185,7 +228,11 @@ impl Call {
             return Ok(None);
         }
         if let Some(response) = self.response.take() {
-            let end = if *outcome == Outcome::Completed { End::Complete } else { End::CutOff };
+            let end = match outcome {
+                Outcome::Completed => End::Complete,
+                Outcome::ClientDisconnected => End::Cancelled,
+                Outcome::UpstreamError(_) | Outcome::Rejected(_) => End::CutOff,
+            };
             response.finish(end, &mut self.record);
             if let Some(upstream) = &self.upstream {
                 upstream.in_force.complete(&mut self.record);

@@ -9,7 +9,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, He
 use http::uri::Uri;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use onrecord_capture::{BodyHead, Dialect};
 use onrecord_proof::{Ref, Rel, field};
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::body::{Broken, COMMIT_PATIENCE, HOLD_MAX, Recorded, ReplyBody, Rules, Tee, UpBody};
 use super::call::{Call, Failure, Outcome};
+use super::decisions::send_asking;
 use super::lanes::Lane;
 use super::upstream::{self, AnswerBody, SendError};
 use super::{Gateway, OnLogFailure, Upstream, headers, reply, tunnel};
@@ -33,7 +34,7 @@ const LOG_UNAVAILABLE: &str = "log_unavailable";
 type Answer = Response<ReplyBody>;
 
 /// Why a call goes no further: what the client gets.
-struct Stop {
+pub(super) struct Stop {
     status: StatusCode,
     outcome: Outcome,
 }
@@ -185,7 +186,7 @@ async fn exchange(
             asked.put(&mut parts.headers, call);
         }
         begin(gateway, call).await?;
-        return send(lane, &upstream, Request::from_parts(parts, UpBody::Read(Full::new(bytes)))).await;
+        return send_asking(lane, &upstream, call, parts, bytes).await;
     }
     let upstream = route(gateway, call, None)?;
     for_upstream(&mut parts, &upstream, token_in_authorization)?;
@@ -291,7 +292,7 @@ fn unrecorded(gateway: &Gateway, call: &mut Call, error: &onrecord_ledger::Error
     Err(Stop::rejected(StatusCode::SERVICE_UNAVAILABLE, LOG_UNAVAILABLE, "gateway", message))
 }
 
-async fn send(lane: &Lane, upstream: &Upstream, request: Request<UpBody>) -> Result<upstream::Answer, Stop> {
+pub(super) async fn send(lane: &Lane, upstream: &Upstream, request: Request<UpBody>) -> Result<upstream::Answer, Stop> {
     let settings = &lane.gateway.settings;
     match timeout(settings.response_timeout, lane.pool(upstream).send(request)).await {
         Ok(Ok(answer)) => Ok(answer),
@@ -345,7 +346,7 @@ async fn collect(
             Ok(None) => break,
             Ok(Some(Ok(frame))) => match frame.into_data() {
                 Ok(piece) => {
-                    call.received(&piece);
+                    let (piece, _) = call.received(piece);
                     size += piece.len();
                     pieces.push_back(piece);
                 }
@@ -361,6 +362,10 @@ async fn collect(
                 return Err(Stop::upstream(StatusCode::GATEWAY_TIMEOUT, "timeout", "stream", message));
             }
         }
+    }
+    let rest = call.received_all();
+    if !rest.is_empty() {
+        pieces.push_back(rest);
     }
     // The connection serves the next call while this one waits for its record.
     drop(body);

@@ -7,6 +7,7 @@
 mod attempts;
 mod body;
 mod call;
+mod decisions;
 mod forward;
 mod gap;
 mod headers;

@@ -8,6 +8,7 @@ use http::{HeaderValue, Uri};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 
+use super::decisions::Decisions;
 use crate::config::ServerKind;
 use crate::probe::{Asking, InForce};
 
@@ -22,6 +23,8 @@ pub(crate) struct UpstreamSettings {
     pub key: Option<HeaderValue>,
     /// Which server it is, where the configuration says so.
     pub kind: ServerKind,
+    /// How many alternatives for each token to ask for, whatever the client asks for; 0 asks for nothing.
+    pub decisions: u8,
     /// The names of the models that it serves.
     pub models: Vec<Glob>,
     /// Calls whose path begins with this go to it, without it. Starts with `/` and does not end with one.
@@ -41,6 +44,7 @@ pub(crate) struct Upstream {
     pub connector: HttpsConnector<HttpConnector>,
     /// What it runs.
     pub in_force: Arc<InForce>,
+    pub(super) decisions: Decisions,
 }
 
 impl Upstream {
@@ -50,7 +54,8 @@ impl Upstream {
         let host = authority.ok_or_else(|| anyhow::anyhow!("the upstream {} has no host", settings.url))?;
         let host = HeaderValue::from_str(host.as_str().rsplit('@').next().unwrap_or_default())?;
         let connector = connector(&settings.url, connect_timeout)?;
-        Ok(Self { number, settings, host, connector, in_force: Arc::default() })
+        let decisions = Decisions::new(usize::from(settings.decisions));
+        Ok(Self { number, settings, host, connector, in_force: Arc::default(), decisions })
     }
 
     /// The URL there of a request's: its base with the request's path and query behind it.

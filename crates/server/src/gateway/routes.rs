@@ -65,6 +65,7 @@ mod tests {
                 url: "http://127.0.0.1:1".parse().unwrap(),
                 key: None,
                 kind: ServerKind::Auto,
+                decisions: 0,
                 models: models.split(',').filter(|pattern| *pattern != "-").map(Glob::new).collect(),
                 path_prefix: Some(prefix.to_owned()).filter(|prefix| prefix != "-"),
             };

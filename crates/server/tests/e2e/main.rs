@@ -8,6 +8,7 @@
 mod configs;
 mod crash;
 mod damage;
+mod decisions;
 mod dialects;
 mod full_disk;
 mod garbage;

@@ -48,6 +48,8 @@ pub(crate) enum Act {
     Wait(Duration),
     /// Read and discard until the other side closes.
     Hold,
+    /// Answer 400 to a request with these bytes in it, and do no more.
+    Reject(&'static str),
 }
 
 pub(crate) fn send(text: impl AsRef<[u8]>) -> Act {
@@ -87,8 +89,13 @@ pub(crate) async fn script(acts: impl IntoIterator<Item = Act>) -> Upstream {
             let (acts, requests) = (Arc::clone(&acts), Arc::clone(&requests));
             tokio::spawn(async move {
                 let Some(request) = read_request(&mut stream).await else { return };
+                let text = String::from_utf8_lossy(&request).into_owned();
                 requests.lock().unwrap().push(request);
                 for act in acts.iter() {
+                    if matches!(act, Act::Reject(word) if text.contains(word)) {
+                        play(&mut stream, &answer("400 Bad Request", "", "{\"error\":{\"message\":\"no\"}}")).await;
+                        return;
+                    }
                     play(&mut stream, act).await;
                 }
             });
@@ -101,6 +108,7 @@ async fn play(stream: &mut TcpStream, act: &Act) {
     match act {
         Act::Send(bytes) => drop(stream.write_all(bytes).await),
         Act::Wait(time) => tokio::time::sleep(*time).await,
+        Act::Reject(_) => {}
         Act::Hold => while let Ok(1..) = stream.read(&mut [0; 1024]).await {},
     }
 }
