@@ -110,7 +110,7 @@ pub fn record_timing_headers<'a>(headers: impl Iterator<Item = (&'static str, &'
 
 #[cfg(test)]
 mod tests {
-    use onrecord_proof::Kind;
+    use onrecord_proof::{Kind, Value};
 
     use super::*;
 
@@ -132,7 +132,7 @@ mod tests {
         got.set(&field::OUTPUT_TOKENS, 10_i64);
         record(timings, &mut got);
         assert_eq!(FIELDS.map(|field| got.int(field)), expect, "{timings}");
-        assert_eq!(got.get(&field::UPSTREAM_TOKENS_PER_SECOND).and_then(|rate| rate.as_float()), rate, "{timings}");
+        assert_eq!(got.get(&field::UPSTREAM_TOKENS_PER_SECOND).and_then(Value::as_float), rate, "{timings}");
     }
 
     #[test]
@@ -164,7 +164,7 @@ mod tests {
         record_timing_headers(headers.into_iter(), &mut got);
         assert_eq!((got.int(&field::UPSTREAM_TOTAL), got.int(&field::UPSTREAM_QUEUE)), (Some(154_000), Some(2000)));
         assert_eq!(got.int(&field::INPUT_TOKENS), Some(6));
-        let raw = got.get(&field::TIMINGS).and_then(|raw| raw.as_bytes()).unwrap();
+        let raw = got.get(&field::TIMINGS).and_then(Value::as_bytes).unwrap();
         assert_eq!(raw, br#"{"x-total-time":154,"x-queue-time":2,"x-prompt-tokens":6}"#);
         let mut got = empty();
         record_timing_headers([("x-total-time", "soon")].into_iter(), &mut got);

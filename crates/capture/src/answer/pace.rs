@@ -136,7 +136,9 @@ mod tests {
     #[test]
     fn the_clock_may_stand_still_or_go_back() {
         let mut pace = Pace::default();
-        [5, 5, 3].into_iter().for_each(|at| pace.spoke(at));
+        for at in [5, 5, 3] {
+            pace.spoke(at);
+        }
         let intervals = pace.intervals.unwrap();
         assert_eq!((intervals.count, intervals.max_us, intervals.quantile(95)), (2, 0, 0));
     }

@@ -204,17 +204,17 @@ impl Edits {
             if !matches!(name, "top_logprobs" | "top_probs" | "probs") {
                 return Some(());
             }
-            let (mut list, mut seen, mut last) = (Cursor::from(json, place.value), 0, place.value + 1);
+            let (mut list, mut seen, mut end) = (Cursor::from(json, place.value), 0, place.value + 1);
             list.list(|cursor| {
                 cursor.skip()?;
                 seen += 1;
                 if seen == keep {
-                    last = cursor.at();
+                    end = cursor.at();
                 }
                 Some(())
             })?;
             if seen > keep {
-                self.spans.push((last, place.end - 1, String::new()));
+                self.spans.push((end, place.end - 1, String::new()));
             }
             Some(())
         })

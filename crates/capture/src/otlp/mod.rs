@@ -1,7 +1,7 @@
 //! OpenTelemetry spans as records: what ran before, around and after the calls of a model.
 //!
 //! The names of attributes are those of the OTel GenAI semantic conventions, of OpenInference, and the older ones of
-//! OpenLLMetry; [`names`] lists them. An attribute that is not listed is kept under its name, in the group of its kind.
+//! OpenLLMetry; `names` lists them. An attribute that is not listed is kept under its name, in the group of its kind.
 //! The messages are those of OTLP (opentelemetry-proto 1.x), over protobuf or JSON.
 
 mod attributes;

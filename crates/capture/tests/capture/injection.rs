@@ -88,7 +88,7 @@ fn the_client_sees_what_it_would_have_seen() {
             assert_eq!(got, expect, "{with}");
         }
         assert!(got.len() == expect.len() || with.contains("completions_stream"), "{with}");
-        assert!(record.get(&field::DECISION_COUNT).and_then(|count| count.as_int()).unwrap() > 1, "{with}");
+        assert!(record.get(&field::DECISION_COUNT).and_then(onrecord_proof::Value::as_int).unwrap() > 1, "{with}");
     }
 }
 
@@ -176,7 +176,7 @@ fn what_is_stored_gives_the_tokens_again() {
         let message = answer(case);
         let record = message.recorded();
         let tokens = tokens(&record, message.dialect.name());
-        let count = record.get(&field::DECISION_COUNT).and_then(|count| count.as_int()).unwrap();
+        let count = record.get(&field::DECISION_COUNT).and_then(onrecord_proof::Value::as_int).unwrap();
         assert_eq!(tokens.len() as i64, count, "{case}");
         let all: String = tokens.iter().map(|token| token.chosen.text.as_str()).collect();
         assert!(all.starts_with(text) && tokens.iter().all(|token| token.chosen.logprob.is_some()), "{case}: {all}");

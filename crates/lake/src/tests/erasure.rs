@@ -101,7 +101,8 @@ async fn space_is_freed_and_no_file_holds_what_is_gone() {
     let all: LeafSet = (0..100).collect();
     fixture.lake.erase(&all, payload(), DISPOSAL).await.unwrap();
     let after = bytes(fixture.lake.table());
-    assert!(before > 900_000 && after < before / 10, "{before} bytes before, {after} after");
+    // What stays is mostly the table's schema and the footer of a file with this many columns.
+    assert!(before > 900_000 && after < 200_000, "{before} bytes before, {after} after");
 }
 
 #[tokio::test]

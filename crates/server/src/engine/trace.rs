@@ -1,5 +1,7 @@
 //! One operation end to end: everything on record that belongs to one trace.
 
+use std::collections::HashMap;
+
 use futures::TryStreamExt;
 use onrecord_lake::QueryLimits;
 use onrecord_lake::datafusion::arrow::json::ArrayWriter;
@@ -90,38 +92,55 @@ impl Engine {
 
 /// Each node behind its parent: the record of its parent span; of a call that the gateway saw the span of its client; of
 /// what has no span of its own the record that it is about. A node whose parent is not on record is a root.
-fn in_order(nodes: Vec<Node>) -> Vec<Node> {
-    let parents: Vec<Option<usize>> = nodes.iter().enumerate().map(|(at, node)| parent(&nodes, at, node)).collect();
-    let mut ordered = Vec::with_capacity(nodes.len());
+fn in_order(mut nodes: Vec<Node>) -> Vec<Node> {
+    let parents = parents(&nodes);
     let mut children: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     let mut roots = Vec::new();
-    for (at, parent) in parents.iter().enumerate() {
+    for (at, parent) in parents.into_iter().enumerate() {
         match parent {
-            Some(parent) => children[*parent].push(at),
+            Some(parent) => children[parent].push(at),
             None => roots.push(at),
         }
     }
-    let mut is_placed = vec![false; nodes.len()];
+    let mut places = vec![None; nodes.len()];
+    let mut next = 0;
     // Spans that name each other as parents hang on no root; they come last, each as if it were one.
     for root in roots.into_iter().chain(0..nodes.len()) {
         let mut stack = vec![(root, 0)];
         while let Some((at, depth)) = stack.pop() {
-            if !std::mem::replace(&mut is_placed[at], true) {
-                ordered.push(Node { depth, ..nodes[at].clone() });
+            if places[at].is_none() {
+                places[at] = Some(next);
+                next += 1;
+                nodes[at].depth = depth;
                 stack.extend(children[at].iter().rev().map(|child| (*child, depth + 1)));
             }
         }
     }
-    ordered
+    let mut ordered: Vec<_> = places.into_iter().zip(nodes).collect();
+    ordered.sort_by_key(|(place, _)| *place);
+    ordered.into_iter().map(|(_, node)| node).collect()
 }
 
-fn parent(nodes: &[Node], at: usize, node: &Node) -> Option<usize> {
-    let others = || nodes.iter().enumerate().filter(|(other, _)| *other != at);
-    let span = node.parent_span_id.as_ref();
-    let by_span = span.and_then(|span| others().find(|(_, other)| other.span_id.as_ref() == Some(span)));
-    let about = node.subject.as_ref().filter(|_| node.span_id.is_none() || by_span.is_none());
-    let by_subject = about.and_then(|subject| others().find(|(_, other)| other.id == *subject));
-    by_span.or(by_subject).map(|(parent, _)| parent)
+/// Where the parent of each node is.
+fn parents(nodes: &[Node]) -> Vec<Option<usize>> {
+    let mut spans = HashMap::new();
+    let mut ids = HashMap::new();
+    for (at, node) in nodes.iter().enumerate() {
+        ids.entry(node.id.as_str()).or_insert(at);
+        if let Some(span) = &node.span_id {
+            spans.entry(span.as_str()).or_insert(at);
+        }
+    }
+    let of_span = |at: usize| {
+        let span = nodes[at].parent_span_id.as_deref()?;
+        spans.get(span).copied().filter(|parent| *parent != at)
+    };
+    // A client's span is about the call that it is the parent of.
+    let of_subject = |at: usize| {
+        let subject = nodes[at].subject.as_deref()?;
+        ids.get(subject).copied().filter(|subject| *subject != at && of_span(*subject) != Some(at))
+    };
+    (0..nodes.len()).map(|at| of_span(at).or_else(|| of_subject(at))).collect()
 }
 
 #[cfg(test)]
@@ -149,10 +168,21 @@ mod tests {
             node("lost", "z", "y", ""),
             node("loop-1", "p", "q", ""),
             node("loop-2", "q", "p", ""),
+            node("answer", "", "d", ""),
+            node("asker", "d", "", "answer"),
         ];
         let ordered: Vec<_> = in_order(nodes).into_iter().map(|node| (node.id, node.depth)).collect();
-        let expected =
-            [("root", 0), ("client", 1), ("call", 2), ("thumb", 3), ("lost", 0), ("loop-1", 0), ("loop-2", 1)];
+        let expected = [
+            ("root", 0),
+            ("client", 1),
+            ("call", 2),
+            ("thumb", 3),
+            ("lost", 0),
+            ("asker", 0),
+            ("answer", 1),
+            ("loop-1", 0),
+            ("loop-2", 1),
+        ];
         assert_eq!(ordered, expected.map(|(id, depth)| (id.to_owned(), depth)));
     }
 }

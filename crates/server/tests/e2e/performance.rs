@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::log::field;
 use crate::support::upstream::{Act, STREAM, answer, completion, event, script, send};
-use crate::support::{Log, chat, post};
+use crate::support::{Llama, Log, chat, post};
 
 /// A chat completion with timings as llama.cpp states them.
 fn timed(decode_ms: f64) -> Act {
@@ -105,14 +105,13 @@ async fn every_stage_of_an_error_is_named() {
     let large = post(server.gateway, &[], "x".repeat(2000)).await;
     check_error(&log.show(&large.id()), "client", "body_too_large");
     drop(server);
-    let busy = log.serve(script([Act::Hold]).await);
+    let holding = script([Act::Hold]).await;
+    let busy = log.serve(&holding);
     let waiting = tokio::spawn(post_and_forget(busy.gateway));
-    let refused = loop {
-        let reply = post(busy.gateway, &[], chat("Hello?", json!({}))).await;
-        if reply.status == 503 {
-            break reply;
-        }
-    };
+    while holding.requests.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let refused = post(busy.gateway, &[], chat("Hello?", json!({}))).await;
     check_error(&log.show(&refused.id()), "gateway", "too_many_calls");
     waiting.abort();
 }
@@ -126,4 +125,28 @@ fn check_error(record: &Value, stage: &str, kind: &str) {
     let of = |name: &str| field(record, "outcome", name).as_str().unwrap_or_default();
     assert_eq!((of("onrecord.error.stage"), of("error.type")), (stage, kind), "{record:#}");
     assert!(!of("onrecord.error.message").is_empty(), "{record:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_real_servers_times_are_those_that_it_stated() {
+    let Some(llama) = Llama::start(&[]).await else { return };
+    let log = Log::new();
+    let server = log.serve(&llama);
+    for stream in [false, true] {
+        let asked = json!({ "max_tokens": 24, "stream": stream, "timings_per_token": true });
+        let record = log.show(&post(server.gateway, &[], chat("How do I read a file?", asked)).await.id());
+        let of = |name: &str| field(&record, "performance", name);
+        let stated: Value = serde_json::from_str(of("onrecord.upstream.timings").as_str().unwrap()).unwrap();
+        for (name, member) in [("prefill", "prompt_ms"), ("decode", "predicted_ms")] {
+            let us = of(&format!("onrecord.upstream.{name}_us")).as_f64().unwrap();
+            assert!((us - stated[member].as_f64().unwrap() * 1e3).abs() <= 0.5, "{name}: {record:#}");
+            assert!(
+                us <= of("onrecord.duration_us").as_f64().unwrap(),
+                "no part takes longer than the whole: {record:#}"
+            );
+        }
+        assert_eq!(of("onrecord.upstream.tokens_per_second"), &stated["predicted_per_second"]);
+        assert_eq!(of("onrecord.interval_max_us").is_i64(), stream, "{record:#}");
+    }
+    log.verify();
 }

@@ -39,7 +39,7 @@ fn span(name: &str, id: &str, parent: &str, at: u64, attributes: &[(&str, Value)
     })
 }
 
-fn export(spans: Value) -> Value {
+fn export(spans: &Value) -> Value {
     json!({ "resourceSpans": [{
         "resource": { "attributes": [attribute(("service.name", json!("shop"))), attribute(("deployment", json!("blue")))] },
         "scopeSpans": [{ "scope": { "name": "tests", "version": "1" }, "spans": spans }]
@@ -115,7 +115,7 @@ async fn a_pipeline_and_its_call_are_one_tree_and_no_call_counts_twice() {
     let traceparent = format!("00-{TRACE}-00000000000000d1-01");
     let call = post(server.gateway, &[("traceparent", &traceparent)], chat("Is it in stock?", json!({}))).await;
     for _ in 0..2 {
-        let taken = send_json(&server, &export(pipeline())).await;
+        let taken = send_json(&server, &export(&pipeline())).await;
         assert_eq!(
             (taken.status, taken.json()),
             (200, json!({ "partialSuccess": null })),
@@ -186,7 +186,7 @@ async fn spans_come_over_grpc_and_packed_and_say_when_content_is_missing() {
         0,
         &[("gen_ai.operation.name", json!("chat")), ("gen_ai.usage.input_tokens", json!(7))]
     )]);
-    let request: ExportTraceServiceRequest = serde_json::from_value(export(spans)).unwrap();
+    let request: ExportTraceServiceRequest = serde_json::from_value(export(&spans)).unwrap();
     let mut client = TraceServiceClient::connect(format!("http://{}", server.otlp[0])).await.unwrap();
     client = client.send_compressed(tonic::codec::CompressionEncoding::Gzip);
     let taken: ExportTraceServiceResponse = client.export(request.clone()).await.unwrap().into_inner();
@@ -199,7 +199,7 @@ async fn spans_come_over_grpc_and_packed_and_say_when_content_is_missing() {
 
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let other = json!([span("a", "00000000000000f1", "", 0, &[]), span("b", "0000", "", 0, &[])]);
-    packed.write_all(export(other).to_string().as_bytes()).unwrap();
+    packed.write_all(export(&other).to_string().as_bytes()).unwrap();
     let headers = [("content-type", "application/json"), ("content-encoding", "gzip")];
     let taken = send(&server, &headers, packed.finish().unwrap()).await;
     let partial = &taken.json()["partialSuccess"];

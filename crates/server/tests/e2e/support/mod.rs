@@ -1,5 +1,6 @@
 //! What every test needs: a log with its folder, a server process, HTTP clients, model servers.
 
+pub(crate) mod compatibility;
 pub(crate) mod http;
 pub(crate) mod llama;
 pub(crate) mod log;

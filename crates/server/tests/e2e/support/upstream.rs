@@ -104,6 +104,27 @@ pub(crate) async fn script(acts: impl IntoIterator<Item = Act>) -> Upstream {
     upstream
 }
 
+/// Sends what a real server, or its documentation, has for the first request that begins and contains so; the
+/// connection is closed after it.
+pub(crate) async fn replay(answers: impl IntoIterator<Item = (&'static str, &'static str, Vec<u8>)>) -> Upstream {
+    let (listener, upstream) = listen().await;
+    let answers: Arc<[_]> = answers.into_iter().collect();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answers = Arc::clone(&answers);
+            tokio::spawn(async move {
+                let Some(request) = read_request(&mut stream).await else { return };
+                let request = String::from_utf8_lossy(&request);
+                let fits = |start: &str, part: &str| request.starts_with(start) && request.contains(part);
+                let answer = answers.iter().find(|(start, part, _)| fits(start, part));
+                let (_, _, answer) = answer.unwrap_or_else(|| panic!("no answer to {request}"));
+                play(&mut stream, &Act::Send(answer.clone())).await;
+            });
+        }
+    });
+    upstream
+}
+
 async fn play(stream: &mut TcpStream, act: &Act) {
     match act {
         Act::Send(bytes) => drop(stream.write_all(bytes).await),
