@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 use super::names::{self, Meaning};
 use super::nested;
 
-/// Containers within containers are followed so deep; the format allows 32.
+/// Containers within containers are kept as such so deep, and as the text of their JSON below that; the format allows 32.
 const DEPTH_MAX: usize = 24;
 
 /// The attributes of one span or event.
@@ -48,7 +48,7 @@ impl<'a> Attributes<'a> {
                 None if nested::is_part(&attribute.key) => {}
                 None => {
                     if let Some(value) = value(attribute) {
-                        record.set_named(names::group_of(&attribute.key), attribute.key.clone(), value);
+                        record.set_named(names::group_of(&attribute.key), names::kept_as(&attribute.key), value);
                     }
                 }
             }
@@ -73,7 +73,7 @@ fn set(record: &mut Record, meaning: Meaning, name: &'static str, any: &AnyValue
         Some(value) if record.get(field).is_none() => record.set(field, value),
         _ => {
             if let Some(value) = convert(any, 0) {
-                record.set_named(field.group, name, value);
+                record.set_named(field.group, names::kept_as(name), value);
             }
         }
     }
@@ -90,7 +90,7 @@ fn shaped(shape: Shape, any: &AnyValue) -> Option<Value> {
         (Shape::Float, Any::IntValue(number)) => Some((*number as f64).into()),
         (Shape::Bool, Any::BoolValue(flag)) => Some((*flag).into()),
         (Shape::Body, Any::StringValue(text)) => Some(text.as_bytes().into()),
-        (Shape::Body, _) => Some(json(any, 0).to_string().into_bytes().into()),
+        (Shape::Body, _) => Some(json(any).to_string().into_bytes().into()),
         (Shape::TextList, Any::StringValue(text)) => Some(vec![Value::from(text.as_str())].into()),
         (Shape::TextList, Any::ArrayValue(list)) => {
             let texts: Option<Vec<_>> = list.values.iter().map(|item| Some(Value::from(plain_text(item)?))).collect();
@@ -168,7 +168,7 @@ pub(super) fn value(attribute: &KeyValue) -> Option<Value> {
 
 fn convert(any: &AnyValue, depth: usize) -> Option<Value> {
     if depth > DEPTH_MAX {
-        return None;
+        return Some(json(any).to_string().into());
     }
     Some(match any.value.as_ref()? {
         Any::StringValue(text) => text.as_str().into(),
@@ -188,22 +188,22 @@ fn convert(any: &AnyValue, depth: usize) -> Option<Value> {
     })
 }
 
-/// The value as JSON.
-pub(super) fn json(any: &AnyValue, depth: usize) -> Json {
-    match any.value.as_ref().filter(|_| depth <= DEPTH_MAX) {
+/// The value as JSON. How deep it is was limited by what it was decoded by.
+pub(super) fn json(any: &AnyValue) -> Json {
+    match &any.value {
         None | Some(Any::StringValueStrindex(_)) => Json::Null,
         Some(Any::StringValue(text)) => text.as_str().into(),
         Some(Any::BoolValue(flag)) => (*flag).into(),
         Some(Any::IntValue(number)) => (*number).into(),
         Some(Any::DoubleValue(number)) => (*number).into(),
         Some(Any::BytesValue(bytes)) => super::hex(bytes).into(),
-        Some(Any::ArrayValue(list)) => list.values.iter().map(|item| json(item, depth + 1)).collect(),
-        Some(Any::KvlistValue(list)) => json_object(&list.values, depth + 1),
+        Some(Any::ArrayValue(list)) => list.values.iter().map(json).collect(),
+        Some(Any::KvlistValue(list)) => json_object(&list.values),
     }
 }
 
-pub(super) fn json_object(attributes: &[KeyValue], depth: usize) -> Json {
-    let entry = |entry: &KeyValue| (entry.key.clone(), entry.value.as_ref().map_or(Json::Null, |any| json(any, depth)));
+pub(super) fn json_object(attributes: &[KeyValue]) -> Json {
+    let entry = |entry: &KeyValue| (entry.key.clone(), entry.value.as_ref().map_or(Json::Null, json));
     Json::Object(attributes.iter().map(entry).collect::<Map<_, _>>())
 }
 

@@ -33,7 +33,7 @@ pub(super) fn record(events: &[Event], record: &mut Record) {
             record_exception(event, record);
         }
         let Some(field) = field_of(event) else { continue };
-        let json = json!({ "name": event.name, "time_us": super::micros(event.time_unix_nano), "attributes": json_object(&event.attributes, 0) });
+        let json = json!({ "name": event.name, "time_us": super::micros(event.time_unix_nano), "attributes": json_object(&event.attributes) });
         match lists.iter_mut().find(|(have, _)| *have == field) {
             Some((_, list)) => list.push(json),
             None => lists.push((field, vec![json])),
@@ -74,7 +74,7 @@ fn record_exception(event: &Event, record: &mut Record) {
 
 /// Records links to spans of this or other traces.
 pub(super) fn record_links(links: &[Link], record: &mut Record) {
-    let link = |link: &Link| json!({ "trace_id": super::hex(&link.trace_id), "span_id": super::hex(&link.span_id), "attributes": json_object(&link.attributes, 0) });
+    let link = |link: &Link| json!({ "trace_id": super::hex(&link.trace_id), "span_id": super::hex(&link.span_id), "attributes": json_object(&link.attributes) });
     if !links.is_empty() {
         let links = Json::Array(links.iter().map(link).collect());
         record.set_named(Group::Context, "onrecord.span.links", links.to_string().into_bytes());

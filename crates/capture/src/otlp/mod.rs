@@ -1,7 +1,7 @@
 //! OpenTelemetry spans as records: what ran before, around and after the calls of a model.
 //!
 //! The names of attributes are those of the OTel GenAI semantic conventions, of OpenInference, and the older ones of
-//! OpenLLMetry; `names` lists them. An attribute that is not listed is kept under its name, in the group of its kind.
+//! OpenLLMetry; `names` lists them. An attribute that is not listed is kept under its name ([`kept_as`]), in the group of its kind.
 //! The messages are those of OTLP (opentelemetry-proto 1.x), over protobuf or JSON.
 
 mod attributes;
@@ -10,13 +10,16 @@ mod kind;
 mod names;
 mod nested;
 
-use onrecord_proof::{Group, Kind, Record, field};
+use onrecord_proof::{Group, Kind, Record, Ref, Rel, field};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span as Message;
 use prost::Message as _;
+use uuid::Uuid;
 
 use self::attributes::Attributes;
+
+pub use self::names::kept_as;
 
 /// What `onrecord.source` says of records that came as spans.
 const SOURCE: &str = "otlp";
@@ -198,14 +201,16 @@ pub struct Evaluation<'a> {
 }
 
 impl Evaluation<'_> {
-    /// Fills in a record of kind `feedback`, as a child of the span that it came with.
-    pub fn record(&self, record: &mut Record) {
+    /// Fills in a record of kind `feedback`, as a child of the span that it came with and about the record `subject`.
+    pub fn record(&self, subject: Uuid, record: &mut Record) {
         record.captured_at = micros(self.event.time_unix_nano);
         self.span.record_maker(record);
         record.set(&field::SOURCE, SOURCE);
         record.set(&field::TRACE_ID, hex(&self.span.message.trace_id));
         record.set(&field::PARENT_SPAN_ID, hex(&self.span.message.span_id));
         Attributes::of_list(&self.event.attributes).record(record);
+        record.refs.push(Ref { rel: Rel::Subject, id: subject });
+        record.set(&field::SUBJECT, subject.to_string());
         record.set(&field::OUTCOME, "completed");
     }
 }

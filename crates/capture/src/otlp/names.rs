@@ -1,6 +1,6 @@
 //! What attributes mean: the one place that knows their names.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use onrecord_proof::{Field, Group, field};
@@ -151,6 +151,13 @@ const GROUPS: &[(&str, Group)] = &[
     ("error.", Group::Outcome),
 ];
 
+/// The name under which an attribute without a field is kept. Those of our own fields are not free: whoever sends an
+/// attribute of such a name must not be able to say what only the recorder knows, or to change a column's shape.
+pub fn kept_as(name: &str) -> String {
+    static OWN: LazyLock<HashSet<&str>> = LazyLock::new(|| field::ALL.iter().map(|field| field.name).collect());
+    if name.starts_with("onrecord.") || OWN.contains(name) { format!("attribute.{name}") } else { name.to_owned() }
+}
+
 /// The place of a name in the table.
 pub(super) fn place_of(name: &str) -> Option<usize> {
     static PLACES: LazyLock<HashMap<&str, usize>> =
@@ -183,6 +190,18 @@ mod tests {
         }
         for (at, (begin, _)) in GROUPS.iter().enumerate() {
             assert!(GROUPS[..at].iter().all(|(other, _)| !begin.starts_with(other)), "{begin} is never reached");
+        }
+    }
+
+    #[test]
+    fn names_of_our_own_are_not_free() {
+        for (name, kept) in [
+            ("app.release", "app.release"),
+            ("onrecord.principal", "attribute.onrecord.principal"),
+            ("onrecord.of.tomorrow", "attribute.onrecord.of.tomorrow"),
+            ("trace_id", "attribute.trace_id"),
+        ] {
+            assert_eq!(kept_as(name), kept);
         }
     }
 

@@ -41,7 +41,7 @@ pub(super) fn record(attributes: &[KeyValue], record: &mut Record) {
     let mut lists: [BTreeMap<usize, Map<String, Json>>; LISTS.len()] = Default::default();
     for attribute in attributes {
         let Some((list, item, member)) = part(&attribute.key) else { continue };
-        let value = attribute.value.as_ref().map_or(Json::Null, |any| attributes::json(any, 0));
+        let value = attribute.value.as_ref().map_or(Json::Null, attributes::json);
         lists[list].entry(item).or_default().insert(member.to_owned(), value);
     }
     for (items, (_, _, field)) in lists.into_iter().zip(LISTS) {

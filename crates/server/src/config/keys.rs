@@ -138,7 +138,7 @@ section! {
         /// The address for OTLP over HTTP, path `/v1/traces`. The same holds for it.
         http: SocketAddr = text("127.0.0.1:4318");
         /// The largest request, packed or not; a larger one is refused.
-        max_body: ByteSize = text("64 MiB").between("64 KiB", "1 GiB");
+        max_body: ByteSize = text("16 MiB").between("64 KiB", "1 GiB");
     }
 }
 

@@ -12,7 +12,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::Ingest;
+use super::{Ingest, TAKES};
 use crate::auth::{Denied, Role};
 
 struct Service(Arc<Ingest>);
@@ -43,11 +43,14 @@ fn unavailable(error: &Error) -> Status {
 
 /// Serves until `stop`; what is being taken in is finished. A message has at most `max` bytes.
 pub(crate) async fn serve(ingest: Arc<Ingest>, listener: TcpListener, max: usize, stop: CancellationToken) {
+    let room = ingest.layer();
     let service = TraceServiceServer::new(Service(ingest))
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(max);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let served = Server::builder()
+        .timeout(TAKES)
+        .layer(room)
         .add_service(service)
         .serve_with_incoming_shutdown(incoming, async move { stop.cancelled().await })
         .await;

@@ -5,18 +5,20 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::post;
 use flate2::read::MultiGzDecoder;
 use onrecord_capture::otlp;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::Ingest;
+use super::{Ingest, TAKES};
 use crate::auth::{Denied, Role};
 
 /// The encodings of OTLP over HTTP. An answer is in that of its request.
@@ -73,7 +75,8 @@ impl Encoding {
     }
 }
 
-async fn traces(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> Response {
+async fn traces(State(receiver): State<Receiver>, request: Request) -> Response {
+    let headers = request.headers().clone();
     let Some(encoding) = Encoding::of(&headers) else {
         let message = "the content type must be application/x-protobuf or application/json";
         return Encoding::Json.problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, tonic::Code::InvalidArgument, message);
@@ -87,11 +90,22 @@ async fn traces(State(receiver): State<Receiver>, headers: HeaderMap, body: Byte
             return encoding.problem(StatusCode::UNAUTHORIZED, tonic::Code::Unauthenticated, denied.to_string());
         }
     };
-    let request = match decode(encoding, &headers, &body, receiver.max) {
-        Ok(request) => request,
-        Err(problem) => return encoding.problem(StatusCode::BAD_REQUEST, tonic::Code::InvalidArgument, problem),
+    let refuse = |(status, problem)| encoding.problem(status, tonic::Code::InvalidArgument, problem);
+    let body = match timeout(TAKES, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            return refuse(too_large(receiver.max));
+        }
+        Ok(Err(rejection)) => return refuse((rejection.status(), rejection.body_text())),
+        Err(_) => return refuse((StatusCode::REQUEST_TIMEOUT, format!("the body did not come within {TAKES:?}"))),
     };
-    drop(body);
+    // Some MiB take longer than other tasks should wait.
+    let decoded = tokio::task::spawn_blocking(move || decode(encoding, &headers, body, receiver.max)).await;
+    let request = match decoded {
+        Ok(Ok(request)) => request,
+        Ok(Err(problem)) => return refuse(problem),
+        Err(_) => return refuse((StatusCode::BAD_REQUEST, "the body cannot be decoded".to_owned())),
+    };
     match receiver.ingest.export(request, &identity.name).await {
         Ok(answer) => encoding.answer(StatusCode::OK, &answer),
         Err(error) => {
@@ -103,40 +117,52 @@ async fn traces(State(receiver): State<Receiver>, headers: HeaderMap, body: Byte
     }
 }
 
-type Request = opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+/// The status of an answer and why it is none of success.
+type Refusal = (StatusCode, String);
 
-fn decode(encoding: Encoding, headers: &HeaderMap, body: &Bytes, max: usize) -> Result<Request, String> {
+fn too_large(max: usize) -> Refusal {
+    let why =
+        format!("the body is larger than {max} bytes, the limit that `ingest.max_body` sets; send smaller batches");
+    (StatusCode::PAYLOAD_TOO_LARGE, why)
+}
+
+fn decode(
+    encoding: Encoding,
+    headers: &HeaderMap,
+    body: Bytes,
+    max: usize,
+) -> Result<ExportTraceServiceRequest, Refusal> {
     let body = match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"identity") => body.clone(),
-        Some(b"gzip") => unpack(body, max)?.into(),
+        None | Some(b"identity") => body,
+        Some(b"gzip") => unpack(&body, max)?.into(),
         Some(other) => {
             let other = String::from_utf8_lossy(other);
-            return Err(format!("the content encoding {other:?} is not understood; send it as it is, or with gzip"));
+            let why = format!("the content encoding {other:?} is not understood; send it as it is, or with gzip");
+            return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
         }
     };
     let request = match encoding {
         Encoding::Protobuf => otlp::from_protobuf(&body),
         Encoding::Json => otlp::from_json(&body),
     };
-    request.map_err(|problem| problem.to_string())
+    request.map_err(|problem| (StatusCode::BAD_REQUEST, problem.to_string()))
 }
 
 /// Undoes gzip, up to `max` bytes.
-fn unpack(body: &[u8], max: usize) -> Result<Vec<u8>, String> {
+fn unpack(body: &[u8], max: usize) -> Result<Vec<u8>, Refusal> {
     let mut unpacked = Vec::new();
     let read = MultiGzDecoder::new(body).take(max as u64 + 1).read_to_end(&mut unpacked);
-    read.map_err(|error| format!("the body is not what gzip makes: {error}"))?;
-    if unpacked.len() > max {
-        return Err(format!("the body is larger than {max} bytes, the limit that `ingest.max_body` sets"));
-    }
-    Ok(unpacked)
+    read.map_err(|error| (StatusCode::BAD_REQUEST, format!("the body is not what gzip makes: {error}")))?;
+    if unpacked.len() > max { Err(too_large(max)) } else { Ok(unpacked) }
 }
 
 /// Serves until `stop`; what is being taken in is finished. A body has at most `max` bytes, packed or not.
 pub(crate) async fn serve(ingest: Arc<Ingest>, listener: TcpListener, max: usize, stop: CancellationToken) {
+    let room = ingest.layer();
     let router = Router::new()
         .route("/v1/traces", post(traces))
         .layer(DefaultBodyLimit::max(max))
+        .layer(room)
         .with_state(Receiver { ingest, max });
     let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await }).await;
     if let Err(error) = served {

@@ -11,11 +11,13 @@ mod spans;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use onrecord_capture::otlp::SpanKey;
 use onrecord_ledger::{Error, Ledger};
 use onrecord_proof::Record;
 use tokio::sync::Semaphore;
+use tower::limit::GlobalConcurrencyLimitLayer;
 use uuid::Uuid;
 
 use crate::auth::Tokens;
@@ -28,8 +30,10 @@ pub(crate) use records::items;
 /// Spans and calls that are remembered, to tell what was sent again or is known from the gateway: some minutes of a busy
 /// machine, about 10 MB.
 const REMEMBERED: usize = 1 << 16;
-/// Requests that are taken in at a time; the others wait. It bounds what they hold in memory.
+/// Requests whose bodies are read and taken in at a time; the others wait. It bounds what they hold in memory.
 const AT_A_TIME: usize = 8;
+/// How long one of them may take, so that a slow sender does not keep the place of others.
+const TAKES: Duration = Duration::from_secs(30);
 /// Makers of spans that are told once that content is missing.
 const MAKERS_MAX: usize = 1000;
 
@@ -43,18 +47,23 @@ pub(crate) struct Ingest {
     calls: Arc<ClientSpans>,
     seen: Recent<SpanKey, ()>,
     told: Mutex<HashSet<String>>,
-    room: Semaphore,
+    room: Arc<Semaphore>,
 }
 
 impl Ingest {
     pub(crate) fn new(ledger: Arc<Ledger>, tokens: Arc<Tokens>, calls: Arc<ClientSpans>) -> Self {
-        let (seen, room) = (Recent::new(REMEMBERED), Semaphore::new(AT_A_TIME));
+        let (seen, room) = (Recent::new(REMEMBERED), Arc::new(Semaphore::new(AT_A_TIME)));
         Self { ledger, tokens, calls, seen, told: Mutex::default(), room }
     }
 
     /// Nothing is known of any client yet.
     pub(crate) fn client_spans() -> Arc<ClientSpans> {
         Arc::new(Recent::new(REMEMBERED))
+    }
+
+    /// Has the requests of all listeners wait until there is room.
+    fn layer(&self) -> GlobalConcurrencyLimitLayer {
+        GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&self.room))
     }
 
     /// True the first time that it is asked of a maker.

@@ -1,5 +1,8 @@
 //! Records in plain JSON, for whatever has no instrumentation.
 
+use std::collections::HashMap;
+
+use onrecord_capture::otlp;
 use onrecord_proof::{Group, Kind, Map, Record, Ref, Rel, Value, field};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -203,7 +206,7 @@ impl Item {
             record.set(&field::TAGS, tags);
         }
         for (name, value) in &self.attributes {
-            record.set_named(Group::Context, name.clone(), of_json(value));
+            record.set_named(Group::Context, otlp::kept_as(name), of_json(value));
         }
     }
 
@@ -256,7 +259,8 @@ fn of_json(value: &serde_json::Value) -> Value {
 
 impl Engine {
     /// Puts items on record, in the name of `principal`; all are durable when this returns. One that is on record already
-    /// is left as it is; if another one has its id, nothing of the request is taken.
+    /// is left as it is; if another one has its id, nothing of the request is taken. After any other error it can be sent
+    /// again: no item with an id is doubled by that, and none without an id was taken.
     pub(crate) async fn take_items(
         &self,
         items: Vec<(Item, [u8; 32])>,
@@ -264,42 +268,65 @@ impl Engine {
     ) -> Result<Vec<Taken>, NotTaken> {
         // Two requests with one id at the same time would both find it unknown.
         let _one_at_a_time = self.taking.lock().await;
-        let (mut records, mut taken): (Vec<Record>, Vec<Taken>) = (Vec::new(), Vec::new());
+        let mut taken = Vec::with_capacity(items.len());
+        let mut named: HashMap<Uuid, [u8; 32]> = HashMap::new();
+        let (mut with_id, mut without) = (Vec::new(), Vec::new());
         for (item, digest) in items {
             let known = match item.id {
-                None => false,
-                Some(id) => match records.iter().find(|record| record.id == id) {
-                    Some(record) => is_same(record, id, &digest)?,
-                    None => match self.lake.find(id).await? {
-                        Some(committed) => is_same(&committed.record, id, &digest)?,
-                        None => false,
-                    },
+                None => None,
+                Some(id) => match named.get(&id) {
+                    Some(other) => Some((id, *other == digest)),
+                    None => self.lake.find(id).await?.map(|found| (id, is_of(&found.record, &digest))),
                 },
             };
-            let id = if known {
-                item.id.unwrap_or_default()
-            } else {
-                let mut record = item.record(&digest, principal);
-                if item.id.is_some() {
-                    // The log refuses an id whose call is under way, which a record of that id would end.
-                    self.ledger.begin(&mut record)?.await?;
+            match known {
+                Some((id, true)) => taken.push(Taken { id, known: true }),
+                Some((id, false)) => {
+                    let why = format!("{id} is on record, and is not this item; send it under an id of its own");
+                    return Err(NotTaken::Other(why));
                 }
-                let id = record.id;
-                records.push(record);
-                id
-            };
-            taken.push(Taken { id, known });
+                None => {
+                    let record = item.record(&digest, principal);
+                    taken.push(Taken { id: record.id, known: false });
+                    if item.id.is_some() {
+                        named.insert(record.id, digest);
+                        with_id.push(record);
+                    } else {
+                        without.push(record);
+                    }
+                }
+            }
         }
-        commit(&self.ledger, records).await?;
+        self.commit_once(with_id).await?;
+        commit(&self.ledger, without).await?;
         Ok(taken)
+    }
+
+    /// Commits records whose ids were chosen elsewhere. The log refuses to begin one whose call is under way, and which
+    /// a record of that id would end; those that it began are committed in any case.
+    async fn commit_once(&self, records: Vec<Record>) -> Result<(), onrecord_ledger::Error> {
+        let mut waiting = Vec::with_capacity(records.len());
+        let mut refused = None;
+        for mut record in records {
+            match self.ledger.begin(&mut record) {
+                Ok(pending) => waiting.push((pending, record)),
+                Err(error) => refused = Some(error),
+            }
+        }
+        let mut begun = Vec::with_capacity(waiting.len());
+        for (pending, record) in waiting {
+            match pending.await {
+                Ok(()) => begun.push(record),
+                Err(error) => refused = Some(error),
+            }
+        }
+        commit(&self.ledger, begun).await?;
+        refused.map_or(Ok(()), Err)
     }
 }
 
-/// True if the record was made of the item with this digest; an error if it was not.
-fn is_same(record: &Record, id: Uuid, digest: &[u8; 32]) -> Result<bool, NotTaken> {
+/// True if the record was made of the item with this digest.
+fn is_of(record: &Record, digest: &[u8; 32]) -> bool {
     let known = record.group(Group::Context).and_then(|context| context.get(DIGEST)).and_then(Value::as_bytes);
-    if known == Some(digest) {
-        return Ok(true);
-    }
-    Err(NotTaken::Other(format!("{id} is on record, and is not this item; send it under an id of its own")))
+    known == Some(digest)
 }

@@ -1,5 +1,7 @@
 //! Spans become records.
 
+use std::collections::HashSet;
+
 use onrecord_capture::otlp::{self, Span, SpanKey};
 use onrecord_ledger::Error;
 use onrecord_proof::{Kind, Record, Ref, Rel, field};
@@ -18,7 +20,7 @@ const HOW_TO_SEND_CONTENT: &str = "set OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAG
 #[derive(Default)]
 struct Batch {
     records: Vec<Record>,
-    keys: Vec<SpanKey>,
+    keys: HashSet<SpanKey>,
     rejected: i64,
     message: Option<String>,
 }
@@ -31,7 +33,6 @@ impl Ingest {
         request: ExportTraceServiceRequest,
         principal: &str,
     ) -> Result<ExportTraceServiceResponse, Error> {
-        let _room = self.room.acquire().await.map_err(|_| Error::Closed)?;
         let Batch { records, keys, rejected, message } = self.batch(&request, principal);
         drop(request);
         commit(&self.ledger, records).await?;
@@ -52,10 +53,10 @@ impl Ingest {
                     batch.rejected += 1;
                     batch.message = Some(problem);
                 }
-                Ok(key) if self.seen.get(&key).is_some() || batch.keys.contains(&key) => {}
                 Ok(key) => {
-                    batch.keys.push(key);
-                    self.add(span, key, principal, &mut batch);
+                    if self.seen.get(&key).is_none() && batch.keys.insert(key) {
+                        self.add(span, key, principal, &mut batch);
+                    }
                 }
             }
         }
@@ -65,10 +66,12 @@ impl Ingest {
     fn add(&self, span: Span<'_>, key: SpanKey, principal: &str, batch: &mut Batch) {
         let mut record = self.record(span, key);
         record.set(&field::PRINCIPAL, principal);
+        // What a client judges is the answer, where that is on record.
+        let judged = self.calls.get(&key).unwrap_or(record.id);
         batch.records.push(record);
         for evaluation in span.evaluations() {
             let mut record = new_record(Kind::Feedback);
-            evaluation.record(&mut record);
+            evaluation.record(judged, &mut record);
             record.set(&field::PRINCIPAL, principal);
             batch.records.push(record);
         }

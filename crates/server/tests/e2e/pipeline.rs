@@ -123,6 +123,11 @@ async fn a_pipeline_and_its_call_are_one_tree_and_no_call_counts_twice() {
         );
     }
     assert_eq!(log.query("SELECT count(*) AS n FROM interactions"), [json!({ "n": 1 })]);
+    assert_eq!(
+        log.query("SELECT steps.name FROM feedback JOIN steps ON subject_id = steps.id"),
+        [json!({ "name": "policy" })],
+        "a judgement is about the record of its span"
+    );
     let steps = log.query("SELECT step, name, service, session, documents, rerank_after, verdict FROM steps WHERE step <> 'span' ORDER BY time, name");
     let found = r#"[{"id":"d1","score":0.5},{"id":"d2","score":0.75}]"#;
     assert_eq!(
@@ -212,12 +217,45 @@ async fn spans_come_over_grpc_and_packed_and_say_when_content_is_missing() {
         (&[("content-type", "application/json")], "{", 400),
         (&[("content-type", "application/x-protobuf")], "\u{1}\u{2}", 400),
         (&[("content-type", "application/json"), ("content-encoding", "gzip")], "{}", 400),
-        (&[("content-type", "application/json"), ("content-encoding", "br")], "{}", 400),
+        (&[("content-type", "application/json"), ("content-encoding", "br")], "{}", 415),
     ] {
         let refused = send(&server, headers, body).await;
         assert_eq!(refused.status, status, "{headers:?} {}", refused.text());
     }
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    bomb.write_all(&vec![b' '; 17 << 20]).unwrap();
+    let bomb = bomb.finish().unwrap();
+    assert!(bomb.len() < 1 << 20);
+    let refused = send(&server, &headers, bomb).await;
+    assert!(refused.status == 413 && refused.text().contains("`ingest.max_body`"), "{}", refused.text());
     assert!(!server.stop().contains("panicked"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_can_say_what_only_the_recorder_knows() {
+    let log = Log::with_config(PORTS);
+    let server = log.serve("http://127.0.0.1:9");
+    let forged = [
+        ("onrecord.principal", json!("auditor")),
+        ("onrecord.source", json!("gateway")),
+        ("onrecord.duration_us", json!(1)),
+        ("gen_ai.usage.input_tokens", json!("many")),
+        ("app.release", json!("7")),
+    ];
+    send_json(&server, &export(&json!([span("a", "00000000000000f1", "", 0, &forged)]))).await;
+    let attributes = json!({ "onrecord.principal": "auditor", "onrecord.item.sha256": "00", "app.release": "7" });
+    api(&server, "/api/v1/records", &json!([{ "name": "b", "attributes": attributes }])).await;
+    for (name, source) in [("a", "otlp"), ("b", "api")] {
+        let record = log.only_of("steps", &format!("name = '{name}'"));
+        assert_eq!(field(&record, "who", "onrecord.principal"), "anonymous");
+        assert_eq!(field(&record, "context", "onrecord.source"), source);
+        assert_eq!(field(&record, "context", "attribute.onrecord.principal"), "auditor");
+        assert_eq!(field(&record, "context", "app.release"), "7");
+    }
+    let span = log.only_of("steps", "name = 'a'");
+    assert_eq!(field(&span, "performance", "onrecord.duration_us"), 10_000);
+    assert_eq!(field(&span, "performance", "attribute.gen_ai.usage.input_tokens"), "many");
+    log.verify();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -109,7 +109,12 @@ impl Log {
 
     /// The only record for which `sql`, the end of a statement, holds; waits until it is there.
     pub(crate) fn only(&self, condition: &str) -> Value {
-        let sql = format!("SELECT id FROM interactions WHERE {condition}");
+        self.only_of("interactions", condition)
+    }
+
+    /// The same for a view.
+    pub(crate) fn only_of(&self, view: &str, condition: &str) -> Value {
+        let sql = format!("SELECT id FROM {view} WHERE {condition}");
         let rows = wait_for(condition, || Some(self.query(&sql)).filter(|rows| !rows.is_empty()));
         assert_eq!(rows.len(), 1, "{condition}: {rows:?}");
         self.show(rows[0]["id"].as_str().unwrap())
