@@ -209,6 +209,11 @@ fields! {
         INTERVAL_MAX "onrecord.interval_max_us" Int "The longest wait between two pieces of content of a stream, in microseconds.";
         TOKENS_PER_SECOND "onrecord.tokens_per_second" Float "Output tokens a second, from the first content of a stream to the last.";
         CALLS_UNDER_WAY "onrecord.calls_under_way" Int "Other calls that were under way when this one began.";
+        UPSTREAM_MEMORY "onrecord.upstream.memory.peak" Int "Most memory that the model server's processes on this machine had in RAM while the call was under way, in bytes, of samples every 100 ms.";
+        UPSTREAM_VRAM "onrecord.upstream.vram" Int "Most GPU memory that the model server's models took meanwhile, in bytes, as it tells itself.";
+        UPSTREAM_KV_CACHE "onrecord.upstream.kv_cache" Float "The largest share of the model server's key-value cache that was in use meanwhile, from 0 to 1, as it tells itself every 2 s.";
+        UPSTREAM_RUNNING "onrecord.upstream.running" Int "Most requests that the model server computed at once meanwhile, as it tells itself.";
+        UPSTREAM_WAITING "onrecord.upstream.waiting" Int "Most requests that waited at the model server meanwhile, as it tells itself.";
         TIMINGS "onrecord.upstream.timings" Body "The model server's own timings: JSON as it sent them.";
         UPSTREAM_TOTAL "onrecord.upstream.total_us" Int "All of the call, as the model server reports it, in microseconds.";
         UPSTREAM_QUEUE "onrecord.upstream.queue_us" Int "Waiting for its turn, as the model server reports it, in microseconds.";

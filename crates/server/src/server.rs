@@ -19,7 +19,7 @@ use crate::engine::{self, Engine};
 use crate::gateway::{self, Gateway, Glob, OnLogFailure, Routes, Settings, Upstream, UpstreamSettings};
 use crate::ingest::{Ingest, Listeners};
 use crate::local::model_file::Files;
-use crate::probe::{Prober, Schedule};
+use crate::probe::{Prober, Sampler, Schedule};
 use crate::tls;
 
 /// Where the command line finds a running server, in its data folder. Readable by its owner alone.
@@ -172,6 +172,10 @@ impl Server {
         let encrypted = tls.is_some();
         for prober in probers(config, &engine, &gateway) {
             tasks.spawn(prober.run(stop.clone()));
+        }
+        for upstream in gateway.upstreams().iter().filter(|_| config.probe.enabled) {
+            let sampler = Sampler { asking: upstream.asking(), gauge: Arc::clone(&upstream.gauge) };
+            tasks.spawn(sampler.run(stop.clone()));
         }
         let lanes = gateway::Lanes::start(&gateway, tls.as_ref())?;
         tasks.spawn(gateway::serve(lanes, gateway_listener, stop.clone()));

@@ -7,6 +7,7 @@
 pub mod gguf;
 mod llamacpp;
 mod lmstudio;
+mod load;
 mod ollama;
 mod openai;
 mod sampling;
@@ -16,6 +17,7 @@ mod tests;
 mod tgi;
 mod vllm;
 
+pub use load::Load;
 pub use sampling::{Sampling, record_effective, tidy};
 pub use setup::{FACTS, Setup};
 

@@ -2,12 +2,12 @@ use onrecord_proof::{Kind, Record, field};
 
 use super::*;
 
-fn told(ask: Ask, body: &str) -> Told {
+pub(super) fn told(ask: Ask, body: &str) -> Told {
     Told { ask, body: body.as_bytes().to_vec() }
 }
 
 /// The body of a transcript: what comes after the head, without chunks.
-fn transcript(path: &str) -> Told {
+pub(super) fn transcript(path: &str) -> Told {
     let file = |end: &str| format!("{}/testdata/{path}.{end}", env!("CARGO_MANIFEST_DIR"));
     let request = std::fs::read_to_string(file("req")).unwrap();
     let response = std::fs::read(file("resp")).unwrap();

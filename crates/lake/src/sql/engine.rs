@@ -98,14 +98,6 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) async fn new(options: &LakeOptions, store: Arc<dyn ObjectStore>) -> Result<Self> {
-        let io = |source| Error::Io { path: "the threads for queries".into(), source };
-        let threads = Builder::new_multi_thread()
-            .worker_threads(options.threads.max(1))
-            .thread_name("lake-query")
-            .on_thread_start(|| give_way(NICE))
-            .enable_all()
-            .build()
-            .map_err(io)?;
         let context = SessionContext::new_with_state(base_state(options)?);
         context.runtime_env().register_object_store(&store_url()?, Arc::clone(&store));
         let footers = context.runtime_env().cache_manager.get_file_metadata_cache();
@@ -114,6 +106,15 @@ impl Engine {
         for view in VIEWS {
             context.sql(&view.statement()).await?;
         }
+        // Last, since a runtime must not be dropped where others work, which an error before this would do.
+        let io = |source| Error::Io { path: "the threads for queries".into(), source };
+        let threads = Builder::new_multi_thread()
+            .worker_threads(options.threads.max(1))
+            .thread_name("lake-query")
+            .on_thread_start(|| give_way(NICE))
+            .enable_all()
+            .build()
+            .map_err(io)?;
         Ok(Self { threads: Some(threads), readers, base: context.state() })
     }
 

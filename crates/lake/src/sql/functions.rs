@@ -15,7 +15,7 @@ use crate::schema::{body_type, refs_fields};
 /// is replaced.
 ///
 /// `refers_to(refs, relation) -> text`: the id of the first record that is referred to in that way.
-pub(super) fn functions() -> [ScalarUDF; 3] {
+pub(super) fn functions() -> [ScalarUDF; 4] {
     let [body, text] = ["body", "body_text"].map(|name| {
         ScalarUDF::from(JoinBody {
             name,
@@ -23,7 +23,8 @@ pub(super) fn functions() -> [ScalarUDF; 3] {
             signature: Signature::any(1, Volatility::Immutable),
         })
     });
-    [body, text, ScalarUDF::from(RefersTo { signature: Signature::any(2, Volatility::Immutable) })]
+    let refers_to = ScalarUDF::from(RefersTo { signature: Signature::any(2, Volatility::Immutable) });
+    [body, text, refers_to, super::tokens::function()]
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

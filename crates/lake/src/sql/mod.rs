@@ -6,6 +6,7 @@ mod hot;
 mod message;
 mod records;
 mod result;
+mod tokens;
 mod views;
 
 /// True for the name of a view.

@@ -19,18 +19,19 @@ pub struct ColumnDoc {
 
 pub(super) struct View {
     pub(super) name: &'static str,
-    /// Which records it has.
-    filter: &'static str,
+    /// What it is read from, and which rows of that.
+    from: &'static str,
     columns: &'static [(&'static str, &'static str, &'static str)],
 }
 
-pub(super) const VIEWS: [&View; 6] = [&INTERACTIONS, &STEPS, &FEEDBACK, &ACCESSES, &EVENTS, &CONFIGS];
+pub(super) const VIEWS: [&View; 8] =
+    [&INTERACTIONS, &TOKENS, &SESSIONS, &STEPS, &FEEDBACK, &ACCESSES, &EVENTS, &CONFIGS];
 
 // Each column: its name, its expression over `records`, its meaning. Where the expression is a column alone and the
 // meaning is left out, that column's applies.
 const INTERACTIONS: View = View {
     name: "interactions",
-    filter: "kind = 'interaction'",
+    from: "records WHERE kind = 'interaction'",
     columns: &[
         ("time", "captured_at", "When the call began, by the recorder's clock."),
         ("id", "id", ""),
@@ -108,6 +109,17 @@ const INTERACTIONS: View = View {
             "Output tokens a second: as the model server reports them, else as measured from first to last content.",
         ),
         ("calls_under_way", "onrecord_calls_under_way", ""),
+        ("memory_peak", "onrecord_upstream_memory_peak", ""),
+        ("vram", "onrecord_upstream_vram", ""),
+        ("kv_cache", "onrecord_upstream_kv_cache", ""),
+        ("upstream_running", "onrecord_upstream_running", ""),
+        ("upstream_waiting", "onrecord_upstream_waiting", ""),
+        ("decisions", "onrecord_decisions_count", ""),
+        ("decisions_source", "onrecord_decisions_source", ""),
+        ("mean_entropy", "onrecord_decisions_entropy_mean", ""),
+        ("max_entropy", "onrecord_decisions_entropy_max", ""),
+        ("min_margin", "onrecord_decisions_margin_min", ""),
+        ("perplexity", "onrecord_decisions_perplexity", ""),
         ("cached_tokens", "gen_ai_usage_cache_read_input_tokens", ""),
         ("reasoning_tokens", "gen_ai_usage_reasoning_output_tokens", ""),
         ("method", "http_request_method", ""),
@@ -125,9 +137,86 @@ const INTERACTIONS: View = View {
     ],
 };
 
+const TOKENS: View = View {
+    name: "tokens",
+    from: "(SELECT captured_at, id AS call_id, leaf_index AS call_leaf_index, gen_ai_conversation_id, \
+           coalesce(gen_ai_response_model, gen_ai_request_model) AS model, \
+           unnest(token_decisions(onrecord_dialect, body(onrecord_decisions_logprobs), body(onrecord_decisions_times), \
+           body(onrecord_output_body), onrecord_output_content_encoding, body(gen_ai_output_messages))) AS token \
+           FROM records WHERE kind = 'interaction' \
+           AND (onrecord_decisions_count IS NOT NULL OR onrecord_decisions_times IS NOT NULL))",
+    columns: &[
+        ("time", "captured_at", "When the call began, by the recorder's clock."),
+        ("interaction_id", "call_id", "Id of the call."),
+        ("leaf_index", "call_leaf_index", "Leaf index of the call."),
+        ("session", "gen_ai_conversation_id", ""),
+        ("model", "model", "The model that answered."),
+        ("choice", "token['choice']", "Which answer of the call, counted from 0."),
+        ("position", "token['position']", "Which token of the answer, counted from 0."),
+        ("token_id", "token['id']", "Its number in the model's vocabulary, where the server tells it."),
+        ("text", "token['text']", "Its text as the server tells it."),
+        ("bytes", "token['bytes']", "Its bytes, which need not be whole characters."),
+        ("logprob", "token['logprob']", "Natural logarithm of its probability."),
+        ("probability", "exp(token['logprob'])", "Its probability, from 0 to 1."),
+        (
+            "entropy",
+            "token['entropy']",
+            "Entropy of the decision in nats, over the alternatives and the rest of the vocabulary as one: a lower bound.",
+        ),
+        ("margin", "token['margin']", "Probability of the likeliest token less that of the second one, from 0 to 1."),
+        ("after_ms", "token['time_us'] / 1000.0", "When it came, in ms after the request's head; of streams only."),
+        ("alternatives", "token['alternatives']", "The likeliest tokens: a list of `id`, `text` and `logprob`."),
+    ],
+};
+
+const SESSIONS: View = View {
+    name: "sessions",
+    from: "records WHERE gen_ai_conversation_id IS NOT NULL AND kind IN ('interaction', 'step', 'feedback') \
+           GROUP BY gen_ai_conversation_id",
+    columns: &[
+        ("session", "gen_ai_conversation_id", ""),
+        ("began", "min(captured_at)", "When its first record began."),
+        ("last", "max(captured_at)", "When its last record began."),
+        ("calls", "count(*) FILTER (WHERE kind = 'interaction')", "Calls of a model."),
+        ("steps", "count(*) FILTER (WHERE kind = 'step')", "Steps before, around and after them."),
+        ("feedback", "count(*) FILTER (WHERE kind = 'feedback')", "Judgements of it and of its answers."),
+        (
+            "errors",
+            "count(*) FILTER (WHERE kind = 'interaction' AND (error_type IS NOT NULL OR onrecord_outcome <> 'completed'))",
+            "Calls that ended with an error, or did not end by themselves.",
+        ),
+        (
+            "models",
+            "array_agg(DISTINCT gen_ai_request_model) FILTER (WHERE gen_ai_request_model IS NOT NULL)",
+            "The models that were asked.",
+        ),
+        ("user_id", "max(user_id)", "The end user; of several the last one by name."),
+        (
+            "input_tokens",
+            "sum(gen_ai_usage_input_tokens) FILTER (WHERE kind = 'interaction')",
+            "Tokens read, as the servers count them.",
+        ),
+        (
+            "output_tokens",
+            "sum(gen_ai_usage_output_tokens) FILTER (WHERE kind = 'interaction')",
+            "Tokens written, as the servers count them.",
+        ),
+        (
+            "duration_ms",
+            "sum(onrecord_duration_us) FILTER (WHERE kind = 'interaction') / 1000.0",
+            "Time in calls, in ms.",
+        ),
+        (
+            "mean_score",
+            "avg(gen_ai_evaluation_score_value) FILTER (WHERE kind = 'feedback')",
+            "Mean score of the judgements.",
+        ),
+    ],
+};
+
 const STEPS: View = View {
     name: "steps",
-    filter: "kind = 'step'",
+    from: "records WHERE kind = 'step'",
     columns: &[
         ("time", "captured_at", "When the step began, by the clock of who sent it."),
         ("id", "id", ""),
@@ -174,7 +263,7 @@ const STEPS: View = View {
 
 const FEEDBACK: View = View {
     name: "feedback",
-    filter: "kind = 'feedback'",
+    from: "records WHERE kind = 'feedback'",
     columns: &[
         ("time", "captured_at", "When it was given."),
         ("id", "id", ""),
@@ -195,7 +284,7 @@ const FEEDBACK: View = View {
 
 const ACCESSES: View = View {
     name: "accesses",
-    filter: "kind = 'access'",
+    from: "records WHERE kind = 'access'",
     columns: &[
         ("time", "captured_at", "When payload was read, by the recorder's clock."),
         ("id", "id", ""),
@@ -213,7 +302,7 @@ const ACCESSES: View = View {
 
 const EVENTS: View = View {
     name: "events",
-    filter: "kind IN ('system', 'gap', 'heartbeat', 'disposal', 'alert', 'config')",
+    from: "records WHERE kind IN ('system', 'gap', 'heartbeat', 'disposal', 'alert', 'config')",
     columns: &[
         ("time", "captured_at", "When it happened, by the recorder's clock."),
         ("id", "id", ""),
@@ -234,7 +323,7 @@ const EVENTS: View = View {
 
 const CONFIGS: View = View {
     name: "configs",
-    filter: "kind = 'config'",
+    from: "records WHERE kind = 'config'",
     columns: &[
         ("time", "captured_at", "When the configuration was first seen, by the recorder's clock."),
         ("id", "id", ""),
@@ -271,7 +360,7 @@ impl View {
             let _ = write!(columns, "{expression} AS \"{name}\", ");
         }
         let columns = columns.trim_end_matches(", ");
-        format!("CREATE VIEW {} AS SELECT {columns} FROM records WHERE {}", self.name, self.filter)
+        format!("CREATE VIEW {} AS SELECT {columns} FROM {}", self.name, self.from)
     }
 
     fn docs(&self) -> impl Iterator<Item = ColumnDoc> + '_ {

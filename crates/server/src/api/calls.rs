@@ -34,7 +34,7 @@ pub(super) async fn slow(State(api): State<Api>, Query(slow): Query<Slow>) -> Re
     Ok(Json(api.engine.slow(&slow).await?))
 }
 
-async fn find(api: &Api, wanted: &str) -> Result<Committed, ApiError> {
+pub(super) async fn find(api: &Api, wanted: &str) -> Result<Committed, ApiError> {
     let wanted: Wanted = wanted.parse().map_err(ApiError::bad_request)?;
     api.engine.find(wanted).await?.ok_or_else(|| ApiError::not_found("there is no such record"))
 }

@@ -10,6 +10,7 @@ mod ingest;
 mod keep;
 mod log;
 mod query;
+mod sessions;
 mod templates;
 mod verify;
 
@@ -63,6 +64,9 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/calls", get(calls::list))
         .route("/api/v1/calls/{wanted}", get(calls::show))
         .route("/api/v1/calls/{wanted}/evidence", get(calls::evidence))
+        .route("/api/v1/calls/{wanted}/tokens", get(sessions::tokens))
+        .route("/api/v1/sessions", get(sessions::list))
+        .route("/api/v1/sessions/{session}", get(sessions::show))
         .route("/api/v1/config-diff", get(configs::diff))
         .route("/api/v1/templates", get(templates::list))
         .route("/api/v1/slow", get(calls::slow))

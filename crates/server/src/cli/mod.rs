@@ -9,6 +9,7 @@ mod keep;
 mod options;
 mod query;
 mod serve;
+mod session;
 mod setup;
 mod show;
 mod slow;
@@ -102,7 +103,10 @@ async fn ask(command: Command, client: Client) -> anyhow::Result<ExitCode> {
     let done = match command {
         Command::Tail(args) => calls::tail(&client, &args).await,
         Command::List(args) => calls::list(&client, &args).await,
-        Command::Show { record, json } => show::show(&client, &record, json).await,
+        Command::Show { record, tokens: true, json } => session::tokens(&client, &record, json).await,
+        Command::Show { record, json, .. } => show::show(&client, &record, json).await,
+        Command::Session { session: Some(session), json, .. } => session::show(&client, &session, json).await,
+        Command::Session { limit, json, .. } => session::list(&client, limit, json).await,
         Command::Templates { json } => templates::list(&client, json).await,
         Command::Template { command } => templates::change(&client, &command).await,
         Command::ConfigDiff(args) => configs::diff(&client, &args).await,

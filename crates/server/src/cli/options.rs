@@ -59,6 +59,9 @@ pub(crate) enum Command {
     Show {
         /// Its id (the header x-onrecord-id of the answer) or its leaf index
         record: String,
+        /// Show the tokens of its answer instead, with what else they could have been
+        #[arg(long)]
+        tokens: bool,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -69,6 +72,17 @@ pub(crate) enum Command {
     Deploy(DeployArgs),
     /// List the prompt templates that calls have named
     Templates {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a conversation as it went, or list the sessions that were used last
+    Session {
+        /// The session; without it, a list
+        session: Option<String>,
+        /// Sessions of the list at most
+        #[arg(short = 'n', long, default_value_t = 50, conflicts_with = "session")]
+        limit: usize,
         /// As JSON
         #[arg(long)]
         json: bool,

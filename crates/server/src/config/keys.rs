@@ -104,7 +104,7 @@ section! {
 }
 
 section! {
-    /// What the model server runs: asked of it, put on record, and referred to by each call.
+    /// What the model server runs and how busy it is: asked of it, put on record, and referred to by each call.
     Probe = "probe" {
         /// Whether to ask at all.
         enabled: bool = flag(true);

@@ -8,10 +8,12 @@ mod evidence;
 mod find;
 mod keep;
 mod report;
+mod sessions;
 mod slow;
 mod stats;
 mod templates;
 mod tiles;
+mod tokens;
 mod trace;
 mod verify;
 
@@ -34,9 +36,11 @@ pub(crate) use keep::{
     AddHold, DISPOSAL_LEAVES, Disposal, Erase, Hold, Outcome, PlanLine, Refused, Retention, Rule, disposals,
 };
 pub(crate) use report::{Phase, Report};
+pub(crate) use sessions::{Conversation, Session, Turn};
 pub(crate) use slow::{By, Measure, Outlier, Slow};
 pub(crate) use stats::Stats;
 pub(crate) use templates::Template;
+pub(crate) use tokens::{Alternative, Decision, decisions};
 pub(crate) use trace::{Node, Trace};
 pub(crate) use verify::{Progress, check_offline};
 

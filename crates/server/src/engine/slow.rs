@@ -1,7 +1,5 @@
 //! Outliers: calls that took far longer than is usual among their like.
 
-use futures::TryStreamExt;
-use onrecord_lake::datafusion::arrow::json::ArrayWriter;
 use onrecord_lake::datafusion::scalar::ScalarValue;
 use serde::{Deserialize, Serialize};
 
@@ -143,13 +141,6 @@ impl Engine {
     pub(crate) async fn slow(&self, slow: &Slow) -> anyhow::Result<Vec<Outlier>> {
         let time = |at: Option<i64>| ScalarValue::TimestampMicrosecond(at, Some("UTC".into()));
         let values = vec![time(slow.since), time(slow.until), ScalarValue::from(slow.factor)];
-        let mut rows = self.lake.query_with(&slow.statement(), values, self.limits.clone()).await?;
-        let mut json = ArrayWriter::new(Vec::new());
-        while let Some(batch) = rows.try_next().await? {
-            json.write(&batch)?;
-        }
-        json.finish()?;
-        let json = json.into_inner();
-        Ok(if json.is_empty() { Vec::new() } else { serde_json::from_slice(&json)? })
+        self.rows(&slow.statement(), values, self.limits.clone()).await
     }
 }

@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use futures::TryStreamExt;
 use onrecord_lake::QueryLimits;
-use onrecord_lake::datafusion::arrow::json::ArrayWriter;
 use onrecord_lake::datafusion::scalar::ScalarValue;
 use onrecord_proof::field;
 use serde::{Deserialize, Serialize};
@@ -78,14 +76,7 @@ impl Engine {
         );
         let values = vec![ScalarValue::from(trace_id.as_str())];
         let limits = QueryLimits { rows: SPANS_MAX, ..self.limits.clone() };
-        let mut rows = self.lake.query_with(&statement, values, limits).await?;
-        let mut json = ArrayWriter::new(Vec::new());
-        while let Some(batch) = rows.try_next().await? {
-            json.write(&batch)?;
-        }
-        json.finish()?;
-        let json = json.into_inner();
-        let nodes: Vec<Node> = if json.is_empty() { Vec::new() } else { serde_json::from_slice(&json)? };
+        let nodes: Vec<Node> = self.rows(&statement, values, limits).await?;
         Ok((!nodes.is_empty()).then(|| Trace { trace_id, nodes: in_order(nodes) }))
     }
 }

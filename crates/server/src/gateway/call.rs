@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::{Gateway, Upstream};
 use crate::engine::new_record;
+use crate::probe::Watched;
 
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +75,8 @@ pub(crate) struct Call {
     record: Record,
     dialect: Dialect,
     upstream: Option<Arc<Upstream>>,
+    /// Since when the model server is busy with it.
+    watched: Option<Watched>,
     started: Instant,
     /// The answer of the log to the beginning of the call, as long as nobody has waited for it.
     intent: Option<Pending<()>>,
@@ -88,8 +91,18 @@ impl Call {
     /// Begins a call of `dialect` now.
     pub(crate) fn new(gateway: Arc<Gateway>, dialect: Dialect) -> Self {
         let record = new_record(Kind::Interaction);
-        let (upstream, started) = (None, Instant::now());
-        Self { gateway, record, dialect, upstream, started, intent: None, undo: None, response: None, settled: false }
+        Self {
+            gateway,
+            record,
+            dialect,
+            upstream: None,
+            watched: None,
+            started: Instant::now(),
+            intent: None,
+            undo: None,
+            response: None,
+            settled: false,
+        }
     }
 
     /// The id of the record.
@@ -116,6 +129,7 @@ impl Call {
             self.record.set(&field::SERVER_PORT, port);
         }
         self.upstream = Some(Arc::clone(upstream));
+        self.watched = Some(upstream.gauge.watch());
     }
 
     pub(crate) const fn dialect(&self) -> Dialect {
@@ -245,6 +259,9 @@ impl Call {
             self.record.set(&field::ERROR_TYPE, kind);
             self.record.set(&field::ERROR_STAGE, stage);
             self.record.set(&field::ERROR_MESSAGE, message);
+        }
+        if let Some(watched) = self.watched.take() {
+            watched.record(&mut self.record);
         }
         let duration = self.elapsed_us();
         self.record.set(&field::DURATION, duration);

@@ -1,4 +1,5 @@
 //! What this machine tells of a model server that runs on it.
 
+pub(crate) mod memory;
 pub(crate) mod model_file;
 pub(crate) mod process;

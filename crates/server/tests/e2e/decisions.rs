@@ -101,7 +101,34 @@ async fn the_demo_models_answers_are_the_same_with_and_without() {
         assert_eq!(field(&record, "decisions", "onrecord.decisions.count"), 12);
         assert!(field(&record, "decisions", "onrecord.decisions.perplexity").as_f64().unwrap() >= 1.0);
         assert_eq!(field(&record, "outcome", "onrecord.response.stop_reasons"), &json!(["eos"]));
+        check_tokens(&asking, &got.id(), "Return a list of the number of the given string.");
     }
+    let worst = asking.query("SELECT text, margin FROM tokens ORDER BY margin, leaf_index LIMIT 1");
+    let least = asking.query("SELECT min(min_margin) AS margin FROM interactions");
+    assert_eq!(worst[0]["margin"], least[0]["margin"]);
+    assert_eq!(plain.query("SELECT count(*) AS n FROM tokens"), [json!({ "n": 0 })]);
+}
+
+/// The tokens of a call in SQL, over the API and on the command line are the same, and add up to its answer.
+fn check_tokens(log: &Log, id: &str, answer: &str) {
+    let rows = log.query(&format!(
+        "SELECT position, text, token_id, logprob, probability, entropy, margin, after_ms, alternatives FROM tokens \
+         WHERE interaction_id = '{id}' ORDER BY choice, position"
+    ));
+    let shown = log.json(&["show", "--tokens", id, "--json"]);
+    let shown = shown.as_array().unwrap();
+    assert_eq!(rows.len(), shown.len());
+    for (row, shown) in rows.iter().zip(shown) {
+        for name in ["position", "text", "token_id", "logprob", "entropy", "margin"] {
+            assert_eq!(row[name], shown[name], "{name}");
+        }
+        assert!((row["logprob"].as_f64().unwrap().exp() - row["probability"].as_f64().unwrap()).abs() < 1e-12);
+        assert_eq!(row["alternatives"].as_array().unwrap().len(), shown["alternatives"].as_array().unwrap().len());
+    }
+    let text = rows.iter().take(rows.len() - 1).map(|row| row["text"].as_str().unwrap()).collect::<String>();
+    assert_eq!(text, answer);
+    let table = log.run(&["show", "--tokens", id]).good();
+    assert!(table.contains("instead, p %") && table.contains("“ string”"), "{table}");
 }
 
 #[tokio::test]

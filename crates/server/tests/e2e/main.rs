@@ -19,6 +19,7 @@ mod performance;
 mod pipeline;
 mod routing;
 mod security;
+mod sessions;
 mod shutdown;
 mod snapshots;
 mod support;

@@ -150,3 +150,21 @@ async fn a_real_servers_times_are_those_that_it_stated() {
     }
     log.verify();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_memory_and_load_of_a_real_server_while_it_computes() {
+    let Some(llama) = Llama::start(&["--metrics"]).await else { return };
+    let log = Log::with_config("[probe]\ninterval = \"1s\"\n");
+    let server = log.serve(&llama);
+    let asked = json!({ "max_tokens": 300, "ignore_eos": true });
+    // The first call wakes what samples.
+    post(server.gateway, &[], chat("How do I read a file?", asked.clone())).await;
+    let record = log.show(&post(server.gateway, &[], chat("How do I write one?", asked)).await.id());
+    let memory = field(&record, "performance", "onrecord.upstream.memory.peak").as_u64().unwrap();
+    assert!((5 << 20..4 << 30).contains(&memory), "{memory}");
+    let running = field(&record, "performance", "onrecord.upstream.running").as_u64().unwrap();
+    assert!(running <= 4 && field(&record, "performance", "onrecord.upstream.waiting") == 0, "{record:#}");
+    let rows = log.query("SELECT max(memory_peak) AS peak FROM interactions");
+    assert!(rows[0]["peak"].as_u64().unwrap() >= memory);
+    log.verify();
+}
