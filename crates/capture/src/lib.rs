@@ -9,7 +9,8 @@
 //! and hand the events to the dialect's reader (`wire`; one module for each dialect, listed in `dialect`), which puts
 //! together what they add up to (`answer`).
 //!
-//! Spans come in whole and have a way of their own: [`otlp`].
+//! Spans come in whole and have a way of their own: [`otlp`]. An answer that is generated in the same process, without a
+//! wire, is taken token by token: [`Generated`].
 //!
 //! Memory is bounded by [`Limits::body`]: a few times that number for one body, however long it is.
 
@@ -21,6 +22,7 @@ mod coding;
 mod decisions;
 mod dialect;
 mod error;
+mod generated;
 mod injection;
 mod json;
 mod llamacpp;
@@ -40,6 +42,7 @@ mod wire;
 
 pub use decisions::{Candidate, StoredDecisions, Token};
 pub use dialect::Dialect;
+pub use generated::Generated;
 pub use injection::{Ask, Undo};
 pub use request::plugins::{DECLARED, declare};
 pub use request::{Request, RequestFacts};

@@ -164,6 +164,11 @@ impl Answer {
         self.messages.values()
     }
 
+    /// The numbers of the messages.
+    pub(crate) fn indexes(&self) -> impl Iterator<Item = i64> {
+        self.messages.keys().copied()
+    }
+
     /// The message of that number, and what may still be kept; `None` if that does not allow another message.
     pub(crate) fn message(&mut self, index: i64) -> Option<(&mut Message, &mut Budget)> {
         if !self.messages.contains_key(&index) && !self.budget.take(MESSAGE_COST) {

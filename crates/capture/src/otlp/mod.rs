@@ -21,8 +21,9 @@ use self::attributes::Attributes;
 
 pub use self::names::kept_as;
 
-/// What `onrecord.source` says of records that came as spans.
-const SOURCE: &str = "otlp";
+/// What `onrecord.source` says of records that came as spans, and of those of a process that records itself.
+const OTLP: &str = "otlp";
+const EMBEDDED: &str = "embedded";
 /// The status of a span that failed.
 const STATUS_ERROR: i32 = 2;
 
@@ -55,9 +56,21 @@ pub fn parent_of(record: &Record) -> Option<SpanKey> {
     Some((unhex(record.text(&field::TRACE_ID)?)?, unhex(record.text(&field::PARENT_SPAN_ID)?)?))
 }
 
+/// Makes a record a part of the span that is named.
+pub fn set_parent((trace, span): SpanKey, record: &mut Record) {
+    record.set(&field::TRACE_ID, hex(&trace));
+    record.set(&field::PARENT_SPAN_ID, hex(&span));
+}
+
+/// What `onrecord.source` says of the records of a process that records itself.
+pub fn set_embedded(record: &mut Record) {
+    record.set(&field::SOURCE, EMBEDDED);
+}
+
 /// A span with what it was exported with.
 #[derive(Debug, Clone, Copy)]
 pub struct Span<'a> {
+    source: &'static str,
     resource: &'a [KeyValue],
     scope: Option<&'a InstrumentationScope>,
     message: &'a Message,
@@ -69,12 +82,17 @@ pub fn spans(request: &ExportTraceServiceRequest) -> impl Iterator<Item = Span<'
         let resource = of_resource.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
         of_resource.scope_spans.iter().flat_map(move |of_scope| {
             let scope = of_scope.scope.as_ref();
-            of_scope.spans.iter().map(move |message| Span { resource, scope, message })
+            of_scope.spans.iter().map(move |message| Span { source: OTLP, resource, scope, message })
         })
     })
 }
 
 impl<'a> Span<'a> {
+    /// A span of this process, which nobody exported.
+    pub const fn embedded(resource: &'a [KeyValue], scope: &'a InstrumentationScope, message: &'a Message) -> Self {
+        Self { source: EMBEDDED, resource, scope: Some(scope), message }
+    }
+
     /// What names it; an error says why it is no span.
     pub fn key(&self) -> Result<SpanKey, String> {
         let id = |what: &str, bytes: &[u8], len: usize| {
@@ -118,6 +136,27 @@ impl<'a> Span<'a> {
         micros(self.message.start_time_unix_nano)
     }
 
+    /// What goes on record of it: an interaction or a step, then the judgements among its events as feedback. `call` is
+    /// the record of the call that it is around, if there is one: a model's call is then a step, so that it does not count
+    /// twice. `new` gives an empty record.
+    pub fn records(&self, call: Option<Uuid>, mut new: impl FnMut(Kind) -> Record) -> Vec<Record> {
+        let mut record = new(if self.is_model_call() && call.is_none() { Kind::Interaction } else { Kind::Step });
+        self.record(&mut record);
+        if let Some(id) = call {
+            record.refs.push(Ref { rel: Rel::Subject, id });
+            record.set(&field::SUBJECT, id.to_string());
+        }
+        // What a client judges is the answer, where that is on record.
+        let judged = call.unwrap_or(record.id);
+        let mut records = vec![record];
+        for evaluation in self.evaluations() {
+            let mut record = new(Kind::Feedback);
+            evaluation.record(judged, &mut record);
+            records.push(record);
+        }
+        records
+    }
+
     /// Fills in a record of kind `interaction` or `step`.
     pub fn record(&self, record: &mut Record) {
         let attributes = Attributes::of(self.message);
@@ -145,7 +184,7 @@ impl<'a> Span<'a> {
 
     fn record_place(&self, record: &mut Record) {
         let Message { trace_id, span_id, name, trace_state, .. } = self.message;
-        record.set(&field::SOURCE, SOURCE);
+        record.set(&field::SOURCE, self.source);
         record.set(&field::TRACE_ID, hex(trace_id));
         record.set(&field::SPAN_ID, hex(span_id));
         if let Some((_, parent)) = self.parent() {
@@ -205,7 +244,7 @@ impl Evaluation<'_> {
     pub fn record(&self, subject: Uuid, record: &mut Record) {
         record.captured_at = micros(self.event.time_unix_nano);
         self.span.record_maker(record);
-        record.set(&field::SOURCE, SOURCE);
+        record.set(&field::SOURCE, self.span.source);
         record.set(&field::TRACE_ID, hex(&self.span.message.trace_id));
         record.set(&field::PARENT_SPAN_ID, hex(&self.span.message.span_id));
         Attributes::of_list(&self.event.attributes).record(record);

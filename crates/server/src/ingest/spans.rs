@@ -4,10 +4,11 @@ use std::collections::HashSet;
 
 use onrecord_capture::otlp::{self, Span, SpanKey};
 use onrecord_ledger::Error;
-use onrecord_proof::{Kind, Record, Ref, Rel, field};
+use onrecord_proof::{Record, field};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
+use uuid::Uuid;
 
 use super::{Ingest, commit};
 use crate::engine::new_record;
@@ -64,14 +65,7 @@ impl Ingest {
     }
 
     fn add(&self, span: Span<'_>, key: SpanKey, principal: &str, batch: &mut Batch) {
-        let mut record = self.record(span, key);
-        record.set(&field::PRINCIPAL, principal);
-        // What a client judges is the answer, where that is on record.
-        let judged = self.calls.get(&key).unwrap_or(record.id);
-        batch.records.push(record);
-        for evaluation in span.evaluations() {
-            let mut record = new_record(Kind::Feedback);
-            evaluation.record(judged, &mut record);
+        for mut record in span.records(self.call(span, key), new_record) {
             record.set(&field::PRINCIPAL, principal);
             batch.records.push(record);
         }
@@ -87,21 +81,13 @@ impl Ingest {
         }
     }
 
-    /// The record of a span. A model's call that went through the gateway is on record already: its client's span becomes
-    /// a step around it, so that no call counts twice.
-    fn record(&self, span: Span<'_>, key: SpanKey) -> Record {
-        let call = self.calls.get(&key);
-        let kind = if span.is_model_call() && call.is_none() { Kind::Interaction } else { Kind::Step };
-        let mut record = new_record(kind);
-        span.record(&mut record);
-        if let Some(id) = call {
-            record.refs.push(Ref { rel: Rel::Subject, id });
-            record.set(&field::SUBJECT, id.to_string());
-            // The span that carried the call over HTTP is a child of the one that asked the model, and ends before it.
-            if let Some(parent) = span.parent().filter(|_| !span.is_model_call()) {
-                self.calls.insert(parent, id);
-            }
+    /// The call that a span is around, if the gateway has put it on record: its client's span, or what carried it.
+    fn call(&self, span: Span<'_>, key: SpanKey) -> Option<Uuid> {
+        let call = self.calls.get(&key)?;
+        // The span that carried the call over HTTP is a child of the one that asked the model, and ends before it.
+        if let Some(parent) = span.parent().filter(|_| !span.is_model_call()) {
+            self.calls.insert(parent, call);
         }
-        record
+        Some(call)
     }
 }

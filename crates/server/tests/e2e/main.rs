@@ -11,6 +11,7 @@ mod crash;
 mod damage;
 mod decisions;
 mod dialects;
+mod embedded;
 mod full_disk;
 mod garbage;
 mod keep;
