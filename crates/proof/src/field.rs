@@ -159,6 +159,9 @@ fields! {
         TOOL_ARGUMENTS "gen_ai.tool.call.arguments" Body "What a tool was given.";
         RETRIEVAL_QUERY "gen_ai.retrieval.query.text" Text "What was searched for.";
         RERANK_BEFORE "onrecord.rerank.before" Body "Documents in the order before reranking: JSON list.";
+        RENDERED_PROMPT "onrecord.prompt.rendered" Body "What the model read: the messages put into the chat template.";
+        PROMPT_TOKEN_IDS "onrecord.prompt.token_ids" Body "Numbers of the tokens that the model read: JSON list.";
+        PROMPT_SOURCE "onrecord.prompt.source" Text "How these two are known: `reported` by the model server with its answer, or `reconstructed` by asking it for them afterwards.";
         INPUT_TEXT "onrecord.input.text" Text "Text of the last message of the input.";
         INPUT_SIZE "http.request.body.size" Int "Bytes of the request body.";
         INPUT_SHA256 "onrecord.input.sha256" Bytes "SHA-256 of the whole request body.";

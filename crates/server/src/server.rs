@@ -19,7 +19,7 @@ use crate::engine::{self, Engine};
 use crate::gateway::{self, Gateway, Glob, OnLogFailure, Routes, Settings, Upstream, UpstreamSettings};
 use crate::ingest::{Ingest, Listeners};
 use crate::local::model_file::Files;
-use crate::probe::{Prober, Sampler, Schedule};
+use crate::probe::{Prober, Prompts, Sampler, Schedule};
 use crate::tls;
 
 /// Where the command line finds a running server, in its data folder. Readable by its owner alone.
@@ -176,6 +176,13 @@ impl Server {
         for upstream in gateway.upstreams().iter().filter(|_| config.probe.enabled) {
             let sampler = Sampler { asking: upstream.asking(), gauge: Arc::clone(&upstream.gauge) };
             tasks.spawn(sampler.run(stop.clone()));
+            if config.probe.prompts_per_minute > 0 {
+                let ledger = Arc::clone(&engine.ledger);
+                let (prompts, task) = Prompts::new(config.probe.prompts_per_minute, upstream.asking(), ledger);
+                // Nobody has set it before.
+                let _ = upstream.prompts.set(prompts);
+                tasks.spawn(task.run(stop.clone()));
+            }
         }
         let lanes = gateway::Lanes::start(&gateway, tls.as_ref())?;
         tasks.spawn(gateway::serve(lanes, gateway_listener, stop.clone()));

@@ -113,6 +113,19 @@ impl Answer {
         replace(&mut self.settings, settings, &mut self.budget);
     }
 
+    /// Takes what the model read, where the server tells it: the text, and the numbers of its tokens.
+    pub(crate) fn set_prompt(&mut self, text: Option<&RawValue>, ids: Option<&RawValue>) {
+        let text = text.and_then(json::non_empty).map(|text| text.as_bytes().to_vec());
+        let ids = ids.filter(|ids| ids.get().starts_with('[')).map(|ids| ids.get().as_bytes().to_vec());
+        for (field, value) in [(&field::RENDERED_PROMPT, text), (&field::PROMPT_TOKEN_IDS, ids)] {
+            let is_new = !self.facts.iter().any(|(have, _)| have.name == field.name);
+            if let Some(value) = value.filter(|value| is_new && self.budget.take(value.len())) {
+                self.set(field, value);
+                self.set(&field::PROMPT_SOURCE, "reported");
+            }
+        }
+    }
+
     /// Records a field that only some dialects have; the last value counts.
     pub(crate) fn set(&mut self, field: &'static Field, value: impl Into<Value>) {
         self.facts.retain(|(have, _)| have.name != field.name);

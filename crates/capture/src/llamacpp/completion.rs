@@ -80,6 +80,7 @@ impl Native {
                 set(answer, json.get());
             }
         }
+        answer.set_prompt(new.rest.iter().find(|(name, _)| name == "prompt").map(|(_, prompt)| *prompt), None);
         if let Some(content) = new.content {
             let index = new.index.and_then(json::int).unwrap_or(0);
             let spoke = answer.message(index).map(|(message, budget)| take_message(&new, content, message, budget));

@@ -83,10 +83,12 @@ fn take_performance(chunk: &Chunk<'_>, choice: Option<i64>, answer: &mut Answer)
             extra.set(name, value, budget);
         }
     }
-    let verbose = chunk.rest.iter().find(|(name, _)| name == "__verbose");
-    if let Some(settings) = verbose.and_then(|(_, verbose)| json::member_of(verbose, "generation_settings")) {
+    let member = |name: &str| chunk.rest.iter().find(|(have, _)| have == name).map(|(_, value)| *value);
+    let verbose = |name: &str| json::member_of(member("__verbose")?, name);
+    if let Some(settings) = verbose("generation_settings") {
         answer.set_settings(settings.get());
     }
+    answer.set_prompt(member("prompt_text").or_else(|| verbose("prompt")), member("prompt_token_ids"));
 }
 
 fn take_choice(json: &RawValue, at_us: i64, answer: &mut Answer) -> Option<i64> {
@@ -112,6 +114,9 @@ fn take_choice(json: &RawValue, at_us: i64, answer: &mut Answer) -> Option<i64> 
     if spoke {
         answer.spoke(at_us);
     }
+    // Of legacy completions vLLM tells the prompt with each choice.
+    let member = |name: &str| new.rest.iter().find(|(have, _)| have == name).map(|(_, value)| *value);
+    answer.set_prompt(member("prompt_text"), member("prompt_token_ids"));
     Some(index)
 }
 

@@ -10,6 +10,7 @@ mod lmstudio;
 mod load;
 mod ollama;
 mod openai;
+mod prompt;
 mod sampling;
 mod setup;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tgi;
 mod vllm;
 
 pub use load::Load;
+pub use prompt::Prompt;
 pub use sampling::{Sampling, record_effective, tidy};
 pub use setup::{FACTS, Setup};
 

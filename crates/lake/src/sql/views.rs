@@ -128,6 +128,12 @@ const INTERACTIONS: View = View {
         ("answer", "onrecord_output_text", ""),
         ("input", "body_text(onrecord_input_body)", "The request body as text; what is not UTF-8 is replaced."),
         (
+            "rendered_prompt",
+            "body_text(onrecord_prompt_rendered)",
+            "What the model read, where its server told it with the answer; else see the step `prompt` of the call.",
+        ),
+        ("prompt_token_ids", "body_text(onrecord_prompt_token_ids)", "The numbers of its tokens, likewise: JSON list."),
+        (
             "output",
             "coalesce(body_text(onrecord_output_body), body_text(gen_ai_output_messages))",
             "The response body as text, or the messages that a stream added up to.",
@@ -242,6 +248,12 @@ const STEPS: View = View {
         ("rerank_before", "body_text(onrecord_rerank_before)", "The order before reranking: JSON."),
         ("rerank_after", "body_text(onrecord_rerank_after)", "The order after reranking: JSON."),
         ("verdict", "onrecord_guardrail_verdict", ""),
+        (
+            "rendered_prompt",
+            "body_text(onrecord_prompt_rendered)",
+            "What the model read: the messages put into the chat template.",
+        ),
+        ("prompt_token_ids", "body_text(onrecord_prompt_token_ids)", "The numbers of its tokens: JSON list."),
         (
             "input",
             "coalesce(body_text(gen_ai_input_messages), body_text(onrecord_input_body), body_text(gen_ai_tool_call_arguments))",

@@ -55,6 +55,8 @@ pub(super) async fn trace(
     let trace =
         trace.ok_or_else(|| ApiError::not_found(format!("there is no trace {wanted}, nor a record of it with one")))?;
     let rows = Some(trace.nodes.len() as i64);
-    api.engine.accessed(&reading, Access { event: "trace", statement: &trace.trace_id }, rows).await?;
+    api.engine
+        .accessed(&reading, Access { event: "trace", statement: trace.trace_id.as_deref().unwrap_or(&wanted) }, rows)
+        .await?;
     Ok(Json(trace))
 }

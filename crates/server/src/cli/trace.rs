@@ -27,8 +27,8 @@ fn lines(trace: &Trace) -> Vec<String> {
     let begin = trace.nodes.iter().map(|node| node.began_us).min().unwrap_or(0);
     let end = trace.nodes.iter().map(|node| node.began_us + node.duration_us.unwrap_or(0)).max().unwrap_or(begin);
     let total = micros(end - begin);
-    let mut lines =
-        vec![format!("trace {}, {} records, {}", escape(&trace.trace_id), trace.nodes.len(), duration(total))];
+    let name = trace.trace_id.as_deref().map_or_else(|| "no trace id".into(), |id| format!("trace {}", escape(id)));
+    let mut lines = vec![format!("{name}, {} records, {}", trace.nodes.len(), duration(total))];
     let names: Vec<_> = trace.nodes.iter().map(|node| format!("{}{}", "  ".repeat(node.depth), what(node))).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(64);
     for (node, name) in trace.nodes.iter().zip(names) {
@@ -125,7 +125,7 @@ mod tests {
             Node { score: Some(1.0), label: Some("good".into()), ..node("feedback", 2, 1_002_400, None) },
         ];
         assert_eq!(
-            lines(&Trace { trace_id: "aa".into(), nodes }),
+            lines(&Trace { trace_id: Some("aa".into()), nodes }),
             [
                 "trace aa, 3 records, 2.40 ms",
                 "▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇  2.40 ms  chain ask\\u{1b}  completed  0",

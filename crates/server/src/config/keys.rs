@@ -110,6 +110,9 @@ section! {
         enabled: bool = flag(true);
         /// How often to ask. It is also asked at start, and when an answer looks different.
         interval: Duration = text("60s").between("1s", "24h");
+        /// For so many calls a minute the model server is asked afterwards what the model read: the chat template filled
+        /// in, and its tokens (llama.cpp and vLLM). 0 asks for none.
+        prompts_per_minute: usize = number(0).within(0, 100_000);
         /// How long after `onrecord deploy` a change is no drift.
         deployment_window: Duration = text("30m").between("1s", "168h");
     }

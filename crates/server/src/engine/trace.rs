@@ -51,7 +51,8 @@ pub(crate) struct Node {
 /// A trace: its records in the order of the tree.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Trace {
-    pub trace_id: String,
+    /// None if the record that was named has none; then these are the record and what is about it.
+    pub trace_id: Option<String>,
     pub nodes: Vec<Node>,
 }
 
@@ -59,25 +60,31 @@ impl Engine {
     /// The trace of that id, or of the record that `wanted` names. `None` if nothing of it is on record.
     pub(crate) async fn trace(&self, wanted: &str) -> anyhow::Result<Option<Trace>> {
         let is_trace_id = wanted.len() == 32 && wanted.bytes().all(|b| b.is_ascii_hexdigit());
-        if is_trace_id && let Some(trace) = self.trace_of(wanted.to_ascii_lowercase()).await? {
-            return Ok(Some(trace));
+        if is_trace_id {
+            let trace_id = wanted.to_ascii_lowercase();
+            let nodes = self.nodes("trace_id = $1", &trace_id).await?;
+            if !nodes.is_empty() {
+                return Ok(Some(Trace { trace_id: Some(trace_id), nodes }));
+            }
         }
         let Ok(wanted) = wanted.parse::<Wanted>() else { return Ok(None) };
-        let found = self.find(wanted).await?;
-        match found.as_ref().and_then(|committed| committed.record.text(&field::TRACE_ID)) {
-            Some(id) => self.trace_of(id.to_owned()).await,
-            None => Ok(None),
-        }
+        let Some(found) = self.find(wanted).await? else { return Ok(None) };
+        let trace_id = found.record.text(&field::TRACE_ID).map(str::to_owned);
+        let nodes = match &trace_id {
+            Some(trace_id) => self.nodes("trace_id = $1", trace_id).await?,
+            None => self.nodes("(id = $1 OR onrecord_subject = $1)", &found.record.id.to_string()).await?,
+        };
+        Ok((!nodes.is_empty()).then_some(Trace { trace_id, nodes }))
     }
 
-    async fn trace_of(&self, trace_id: String) -> anyhow::Result<Option<Trace>> {
+    /// The records for which a condition holds, in the order of their tree.
+    async fn nodes(&self, condition: &str, value: &str) -> anyhow::Result<Vec<Node>> {
         let statement = format!(
-            "SELECT {COLUMNS} FROM records WHERE trace_id = $1 AND kind IN ('interaction', 'step', 'feedback') ORDER BY captured_at, leaf_index LIMIT {SPANS_MAX}"
+            "SELECT {COLUMNS} FROM records WHERE {condition} AND kind IN ('interaction', 'step', 'feedback') ORDER BY captured_at, leaf_index LIMIT {SPANS_MAX}"
         );
-        let values = vec![ScalarValue::from(trace_id.as_str())];
+        let values = vec![ScalarValue::from(value)];
         let limits = QueryLimits { rows: SPANS_MAX, ..self.limits.clone() };
-        let nodes: Vec<Node> = self.rows(&statement, values, limits).await?;
-        Ok((!nodes.is_empty()).then(|| Trace { trace_id, nodes: in_order(nodes) }))
+        Ok(in_order(self.rows(&statement, values, limits).await?))
     }
 }
 

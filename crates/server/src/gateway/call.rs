@@ -266,7 +266,21 @@ impl Call {
         let duration = self.elapsed_us();
         self.record.set(&field::DURATION, duration);
         self.record.set(&field::OUTCOME, outcome.name());
-        self.gateway.ledger.append(&self.record).map(Some)
+        let pending = self.gateway.ledger.append(&self.record)?;
+        if let Outcome::Completed = outcome {
+            self.ask_for_prompt();
+        }
+        Ok(Some(pending))
+    }
+
+    /// What the model read is found out once it has answered.
+    fn ask_for_prompt(&self) {
+        let Some(upstream) = &self.upstream else { return };
+        if let (Some(prompts), Some(server)) = (upstream.prompts.get(), upstream.in_force.server())
+            && self.record.int(&field::STATUS) == Some(200)
+        {
+            prompts.ended(server, self.dialect, &self.record);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the gateway knows of one model server.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
@@ -10,7 +10,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 
 use super::decisions::Decisions;
 use crate::config::ServerKind;
-use crate::probe::{Asking, Gauge, InForce};
+use crate::probe::{Asking, Gauge, InForce, Prompts};
 
 /// A model server as it is configured.
 #[derive(Debug, Clone)]
@@ -44,6 +44,8 @@ pub(crate) struct Upstream {
     pub connector: HttpsConnector<HttpConnector>,
     /// What it runs.
     pub in_force: Arc<InForce>,
+    /// Who asks it what its models read, if somebody does.
+    pub prompts: OnceLock<Prompts>,
     /// How busy it is.
     pub gauge: Arc<Gauge>,
     pub(super) decisions: Decisions,
@@ -57,7 +59,16 @@ impl Upstream {
         let host = HeaderValue::from_str(host.as_str().rsplit('@').next().unwrap_or_default())?;
         let connector = connector(&settings.url, connect_timeout)?;
         let decisions = Decisions::new(usize::from(settings.decisions));
-        Ok(Self { number, settings, host, connector, in_force: Arc::default(), gauge: Arc::default(), decisions })
+        Ok(Self {
+            number,
+            settings,
+            host,
+            connector,
+            in_force: Arc::default(),
+            prompts: OnceLock::new(),
+            gauge: Arc::default(),
+            decisions,
+        })
     }
 
     /// The URL there of a request's: its base with the request's path and query behind it.

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use onrecord_capture::serving::{MODELS_MAX, Sampling, Setup, record_effective};
+use onrecord_capture::serving::{MODELS_MAX, Sampling, Server, Setup, record_effective};
 use onrecord_proof::{Record, Ref, Rel, field};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -17,6 +17,8 @@ pub(crate) struct InForce {
     entries: RwLock<Arc<[Entry]>>,
     /// Models that were called and whose configuration is not known yet.
     called: Mutex<BTreeSet<String>>,
+    /// Which server it is, as far as it is known.
+    server: RwLock<Option<Server>>,
     /// Somebody saw something that does not fit.
     pub(super) doubt: Notify,
 }
@@ -80,6 +82,15 @@ impl InForce {
         record_effective(record, fitting.map_or(&Sampling::default(), |entry| &entry.defaults));
     }
 
+    /// Which server it is.
+    pub(crate) fn server(&self) -> Option<Server> {
+        *self.server.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_server(&self, server: Option<Server>) {
+        *self.server.write().unwrap_or_else(PoisonError::into_inner) = server;
+    }
+
     /// Something has changed, as it seems.
     pub(crate) fn doubt(&self) {
         self.doubt.notify_one();
@@ -105,8 +116,6 @@ impl InForce {
 
 #[cfg(test)]
 mod tests {
-    use onrecord_capture::serving::Server;
-
     use super::*;
     use crate::engine::new_record;
 

@@ -143,6 +143,7 @@ impl Prober {
             }
         };
         *server = Some(known);
+        self.in_force.set_server(*server);
         let mut setups = known.setups(&told, &called);
         let mut entries = Vec::new();
         let mut changed = false;
