@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 
 use crate::error::{Error, Result};
 use crate::log::Log;
+use crate::search::{self, Indexes};
 use crate::snapshot::{Snapshot, Versions};
 use crate::sql::Engine;
 use crate::storage;
@@ -30,6 +31,10 @@ pub struct LakeOptions {
     pub compact_from: u64,
     /// Data files are put together into files of at most about so many bytes.
     pub compact_to: u64,
+    /// Where the search indexes of data files are; without a folder there are none, and searches read every row.
+    pub index: Option<PathBuf>,
+    /// Memory for what is written at once of an index, in bytes.
+    pub index_part_bytes: usize,
 }
 
 impl Default for LakeOptions {
@@ -42,6 +47,8 @@ impl Default for LakeOptions {
             file_bytes: 64 << 20,
             compact_from: 128 << 20,
             compact_to: 256 << 20,
+            index: None,
+            index_part_bytes: search::DEFAULT_PART_BYTES,
         }
     }
 }
@@ -77,6 +84,7 @@ pub(crate) struct Inner {
     pub(crate) options: LakeOptions,
     pub(crate) versions: Arc<Versions>,
     pub(crate) engine: Engine,
+    pub(crate) indexes: Indexes,
     /// Whoever has it may write to the table's folder. Empty after a seal that failed: what it left behind is put right
     /// by opening the table again.
     pub(crate) table: Mutex<Option<Table>>,
@@ -110,10 +118,13 @@ impl Lake {
         compare(&sealed, log.as_ref())?;
         table.remove_orphans().await?;
         table.remove_leftovers().await?;
+        let indexes = Indexes::new(options.index.clone());
+        indexes.retain(&sealed.files)?;
         log.release(sealed.cursor);
         let inner = Inner {
             root: table.root().to_owned(),
             engine: Engine::new(&options, table.store()).await?,
+            indexes,
             origin,
             log,
             options,

@@ -3,18 +3,21 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::parquet::arrow::ParquetRecordBatchStreamBuilder;
 use datafusion::parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection, RowSelector};
+use datafusion::parquet::arrow::async_reader::AsyncFileReader;
+use datafusion::parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use datafusion::parquet::file::metadata::PageIndexPolicy;
 use datafusion::scalar::ScalarValue;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use onrecord_ledger::Committed;
+use onrecord_proof::Group;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::lake::{Lake, blocking};
 use crate::row::read_rows;
+use crate::schema::{COLUMNS, Column, Source};
 use crate::sql::QueryLimits;
 use crate::table::{DataFile, Sealed};
 
@@ -33,6 +36,12 @@ impl Lake {
 
     /// The record with that id, if it is there.
     pub async fn find(&self, id: Uuid) -> Result<Option<Committed>> {
+        match self.leaf_of_id(id).await? {
+            Ok(leaf) => return self.get(leaf).await,
+            // Every file has an index, and none has the id.
+            Err(true) => return Ok(None),
+            Err(false) => {}
+        }
         let values = vec![ScalarValue::from(id.to_string()), ScalarValue::from(self.origin())];
         let statement = "SELECT leaf_index FROM records WHERE id = $1 AND origin = $2";
         let mut rows = self.query_with(statement, values, QueryLimits::default()).await?;
@@ -54,6 +63,26 @@ impl Lake {
         batches.try_flatten().boxed()
     }
 
+    /// The records of some leaves of `file`, which are in order, as far as they can be searched: without token decisions
+    /// and timings.
+    pub(crate) async fn read_leaves(&self, file: &DataFile, leaves: &[u64]) -> Result<Vec<Committed>> {
+        let reader = self.inner.engine.open(file)?;
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+        let mut builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
+        if file.leaves.end - file.leaves.start == file.rows {
+            let rows = leaves.iter().map(|leaf| (leaf - file.leaves.start) as usize).map(|row| row..row + 1);
+            let selection = RowSelection::from_consecutive_ranges(rows, file.rows as usize);
+            builder = builder.with_row_selection(selection);
+        }
+        let mask = searchable(&builder);
+        let mut rows = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
+        let mut records = Vec::new();
+        while let Some(batch) = rows.try_next().await? {
+            records.extend(read_rows(&batch)?.into_iter().filter(|row| leaves.binary_search(&row.index).is_ok()));
+        }
+        Ok(records)
+    }
+
     /// The records of `file` from leaf `from` on, before `until`.
     pub(crate) async fn read_file(&self, file: &DataFile, from: u64, until: u64) -> Result<Batches> {
         let reader = self.inner.engine.open(file)?;
@@ -70,6 +99,17 @@ impl Lake {
         };
         Ok(records.map_ok(wanted).boxed())
     }
+}
+
+/// What is read for a search: not the token decisions and the timings, which are most of a record's columns.
+fn searchable(builder: &ParquetRecordBatchStreamBuilder<Box<dyn AsyncFileReader>>) -> ProjectionMask {
+    let wanted = |column: &&Column| match column.source {
+        Source::Origin | Source::CommitDate => false,
+        Source::Field(field) => !matches!(field.group, Group::Decisions | Group::Performance),
+        _ => true,
+    };
+    let names: Vec<_> = COLUMNS.iter().filter(wanted).map(|column| column.field.name().as_str()).collect();
+    ProjectionMask::columns(builder.parquet_schema(), names)
 }
 
 /// The rows of the leaves `from..until` in a file that has every leaf from its first to its last.

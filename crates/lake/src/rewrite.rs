@@ -152,12 +152,13 @@ impl Lake {
         if next == until { Ok(()) } else { Err(Error::corrupt(&file.path, format!("it ends before leaf {next}"))) }
     }
 
-    /// Removes the replaced files that nobody reads any more. Gives how many are still there.
+    /// Removes the replaced files that nobody reads any more, with the index of each. Gives how many are still there.
     pub fn remove_unread(&self) -> Result<usize> {
         let mut files = self.inner.versions.take_unread();
         while let Some(file) = files.pop() {
             let place = self.inner.root.join(&file.path);
-            let removed = storage::remove(&place);
+            // The index first: without its data file nothing would remind of it.
+            let removed = self.inner.indexes.remove(&file.path).and_then(|()| storage::remove(&place));
             if removed.is_err() && place.exists() {
                 files.push(file);
                 self.inner.versions.put_back(files);

@@ -61,11 +61,12 @@ impl Sealer {
     }
 }
 
-async fn work(lake: &Lake, policy: SealPolicy, mut stopped: Receiver<()>) {
+pub(crate) async fn work(lake: &Lake, policy: SealPolicy, mut stopped: Receiver<()>) {
     let mut pause = policy.every;
     let mut oldest = Oldest::default();
     let mut size = lake.inner.log.size();
-    while timeout(pause, &mut stopped).await.is_err() {
+    // What has been told to stop between two files must not wait for that again.
+    while !stopped.is_terminated() && timeout(pause, &mut stopped).await.is_err() {
         let before = std::mem::replace(&mut size, lake.inner.log.size());
         let now = if size - before > BUSY { policy.put_off() } else { policy };
         pause = match seal_what_is_due(lake, now, &mut oldest, &mut stopped).await {

@@ -147,7 +147,8 @@ fn parent(place: &Path) -> &Path {
     place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn unfinished(place: &Path) -> PathBuf {
+/// What the file that is going to be at `place` is called while it is written.
+pub(crate) fn unfinished(place: &Path) -> PathBuf {
     let mut name = place.as_os_str().to_owned();
     name.push(UNFINISHED);
     name.into()

@@ -36,6 +36,7 @@ use super::views::VIEWS;
 use crate::background::give_way;
 use crate::error::{Error, Result};
 use crate::lake::{Lake, LakeOptions};
+use crate::search::table::SearchFunction;
 use crate::storage;
 use crate::table::DataFile;
 
@@ -80,7 +81,8 @@ impl Lake {
         values: Vec<ScalarValue>,
         limits: QueryLimits,
     ) -> Result<QueryResult> {
-        let view = QueryView { snapshot: Arc::new(self.snapshot()), log: Arc::clone(&self.inner.log) };
+        let snapshot = Arc::new(self.snapshot());
+        let view = QueryView { lake: self.clone(), snapshot, log: Arc::clone(&self.inner.log) };
         let query = Query { statement: statement.to_owned(), values };
         self.inner.engine.run(query, limits, view).await
     }
@@ -103,6 +105,7 @@ impl Engine {
         let footers = context.runtime_env().cache_manager.get_file_metadata_cache();
         let readers = CachedParquetFileReaderFactory::new(Arc::clone(&store), footers);
         context.register_table("records", Arc::new(RecordsTable::new(store)))?;
+        context.register_udtf("search", Arc::new(SearchFunction));
         for view in VIEWS {
             context.sql(&view.statement()).await?;
         }
@@ -130,6 +133,23 @@ impl Engine {
     ) -> Result<T> {
         let Some(threads) = &self.threads else { return Err(Error::corrupt("the lake", "it is closed")) };
         threads.spawn(work).await.unwrap_or_else(|stopped| Err(Error::corrupt("the lake", stopped)))
+    }
+
+    /// Runs work on the threads for queries; it ends when the time is up or the caller goes.
+    pub(crate) async fn spawn_within<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+        time: Duration,
+    ) -> Result<T> {
+        let mut tasks = JoinSet::new();
+        if let Some(threads) = &self.threads {
+            tasks.spawn_on(timeout(time, work), threads.handle());
+        }
+        match tasks.join_next().await {
+            Some(Ok(Ok(done))) => done,
+            Some(Ok(Err(_))) | None => Err(too_long(time)),
+            Some(Err(stopped)) => Err(Error::corrupt("a search", stopped)),
+        }
     }
 
     /// Plans and runs the query as one task, which ends when the result is dropped.

@@ -14,6 +14,9 @@ const NAMES_MAX: usize = 200;
 /// The error of a query that was planned or run with `limits`.
 pub(super) fn explain(error: DataFusionError, limits: &QueryLimits) -> Error {
     match error.find_root() {
+        DataFusionError::External(ours) if matches!(ours.downcast_ref(), Some(Error::Query(_))) => {
+            Error::Query(ours.to_string())
+        }
         DataFusionError::SchemaError(error, _) => Error::Query(schema(error)),
         DataFusionError::SQL(error, _) => {
             Error::Query(format!("the statement is not valid SQL: {}", plain(&error.to_string())))

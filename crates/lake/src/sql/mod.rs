@@ -16,5 +16,6 @@ pub(crate) fn is_view(name: &str) -> bool {
 
 pub(crate) use engine::Engine;
 pub use engine::QueryLimits;
+pub(crate) use records::QueryView;
 pub use result::QueryResult;
 pub use views::{ColumnDoc, columns};

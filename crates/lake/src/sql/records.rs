@@ -24,6 +24,7 @@ use datafusion::scalar::ScalarValue;
 use object_store::ObjectStore;
 
 use super::hot::HotRows;
+use crate::lake::Lake;
 use crate::log::Log;
 use crate::row::date_of_text;
 use crate::schema::{COLUMNS, Source, file_schema, partition_columns, table_schema};
@@ -34,8 +35,9 @@ use crate::table::DataFile;
 const STORE: &str = "onrecord://lake";
 
 /// What one query sees. It travels in the query's session, so that each use of the table in it sees the same.
-pub(super) struct QueryView {
-    pub(super) snapshot: Arc<Snapshot>,
+pub(crate) struct QueryView {
+    pub(crate) lake: Lake,
+    pub(crate) snapshot: Arc<Snapshot>,
     pub(super) log: Arc<dyn Log>,
 }
 

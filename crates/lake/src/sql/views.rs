@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::schema::COLUMNS;
+use crate::search;
 
 /// The documentation of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -397,7 +398,13 @@ pub fn columns() -> Vec<ColumnDoc> {
         definition: column.field.data_type().to_string(),
         doc: column.doc.clone(),
     });
-    records.chain(VIEWS.iter().flat_map(|view| view.docs())).collect()
+    let search = search::table::DOCS.iter().map(|(name, definition, doc)| ColumnDoc {
+        table: "search('…')",
+        name: (*name).to_owned(),
+        definition: (*definition).to_owned(),
+        doc: (*doc).to_owned(),
+    });
+    records.chain(VIEWS.iter().flat_map(|view| view.docs())).chain(search).collect()
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub(crate) mod log;
 mod queries;
 pub(crate) mod records;
 mod sealing;
+mod search;
 mod upgrade;
 
 use futures::TryStreamExt;
@@ -30,8 +31,12 @@ struct Fixture {
 
 impl Fixture {
     async fn new(records: Vec<Committed>) -> Self {
+        Self::with_files_of(records, 100).await
+    }
+
+    async fn with_files_of(records: Vec<Committed>, rows: u64) -> Self {
         let (folder, log) = (tempfile::tempdir().unwrap(), TestLog::new(records));
-        let lake = open(&folder, &log).await.unwrap();
+        let lake = open_with(&folder, &log, rows).await.unwrap();
         Self { folder, log, lake }
     }
 
@@ -57,7 +62,13 @@ impl Fixture {
 }
 
 async fn open(folder: &TempDir, log: &TestLog) -> Result<Lake, Error> {
-    let options = LakeOptions { threads: 2, file_rows: 100, ..LakeOptions::default() };
+    open_with(folder, log, 100).await
+}
+
+/// The parts of an index are small, so that most have several.
+async fn open_with(folder: &TempDir, log: &TestLog, file_rows: u64) -> Result<Lake, Error> {
+    let index = Some(folder.path().join("index"));
+    let options = LakeOptions { threads: 2, file_rows, index, index_part_bytes: 20_000, ..LakeOptions::default() };
     Lake::open(&folder.path().join("lake"), log.clone(), options).await
 }
 

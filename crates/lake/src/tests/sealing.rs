@@ -98,3 +98,18 @@ async fn the_sealer_seals_what_is_due() {
     drop(old);
     assert_eq!(fixture.all().await, calls(120));
 }
+
+#[tokio::test]
+async fn a_sealer_that_is_told_to_stop_between_two_files_stops() {
+    let fixture = Fixture::new(calls(350)).await;
+    let policy = SealPolicy { rows: 1, every: Duration::from_millis(1), ..SealPolicy::default() };
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let stopping = async {
+        while fixture.lake.stats().cursor == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(stop);
+    };
+    tokio::join!(crate::sealer::work(&fixture.lake, policy, stopped), stopping);
+    assert!(fixture.lake.stats().cursor < 350);
+}

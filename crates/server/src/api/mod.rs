@@ -10,6 +10,7 @@ mod ingest;
 mod keep;
 mod log;
 mod query;
+mod search;
 mod sessions;
 mod templates;
 mod verify;
@@ -72,6 +73,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/slow", get(calls::slow))
         .route("/api/v1/tail", get(calls::tail))
         .route("/api/v1/query", get(query::get).post(query::post))
+        .route("/api/v1/search", get(search::search))
         .route("/api/v1/columns", get(query::columns))
         .route("/api/v1/verify", post(verify::verify))
         .route("/api/v1/stats", get(calls::stats))

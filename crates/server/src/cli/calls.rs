@@ -89,7 +89,7 @@ pub(super) async fn list(client: &Client, args: &ListArgs) -> anyhow::Result<()>
     Ok(())
 }
 
-/// The members of an object as the parameters of a query.
+/// The members of an object, as a query string has them.
 pub(super) fn pairs(filter: &impl serde::Serialize) -> anyhow::Result<Vec<(String, String)>> {
     let serde_json::Value::Object(fields) = serde_json::to_value(filter)? else { return Ok(Vec::new()) };
     let text = |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);

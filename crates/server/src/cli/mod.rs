@@ -8,6 +8,7 @@ mod format;
 mod keep;
 mod options;
 mod query;
+mod search;
 mod serve;
 mod session;
 mod setup;
@@ -114,6 +115,7 @@ async fn ask(command: Command, client: Client) -> anyhow::Result<ExitCode> {
         Command::Trace { wanted, json } => trace::trace(&client, &wanted, json).await,
         Command::Feedback(args) => trace::feedback(&client, &args).await,
         Command::Slow(args) => slow::slow(&client, args).await,
+        Command::Search(args) => search::search(&client, &args).await,
         Command::Query(args) => query::query(&client, args).await,
         Command::Prove(args) => check::prove(&client, &args).await,
         Command::Erase(args) => keep::erase(&client, args).await,

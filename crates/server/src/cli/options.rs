@@ -105,6 +105,8 @@ pub(crate) enum Command {
     Feedback(FeedbackArgs),
     /// Find the outliers: calls that took far longer than is usual among their like
     Slow(SlowArgs),
+    /// Find records by the words in them, by session, model, tag and more
+    Search(SearchArgs),
     /// Ask in SQL; the tables are `interactions`, `steps`, `feedback`, `configs`, `accesses`, `events` and `records`
     Query(QueryArgs),
     /// Verify that nothing in the log was changed, lost or added; exit code 1 if it was
@@ -224,6 +226,33 @@ pub(crate) struct ListArgs {
     #[arg(short = 'n', long, default_value_t = 50)]
     pub limit: usize,
     /// As a JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SearchArgs {
+    /// What to find: words, "phrases", begin*, AND, OR, -not, (…), and values as name:value
+    ///
+    /// All words must be in one record, unless OR stands between them. A value is compared as a whole: id, kind,
+    /// session, request, trace, model, user, principal, operation, outcome, status, error, tag (tag:key or
+    /// tag:key=value). Calls carry the history of their conversation, so a word is found in every call that it was sent
+    /// with. Quotes that the search itself shall see stand in others: '"exact phrase" -word'.
+    #[arg(required = true)]
+    pub query: Vec<String>,
+    /// From this time on: RFC 3339, a date, or how long ago (90m, 2h, 7d)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Before this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// The newest first, instead of the best
+    #[arg(long)]
+    pub newest: bool,
+    /// How many
+    #[arg(short = 'n', long, default_value_t = 20)]
+    pub limit: usize,
+    /// As JSON
     #[arg(long)]
     pub json: bool,
 }

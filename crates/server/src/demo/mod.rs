@@ -134,6 +134,7 @@ fn what_next(server: &Server, args: &DemoArgs) {
     }
     println!("  onrecord --data {data} tail -f");
     println!("  onrecord --data {data} show 1");
+    println!("  onrecord --data {data} search 'capital OR \"os.path\"'");
     println!(
         "  onrecord --data {data} query \"SELECT outcome, count(*), avg(duration_ms) FROM interactions GROUP BY outcome\""
     );

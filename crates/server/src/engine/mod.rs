@@ -8,6 +8,7 @@ mod evidence;
 mod find;
 mod keep;
 mod report;
+mod search;
 mod sessions;
 mod slow;
 mod stats;
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use onrecord_lake::{CompactPolicy, Compactor, Lake, LakeOptions, QueryLimits, SealPolicy, Sealer};
+use onrecord_lake::{CompactPolicy, Compactor, Indexer, Lake, LakeOptions, QueryLimits, SealPolicy, Sealer};
 use onrecord_ledger::{Ledger, Reader};
 use onrecord_proof::{Kind, Record, field};
 use rand::RngCore;
@@ -36,6 +37,7 @@ pub(crate) use keep::{
     AddHold, DISPOSAL_LEAVES, Disposal, Erase, Hold, Outcome, PlanLine, Refused, Retention, Rule, disposals,
 };
 pub(crate) use report::{Phase, Report};
+pub(crate) use search::{Hit, Search, SearchAnswer};
 pub(crate) use sessions::{Conversation, Session, Turn};
 pub(crate) use slow::{By, Measure, Outlier, Slow};
 pub(crate) use stats::Stats;
@@ -78,6 +80,7 @@ pub(crate) struct Engine {
 struct Background {
     sealer: Sealer,
     compactor: Compactor,
+    indexer: Indexer,
 }
 
 /// The folder of the log in a data folder.
@@ -114,10 +117,12 @@ impl Engine {
         let ledger_options = options.ledger.clone();
         let ledger = tokio::task::spawn_blocking(move || Ledger::open(&dir, &ledger_options)).await??;
         let reader = ledger.reader();
-        let lake_options = LakeOptions { spill: Some(data.join("tmp")), ..options.lake };
+        let lake_options =
+            LakeOptions { spill: Some(data.join("tmp")), index: Some(data.join("index")), ..options.lake };
         let lake = Lake::open(&lake_dir(data), reader.clone(), lake_options).await?;
         let sealer = Sealer::start(lake.clone(), options.seal)?;
         let compactor = Compactor::start(lake.clone(), options.compact)?;
+        let indexer = Indexer::start(lake.clone(), options.seal.every)?;
         Ok(Self {
             ledger: Arc::new(ledger),
             lake,
@@ -127,7 +132,7 @@ impl Engine {
             reader,
             dir: data.to_owned(),
             opened: Instant::now(),
-            background: Mutex::new(Some(Background { sealer, compactor })),
+            background: Mutex::new(Some(Background { sealer, compactor, indexer })),
             taking: tokio::sync::Mutex::default(),
             resuming: Mutex::default(),
         })
@@ -158,7 +163,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Stops sealing and compacting, and closes the log, after what is waiting was written.
+    /// Stops sealing, compacting and indexing, and closes the log, after what is waiting was written.
     pub(crate) async fn close(&self) -> anyhow::Result<()> {
         let background = self.background.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(work) = self.resuming.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -166,7 +171,8 @@ impl Engine {
         }
         let ledger = Arc::clone(&self.ledger);
         tokio::task::spawn_blocking(move || {
-            if let Some(Background { sealer, compactor }) = background {
+            if let Some(Background { sealer, compactor, indexer }) = background {
+                indexer.stop();
                 compactor.stop();
                 sealer.stop();
             }

@@ -89,8 +89,8 @@ async fn one_flipped_byte_is_found_in_every_file() {
     let mut kinds = std::collections::BTreeSet::new();
     for file in files(&data) {
         let name = file.strip_prefix(&data).unwrap().to_string_lossy().into_owned();
-        // The lock holds no data, and what is spilled belongs to a query.
-        if name == "ledger/lock" || name.starts_with("tmp/") {
+        // The lock holds no data, what is spilled belongs to a query, and a damaged index is no index: it is built again.
+        if name == "ledger/lock" || name.starts_with("tmp/") || name.starts_with("index/") {
             continue;
         }
         kinds.insert(kind(&name));

@@ -90,6 +90,30 @@ async fn what_a_person_wants_erased_is_gone_and_the_log_still_verifies() {
     assert_eq!(log.verify()["erased"], 3);
 }
 
+/// The index of searches has words, so those that only alice's calls have must be gone from it too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_erased_is_not_found_any_more_and_not_in_the_index() {
+    let log = Log::with_config("[lake]\nseal_after = \"1s\"\n");
+    let (server, _model) = calls(&log).await;
+    let index = log.data().join("index");
+    let total = |query: &str| log.json(&["search", query, "--json"])["total"].clone();
+    // Terms have no more in front of them than what they share with the one before.
+    wait_for("an index", || (index.exists() && !found_in(&index, "lice").is_empty()).then_some(()));
+    assert_eq!((total("alice 4711"), total("4711")), (json!(3), json!(5)));
+
+    let found = ["--where", "leaf_index IN (SELECT leaf_index FROM search('\"of alice\"'))"];
+    let done = log.json(
+        &[&["erase"][..], &found, &["--fields", "input,output,who,context", "--reason", "a letter", "--json"]].concat(),
+    );
+    assert_eq!(done["records"], 3);
+    for when in ["at once", "indexed anew"] {
+        assert_eq!(found_in(&index, "lice"), Vec::<String>::new(), "{when}");
+        assert_eq!((total("alice"), total("tag:team=alice"), total("4711")), (json!(0), json!(0), json!(2)), "{when}");
+        wait_for("an index", || (!found_in(&index, "4711").is_empty()).then_some(()));
+    }
+    server.stop();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_erasure_that_a_crash_interrupts_is_completed_at_the_next_start() {
     let log = Log::new();

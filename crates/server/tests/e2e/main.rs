@@ -19,6 +19,7 @@ mod llama;
 mod performance;
 mod pipeline;
 mod routing;
+mod search;
 mod security;
 mod sessions;
 mod shutdown;

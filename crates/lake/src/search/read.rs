@@ -1,0 +1,212 @@
+//! Reads an index file, and checks whatever it reads: a file that is torn or has changed is an error, never an answer.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::bytes::{Input, crc};
+use super::layout::{Covered, Footer, INLINE_BYTES, MAGIC, PartLayout, SHARED, Section, TAIL};
+
+/// A footer is never larger: some hundred KB for a file of a few hundred MB.
+const FOOTER_MAX: usize = 256 << 20;
+
+/// An index that can be asked. The file itself is open only while it is.
+#[derive(Debug)]
+pub(super) struct Index {
+    place: PathBuf,
+    footer: Footer,
+    footer_bytes: usize,
+}
+
+/// The postings of a term, encoded.
+pub(super) type Encoded = Vec<u8>;
+
+impl Index {
+    /// Opens the index at `place`, if it is one of what is `covered`.
+    pub(super) fn open(place: &Path, covered: &Covered) -> io::Result<Self> {
+        let file = File::open(place)?;
+        let end = file.metadata()?.len();
+        let tail_at = end.checked_sub(TAIL as u64).ok_or_else(|| damaged("it is too short"))?;
+        let mut tail = [0; TAIL];
+        file.read_exact_at(&mut tail, tail_at)?;
+        let (numbers, magic) = tail.split_at(8);
+        if magic != MAGIC {
+            return Err(damaged("it does not end as an index does"));
+        }
+        let (length, sum) = (little(&numbers[..4]), little(&numbers[4..]));
+        let at = tail_at.checked_sub(length).filter(|_| length <= FOOTER_MAX as u64);
+        let at = at.ok_or_else(|| damaged("its footer is too long"))?;
+        let bytes = read(&file, &Section { at, bytes: length, crc: sum as u32 })?;
+        let footer = Footer::read(&bytes).ok_or_else(|| damaged("its footer makes no sense"))?;
+        if footer.covered != *covered {
+            return Err(damaged("it is of another data file"));
+        }
+        Ok(Self { place: place.to_owned(), footer, footer_bytes: bytes.len() })
+    }
+
+    pub(super) fn place(&self) -> &Path {
+        &self.place
+    }
+
+    pub(super) fn footer_bytes(&self) -> usize {
+        self.footer_bytes
+    }
+
+    /// Opens the parts for reading.
+    pub(super) fn parts(&self) -> io::Result<impl Iterator<Item = Part<'_>>> {
+        let file = std::sync::Arc::new(File::open(&self.place)?);
+        Ok(self.footer.parts.iter().map(move |layout| Part { file: std::sync::Arc::clone(&file), layout }))
+    }
+}
+
+/// A part of an index, open.
+pub(super) struct Part<'a> {
+    file: std::sync::Arc<File>,
+    layout: &'a PartLayout,
+}
+
+impl Part<'_> {
+    pub(super) fn rows(&self) -> u32 {
+        self.layout.rows
+    }
+
+    /// The postings of the term, if there is such a term.
+    pub(super) fn find(&self, kind: u8, term: &[u8]) -> io::Result<Option<Encoded>> {
+        let mut found = None;
+        self.scan(kind, term, |key, postings| {
+            if key == term {
+                found = Some(postings()?);
+            }
+            Ok(key < term)
+        })?;
+        Ok(found)
+    }
+
+    /// Calls `each` with the postings of every term that begins with `prefix`.
+    pub(super) fn find_all(
+        &self,
+        kind: u8,
+        prefix: &[u8],
+        mut each: impl FnMut(Encoded) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.scan(kind, prefix, |key, postings| {
+            if key.starts_with(prefix) {
+                each(postings()?)?;
+            }
+            Ok(key < prefix || key.starts_with(prefix))
+        })
+    }
+
+    /// Goes through the terms in order, from the block on that `from` is in, for as long as `visit` says true.
+    fn scan(
+        &self,
+        kind: u8,
+        from: &[u8],
+        mut visit: impl FnMut(&[u8], &dyn Fn() -> io::Result<Encoded>) -> io::Result<bool>,
+    ) -> io::Result<()> {
+        let from = [&[kind], from].concat();
+        let blocks = &self.layout.blocks;
+        let start = blocks.partition_point(|(first, _)| **first <= *from).saturating_sub(1);
+        for (_, section) in blocks.get(start..).unwrap_or_default() {
+            let block = read(&self.file, section)?;
+            let (mut input, mut term) = (Input(&block), Vec::new());
+            while !input.0.is_empty() {
+                let postings = next_term(&mut input, &mut term).ok_or_else(|| damaged("a block makes no sense"))?;
+                let fetch = || match &postings {
+                    Ok(inline) => Ok(inline.to_vec()),
+                    Err(section) => {
+                        read(&self.file, &Section { at: section.at + self.layout.postings_at, ..section.clone() })
+                    }
+                };
+                // Of another kind is what comes before or after.
+                if term[0] > kind || (term[0] == kind && !visit(&term[1..], &fetch)?) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What tells in which rows a piece is.
+    pub(super) fn pieces(&self) -> io::Result<Pieces> {
+        Ok(Pieces { first: self.array(&self.layout.pieces)?, shared: read(&self.file, &self.layout.shared)? })
+    }
+
+    /// The words of each row.
+    pub(super) fn lengths(&self) -> io::Result<Vec<u32>> {
+        self.array(&self.layout.lengths)
+    }
+
+    pub(super) fn leaves(&self) -> io::Result<Vec<u64>> {
+        let bytes = read(&self.file, &self.layout.leaves)?;
+        Ok(bytes.chunks_exact(8).map(little).collect())
+    }
+
+    pub(super) fn times(&self) -> io::Result<Vec<i64>> {
+        let bytes = read(&self.file, &self.layout.times)?;
+        Ok(bytes.chunks_exact(8).map(|bytes| little(bytes) as i64).collect())
+    }
+
+    fn array(&self, section: &Section) -> io::Result<Vec<u32>> {
+        Ok(read(&self.file, section)?.chunks_exact(4).map(|bytes| little(bytes) as u32).collect())
+    }
+}
+
+/// In which rows each piece is.
+pub(super) struct Pieces {
+    first: Vec<u32>,
+    shared: Vec<u8>,
+}
+
+impl Pieces {
+    /// Calls `each` with the rows of a piece, in order. `None` is damage.
+    pub(super) fn rows(&self, piece: u32, mut each: impl FnMut(u32)) -> Option<()> {
+        let at = *self.first.get(piece as usize)?;
+        if at & SHARED == 0 {
+            each(at);
+            return Some(());
+        }
+        let mut list = Input(self.shared.get((at & !SHARED) as usize..)?);
+        let mut row = 0_u32;
+        for _ in 0..list.number()? {
+            row = row.checked_add(list.small()?)?;
+            each(row);
+        }
+        Some(())
+    }
+}
+
+/// Reads a term on from the one before; gives its postings, or where they are.
+fn next_term<'a>(input: &mut Input<'a>, term: &mut Vec<u8>) -> Option<Result<&'a [u8], Section>> {
+    let common = input.number()? as usize;
+    if common > term.len() {
+        return None;
+    }
+    term.truncate(common);
+    term.extend_from_slice(input.bytes()?);
+    let bytes = input.number()?;
+    let postings = if bytes <= INLINE_BYTES as u64 {
+        Ok(input.take(bytes as usize)?)
+    } else {
+        Err(Section { bytes, at: input.number()?, crc: input.small()? })
+    };
+    (!term.is_empty()).then_some(postings)
+}
+
+fn read(file: &File, section: &Section) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(section.bytes).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, section.at)?;
+    if crc(&bytes) != section.crc {
+        return Err(damaged("a checksum does not fit"));
+    }
+    Ok(bytes)
+}
+
+fn little(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+pub(super) fn damaged(problem: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, problem)
+}

@@ -1,0 +1,366 @@
+//! Runs a search over everything that is committed: indexes where there are some, else the rows themselves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use onrecord_ledger::Committed;
+use onrecord_proof::field;
+use uuid::Uuid;
+
+use super::ask::ask;
+use super::matcher::matches;
+use super::query::Query;
+use super::read::Index;
+use super::snippet::Snippet;
+use super::text::{Document, exact_term};
+use crate::error::{Error, Result};
+use crate::lake::{Lake, blocking};
+use crate::snapshot::Snapshot;
+use crate::table::DataFile;
+
+/// Payload that is read from the log at once, in bytes.
+const CHUNK: usize = 4 << 20;
+/// Files that are asked at the same time: one for each thread, and one that waits for the disk.
+const AT_ONCE: usize = 4;
+/// Hits of a search that shows them, at most: each has its record read.
+pub(crate) const HITS_MAX: usize = 10_000;
+
+/// What a search gives.
+#[derive(Debug, Clone)]
+pub struct SearchOptions {
+    /// Only records that began then or later, in microseconds since 1970-01-01 UTC.
+    pub since: Option<i64>,
+    /// Only records that began before.
+    pub until: Option<i64>,
+    /// Hits to show at most.
+    pub limit: usize,
+    /// The newest hits, instead of those with the highest score.
+    pub newest: bool,
+    /// How long it may take.
+    pub time: Duration,
+}
+
+impl Default for SearchOptions {
+    fn default() -> Self {
+        Self { since: None, until: None, limit: 50, newest: false, time: Duration::from_mins(1) }
+    }
+}
+
+/// A record that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SearchHit {
+    /// The log that it is in.
+    pub origin: String,
+    /// Its place there.
+    pub leaf_index: u64,
+    /// Its id.
+    pub id: Uuid,
+    /// What it is about.
+    pub kind: &'static str,
+    /// When it began, in microseconds since 1970-01-01 UTC.
+    pub time: i64,
+    /// Its session.
+    pub session: Option<String>,
+    /// The model that answered, or else the one that was asked for.
+    pub model: Option<String>,
+    /// The higher, the more it is about what was searched for. Depends on the record and the query alone.
+    pub score: f32,
+    /// Where.
+    pub snippet: Snippet,
+}
+
+/// The hits of a search.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SearchResult {
+    /// The best or newest ones first.
+    pub hits: Vec<SearchHit>,
+    /// How many there are in all.
+    pub total: u64,
+}
+
+impl Lake {
+    /// Searches everything that is committed now. An [`Error::Query`] is about the query, and names the place in it.
+    ///
+    /// A hit has all that `query` asks for in its own record; calls carry the history of their conversation, so a word
+    /// is found in every call that it was sent with.
+    pub async fn search(&self, query: &str, options: SearchOptions) -> Result<SearchResult> {
+        let (limit, time) = (options.limit.min(HITS_MAX), options.time);
+        let search = Search::new(self, query)?.between(options.since, options.until);
+        let found = async move {
+            let (found, total) = search.best(limit, options.newest).await?;
+            let records = search.records(&found).await?;
+            let hits =
+                found.iter().zip(&records).filter_map(|(found, record)| Some(search.hit(found, record.as_ref()?)));
+            Ok(SearchResult { hits: hits.collect(), total })
+        };
+        self.inner.engine.spawn_within(found, time).await
+    }
+
+    /// The leaf of the record with that id, from the indexes and the log. `Err(true)` if there is no such record,
+    /// `Err(false)` if it may be in a file that has no index.
+    pub(crate) async fn leaf_of_id(&self, id: Uuid) -> Result<Result<u64, bool>> {
+        let search = Search {
+            query: Arc::new(Query::Exact { term: exact_term("id", &id.to_string()), prefix: false }),
+            ..Search::all(self)
+        };
+        self.inner.engine.spawn(async move { search.leaf_of_id(id).await }).await
+    }
+}
+
+/// A hit, before its record was read.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    /// `None` if it is hot.
+    pub(super) file: Option<Arc<DataFile>>,
+    pub(super) leaf: u64,
+    pub(super) time: i64,
+    pub(super) score: f32,
+}
+
+/// What is searched one by one.
+#[derive(Debug, Clone)]
+enum Unit {
+    Log,
+    File(Arc<DataFile>),
+}
+
+/// A query and what it sees.
+#[derive(Clone)]
+pub(super) struct Search {
+    lake: Lake,
+    snapshot: Arc<Snapshot>,
+    query: Arc<Query>,
+    since: i64,
+    until: Option<i64>,
+}
+
+impl Search {
+    pub(super) fn new(lake: &Lake, query: &str) -> Result<Self> {
+        Ok(Self { query: Arc::new(Query::parse(query)?), ..Self::all(lake) })
+    }
+
+    fn all(lake: &Lake) -> Self {
+        let (snapshot, query) = (Arc::new(lake.snapshot()), Arc::new(Query::All(Vec::new())));
+        Self { lake: lake.clone(), snapshot, query, since: i64::MIN, until: None }
+    }
+
+    /// Sees what a snapshot sees.
+    pub(super) fn at(self, snapshot: Arc<Snapshot>) -> Self {
+        Self { snapshot, ..self }
+    }
+
+    fn between(self, since: Option<i64>, until: Option<i64>) -> Self {
+        Self { since: since.unwrap_or(i64::MIN), until, ..self }
+    }
+
+    /// All hits, file by file, the newest first.
+    pub(super) fn found(&self) -> BoxStream<'static, Result<Vec<Found>>> {
+        let files = self.snapshot.sealed.files.iter().rev().map(|file| Unit::File(Arc::clone(file)));
+        let units: Vec<_> = std::iter::once(Unit::Log).chain(files).collect();
+        let search = self.clone();
+        stream::iter(units)
+            .map(move |unit| {
+                let search = search.clone();
+                async move { search.of(unit).await }
+            })
+            .buffered(AT_ONCE)
+            .boxed()
+    }
+
+    /// The best or newest hits, in order, and the number of all of them.
+    pub(super) async fn best(&self, limit: usize, newest: bool) -> Result<(Vec<Found>, u64)> {
+        let (mut best, mut total, mut found) = (Vec::new(), 0, self.found());
+        while let Some(more) = found.try_next().await? {
+            total += more.len() as u64;
+            best.extend(more);
+            if best.len() > limit.saturating_mul(2) {
+                first(&mut best, limit, newest);
+            }
+        }
+        first(&mut best, limit, newest);
+        Ok((best, total))
+    }
+
+    async fn of(&self, unit: Unit) -> Result<Vec<Found>> {
+        let Unit::File(file) = unit else { return self.of_log().await };
+        if let Some(index) = self.lake.inner.indexes.get(&file)
+            && let Some(found) = self.of_index(&file, index).await?
+        {
+            return Ok(found);
+        }
+        let mut found = Vec::new();
+        let mut rows = self.lake.read_file(&file, 0, u64::MAX).await?;
+        while let Some(rows) = rows.try_next().await? {
+            found.extend(rows.iter().filter_map(|row| self.matched(row, Some(&file))));
+        }
+        Ok(found)
+    }
+
+    /// `None` if the index is damaged.
+    async fn of_index(&self, file: &Arc<DataFile>, index: Arc<Index>) -> Result<Option<Vec<Found>>> {
+        let (search, file) = (self.clone(), Arc::clone(file));
+        blocking(move || match search.ask(&file, &index) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) => {
+                search.lake.inner.indexes.bad(&file, &error);
+                Ok(None)
+            }
+        })
+        .await
+    }
+
+    fn ask(&self, file: &Arc<DataFile>, index: &Index) -> std::io::Result<Vec<Found>> {
+        let mut all = Vec::new();
+        for part in index.parts()? {
+            let rows = ask(&part, &self.query)?;
+            if rows.is_empty() {
+                continue;
+            }
+            let (leaves, times) = (part.leaves()?, part.times()?);
+            let found = |(row, score): (u32, f32)| {
+                let (leaf, time) = (*leaves.get(row as usize)?, *times.get(row as usize)?);
+                self.is_in_time(time).then(|| Found { file: Some(Arc::clone(file)), leaf, time, score })
+            };
+            all.extend(rows.into_iter().filter_map(found));
+        }
+        Ok(all)
+    }
+
+    async fn of_log(&self) -> Result<Vec<Found>> {
+        let search = self.clone();
+        blocking(move || {
+            let mut found = Vec::new();
+            search.walk_log(|row| {
+                found.extend(search.matched(row, None));
+                true
+            })?;
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn leaf_of_id(&self, id: Uuid) -> Result<Result<u64, bool>> {
+        let mut complete = true;
+        for file in self.snapshot.sealed.own_files().iter().rev() {
+            let found = match self.lake.inner.indexes.get(file) {
+                Some(index) => self.of_index(file, index).await?,
+                None => None,
+            };
+            match found.as_deref() {
+                Some([found, ..]) => return Ok(Ok(found.leaf)),
+                Some([]) => {}
+                None => complete = false,
+            }
+        }
+        Ok(self.leaf_in_log(id).await?.ok_or(complete))
+    }
+
+    async fn leaf_in_log(&self, id: Uuid) -> Result<Option<u64>> {
+        let search = self.clone();
+        blocking(move || {
+            let mut found = None;
+            search.walk_log(|row| {
+                found = (row.record.id == id).then_some(row.index);
+                found.is_none()
+            })?;
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Calls `each` with every hot row, until it says false.
+    fn walk_log(&self, mut each: impl FnMut(&Committed) -> bool) -> Result<()> {
+        let Snapshot { sealed, size, .. } = &*self.snapshot;
+        let mut next = sealed.cursor;
+        while next < *size {
+            let rows = self.lake.inner.log.read(next, *size, CHUNK).map_err(Error::Log)?;
+            let last = rows.last().ok_or_else(|| Error::corrupt("the log", format!("no leaf {next}")))?;
+            next = last.index + 1;
+            if !rows.iter().all(&mut each) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn matched(&self, row: &Committed, file: Option<&Arc<DataFile>>) -> Option<Found> {
+        let time = row.record.captured_at;
+        let score = self.is_in_time(time).then(|| matches(&self.query, &Document::of(row))).flatten()?;
+        Some(Found { file: file.cloned(), leaf: row.index, time, score })
+    }
+
+    fn is_in_time(&self, time: i64) -> bool {
+        time >= self.since && self.until.is_none_or(|until| time < until)
+    }
+
+    /// The records of hits, as far as they can be searched, in the order of the hits. `None` for one that is gone.
+    pub(super) async fn records(&self, found: &[Found]) -> Result<Vec<Option<Committed>>> {
+        let mut order: Vec<_> = (0..found.len()).collect();
+        order.sort_by_key(|at| (found[*at].file.as_ref().map(|file| &file.path), found[*at].leaf));
+        let mut records = vec![None; found.len()];
+        for same in order.chunk_by(|a, b| found[*a].file_path() == found[*b].file_path()) {
+            let leaves: Vec<_> = same.iter().map(|at| found[*at].leaf).collect();
+            let rows = match &found[same[0]].file {
+                Some(file) => self.lake.read_leaves(file, &leaves).await?,
+                None => self.hot(leaves).await?,
+            };
+            let mut rows = rows.into_iter().peekable();
+            for at in same {
+                records[*at] = rows.next_if(|row| row.index == found[*at].leaf);
+            }
+        }
+        Ok(records)
+    }
+
+    async fn hot(&self, leaves: Vec<u64>) -> Result<Vec<Committed>> {
+        let search = self.clone();
+        blocking(move || {
+            let log = &search.lake.inner.log;
+            let read = |leaf| log.read(leaf, leaf + 1, CHUNK).map_err(Error::Log);
+            Ok(leaves.into_iter().map(read).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        })
+        .await
+    }
+
+    pub(super) fn snippet(&self, record: &Committed) -> Snippet {
+        Snippet::of(&self.query, &Document::of(record))
+    }
+
+    /// The log that a hit is in.
+    pub(super) fn origin<'a>(&'a self, found: &'a Found) -> &'a str {
+        found.file.as_ref().map_or(&self.snapshot.sealed.origin, |file| &file.origin)
+    }
+
+    fn hit(&self, found: &Found, committed: &Committed) -> SearchHit {
+        let record = &committed.record;
+        let text = |field| record.text(field).map(str::to_owned);
+        SearchHit {
+            origin: self.origin(found).to_owned(),
+            leaf_index: found.leaf,
+            id: record.id,
+            kind: record.kind.name(),
+            time: found.time,
+            session: text(&field::SESSION),
+            model: text(&field::RESPONSE_MODEL).or_else(|| text(&field::REQUEST_MODEL)),
+            score: found.score,
+            snippet: self.snippet(committed),
+        }
+    }
+}
+
+impl Found {
+    fn file_path(&self) -> Option<&str> {
+        self.file.as_ref().map(|file| file.path.as_ref())
+    }
+}
+
+/// Keeps the first hits: by score and then the newest, or the newest.
+fn first(found: &mut Vec<Found>, limit: usize, newest: bool) {
+    found.sort_by(|a, b| {
+        let by_score = if newest { std::cmp::Ordering::Equal } else { b.score.total_cmp(&a.score) };
+        by_score.then((b.time, b.leaf).cmp(&(a.time, a.leaf)))
+    });
+    found.truncate(limit);
+}

@@ -1,0 +1,448 @@
+//! Search: an answer is that of a scan by somebody who knows nothing of indexes, whatever is sealed or indexed.
+
+use std::time::Duration;
+
+use onrecord_ledger::Committed;
+use onrecord_proof::{Group, GroupSet, Kind, Record, Value, field};
+use proptest::prelude::*;
+use proptest::sample::select;
+use uuid::Uuid;
+
+use super::Fixture;
+use super::records::{NOON, call, calls};
+use crate::seal::Step;
+use crate::{Error, Indexer, QueryLimits, SearchOptions};
+
+/// What texts are made of.
+const WORDS: [&str; 12] =
+    ["refund", "refunds", "late", "LATE", "spam", "Émile", "order-17", "a_b", "la", "京都", "東京都", "x.y"];
+
+/// A call with that history, the last of it new, and that answer.
+fn turn(index: u64, history: &[String], answer: &str) -> Committed {
+    let mut record =
+        Record::new(Uuid::from_u128(u128::from(index) << 64 | 7), Kind::Interaction, NOON + index as i64, [7; 32]);
+    let messages: Vec<_> =
+        history.iter().map(|text| serde_json::json!({"role": "user", "content": text}).to_string()).collect();
+    record.set(&field::INPUT_BODY, format!(r#"{{"model":"m","messages":[{}]}}"#, messages.join(",")).into_bytes());
+    record.set(&field::INPUT_TEXT, history.last().cloned().unwrap_or_default());
+    record.set(&field::OUTPUT_TEXT, answer);
+    record.set(&field::SESSION, format!("s{}", index / 5));
+    record.set(&field::REQUEST_MODEL, if index.is_multiple_of(3) { "qwen2" } else { "qwen" });
+    Committed { index, committed_at: NOON + index as i64, record }
+}
+
+fn sentence() -> impl Strategy<Value = String> {
+    proptest::collection::vec(select(&WORDS[..]), 0..6).prop_map(|words| words.join(" "))
+}
+
+/// Conversations of up to five turns, whose history is sent again with each.
+fn conversations() -> impl Strategy<Value = Vec<Committed>> {
+    proptest::collection::vec((sentence(), sentence()), 1..90).prop_map(|turns| {
+        let mut history = Vec::new();
+        let each = turns.into_iter().enumerate().map(|(index, (question, answer))| {
+            if index % 5 == 0 {
+                history.clear();
+            }
+            history.push(question);
+            let call = turn(index as u64, &history, &answer);
+            history.push(answer);
+            call
+        });
+        each.collect()
+    })
+}
+
+/// A query, as one who does not know how it is run would evaluate it.
+#[derive(Debug, Clone)]
+enum Naive {
+    Text(&'static str, bool),
+    Session(u64),
+    Model(&'static str, bool),
+    Not(Box<Naive>),
+    All(Vec<Naive>),
+    Any(Vec<Naive>),
+}
+
+fn query() -> impl Strategy<Value = Naive> {
+    const TEXTS: [&str; 13] = [
+        "refund",
+        "late",
+        "spam",
+        "\"refund late\"",
+        "\"la la\"",
+        "émile",
+        "17",
+        "\"order 17\"",
+        "京",
+        "京都",
+        "b",
+        "x.y",
+        "missing",
+    ];
+    let leaf = prop_oneof![
+        6 => select(&TEXTS[..]).prop_map(|text| Naive::Text(text, false)),
+        2 => select(&["ref", "\"la l\"", "東", "\"refund o\""][..]).prop_map(|text| Naive::Text(text, true)),
+        1 => (0_u64..9).prop_map(Naive::Session),
+        1 => (select(&["qwen", "qwen2", "q"][..]), any::<bool>()).prop_map(|(model, prefix)| Naive::Model(model, prefix)),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(|part| Naive::Not(Box::new(part))),
+            proptest::collection::vec(inner.clone(), 2..4).prop_map(Naive::All),
+            proptest::collection::vec(inner, 2..4).prop_map(Naive::Any),
+        ]
+    })
+}
+
+impl Naive {
+    fn show(&self) -> String {
+        let star = |prefix: &bool| if *prefix { "*" } else { "" };
+        match self {
+            Self::Text(text, prefix) => format!("{text}{}", star(prefix)),
+            Self::Session(number) => format!("session:s{number}"),
+            Self::Model(model, prefix) => format!("model:{model}{}", star(prefix)),
+            Self::Not(part) => format!("-({})", part.show()),
+            Self::All(parts) => parts.iter().map(|part| format!("({})", part.show())).collect::<Vec<_>>().join(" "),
+            Self::Any(parts) => parts.iter().map(|part| format!("({})", part.show())).collect::<Vec<_>>().join(" OR "),
+        }
+    }
+
+    fn holds(&self, call: &Committed) -> bool {
+        match self {
+            Self::Text(text, prefix) => texts(call).iter().any(|have| contains(have, text, *prefix)),
+            Self::Session(number) => call.record.text(&field::SESSION) == Some(&format!("s{number}")),
+            Self::Model(model, prefix) => {
+                let have = call.record.text(&field::REQUEST_MODEL).unwrap();
+                if *prefix { have.starts_with(model) } else { have == *model }
+            }
+            Self::Not(part) => !part.holds(call),
+            Self::All(parts) => parts.iter().all(|part| part.holds(call)),
+            Self::Any(parts) => parts.iter().any(|part| part.holds(call)),
+        }
+    }
+}
+
+fn texts(call: &Committed) -> Vec<String> {
+    let body = call.record.get(&field::INPUT_BODY).unwrap().as_bytes().unwrap();
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+    let messages =
+        body["messages"].as_array().unwrap().iter().map(|message| message["content"].as_str().unwrap().to_owned());
+    messages.chain([call.record.text(&field::OUTPUT_TEXT).unwrap().to_owned()]).collect()
+}
+
+/// By substrings of text in which every word stands between spaces.
+fn contains(text: &str, wanted: &str, prefix: bool) -> bool {
+    let apart = |text: &str| {
+        let lower = text.to_lowercase();
+        let each = lower.chars().map(|c| match c {
+            '京' | '都' | '東' => format!(" {c} "),
+            c if c.is_alphanumeric() => c.to_string(),
+            _ => " ".to_owned(),
+        });
+        let spaced = each.collect::<String>();
+        format!(" {} ", spaced.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let wanted = apart(wanted);
+    apart(text).contains(if prefix { wanted.trim_end() } else { &wanted })
+}
+
+fn all() -> SearchOptions {
+    SearchOptions { limit: 10_000, newest: true, ..SearchOptions::default() }
+}
+
+/// The hits, oldest first, with their scores as they are to the last bit.
+async fn hits(fixture: &Fixture, query: &str) -> Vec<(u64, u32)> {
+    let result = fixture.lake.search(query, all()).await.unwrap();
+    assert_eq!(result.total, result.hits.len() as u64);
+    result.hits.iter().rev().map(|hit| (hit.leaf_index, hit.score.to_bits())).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn an_answer_is_that_of_a_scan(calls in conversations(), queries in proptest::collection::vec(query(), 12)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let fixture = Fixture::with_files_of(calls.clone(), 30).await;
+            let mut scores = Vec::new();
+            for query in &queries {
+                let expected: Vec<_> = calls.iter().filter(|call| query.holds(call)).map(|call| call.index).collect();
+                let found = hits(&fixture, &query.show()).await;
+                assert_eq!(found.iter().map(|(leaf, _)| *leaf).collect::<Vec<_>>(), expected, "{}", query.show());
+                scores.push(found);
+            }
+            // Hot, then partly sealed, partly indexed, all indexed.
+            while fixture.lake.seal().await.unwrap().is_some() {
+                for (query, expected) in queries.iter().zip(&scores) {
+                    assert_eq!(&hits(&fixture, &query.show()).await, expected, "{}", query.show());
+                }
+                if fixture.lake.stats().cursor > 30 {
+                    fixture.lake.index().await.unwrap();
+                }
+            }
+            fixture.lake.index().await.unwrap();
+            for (query, expected) in queries.iter().zip(&scores) {
+                assert_eq!(&hits(&fixture, &query.show()).await, expected, "{}", query.show());
+            }
+        });
+    }
+}
+
+async fn indexed(records: Vec<Committed>) -> Fixture {
+    let fixture = Fixture::new(records).await;
+    while fixture.lake.seal().await.unwrap().is_some() {}
+    fixture.lake.index().await.unwrap();
+    fixture
+}
+
+fn index_files(fixture: &Fixture) -> Vec<std::path::PathBuf> {
+    let folder = std::fs::read_dir(fixture.folder.path().join("index")).unwrap();
+    let mut files: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[tokio::test]
+async fn a_changed_index_is_found_out_and_built_again() {
+    let fixture = indexed(calls(20)).await;
+    let expected = hits(&fixture, "question AND 1* -\"answer 7\"").await;
+    let [place] = &index_files(&fixture)[..] else { panic!("one index") };
+    let good = std::fs::read(place).unwrap();
+    for at in (0..good.len()).step_by(97) {
+        let mut bad = good.clone();
+        bad[at] ^= 4;
+        std::fs::write(place, &bad).unwrap();
+        fixture.lake.inner.indexes.forget();
+        assert_eq!(hits(&fixture, "question AND 1* -\"answer 7\"").await, expected, "byte {at}");
+        assert_eq!(fixture.lake.find(call(7).record.id).await.unwrap(), Some(call(7)), "byte {at}");
+    }
+    for length in [0, 10, good.len() / 2, good.len() - 1] {
+        std::fs::write(place, &good[..length]).unwrap();
+        fixture.lake.inner.indexes.forget();
+        assert_eq!(hits(&fixture, "question AND 1* -\"answer 7\"").await, expected, "{length} bytes");
+        assert!(!place.exists(), "a torn index goes");
+    }
+    assert_eq!(fixture.lake.index().await.unwrap(), 1);
+    assert!(std::fs::metadata(place).unwrap().len() > 0);
+}
+
+#[tokio::test]
+async fn the_folder_can_be_removed_at_any_time() {
+    let fixture = indexed(calls(250)).await;
+    let expected = hits(&fixture, "\"question 3\"").await;
+    assert!(expected.len() > 50);
+    assert_eq!(index_files(&fixture).len(), 3);
+    std::fs::remove_dir_all(fixture.folder.path().join("index")).unwrap();
+    assert_eq!(hits(&fixture, "\"question 3\"").await, expected);
+    assert_eq!(fixture.lake.index().await.unwrap(), 3);
+    assert_eq!(hits(&fixture, "\"question 3\"").await, expected);
+    assert_eq!(fixture.lake.check_files(|_| ()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_file_of_the_index_can_be_removed_and_what_is_of_no_data_file_goes() {
+    let fixture = indexed(calls(250)).await;
+    std::fs::remove_file(&index_files(&fixture)[0]).unwrap();
+    for stray in ["of-a-file-that-was-replaced.parquet.search", "half-written.parquet.search.tmp"] {
+        std::fs::write(fixture.folder.path().join("index").join(stray), "x").unwrap();
+    }
+    assert_eq!(fixture.lake.index().await.unwrap(), 1);
+    assert_eq!(index_files(&fixture).len(), 3);
+}
+
+#[tokio::test]
+async fn a_compacted_file_is_indexed_anew() {
+    let fixture = indexed(calls(400)).await;
+    let queries = ["\"question 3\" -answer", "request:request-117 OR 399", "4* question"];
+    let mut expected = Vec::new();
+    for query in queries {
+        expected.push(hits(&fixture, query).await);
+    }
+    let old = index_files(&fixture);
+    fixture.lake.compact().await.unwrap().unwrap();
+    for round in 0..2 {
+        for (query, expected) in queries.iter().zip(&expected) {
+            assert_eq!(&hits(&fixture, query).await, expected, "{query}, {round}");
+        }
+        fixture.lake.index().await.unwrap();
+    }
+    let new = index_files(&fixture);
+    assert!(new.len() == 1 && !old.contains(&new[0]), "{old:?} {new:?}");
+}
+
+/// Calls of which one has a secret in question and answer, and one shares its question.
+fn calls_with_a_secret() -> Vec<Committed> {
+    let mut records = calls(250);
+    for index in [33, 34] {
+        records[index].record.set(&field::INPUT_TEXT, "the zyxwsecret of alice");
+    }
+    records[33].record.set(&field::OUTPUT_TEXT, "qkjsecret");
+    records
+}
+
+/// Whether one of the files of the index has the bytes of the secret. Words are whole in the dictionary where the one
+/// before begins with another letter.
+fn indexes_hold_the_secret(fixture: &Fixture) -> bool {
+    let has = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+    let files = index_files(fixture).into_iter().map(|file| std::fs::read(file).unwrap());
+    files.into_iter().any(|bytes| has(&bytes, "kjsecret"))
+}
+
+fn input_and_output() -> GroupSet {
+    [Group::Input, Group::Output].into_iter().collect()
+}
+
+#[tokio::test]
+async fn what_is_erased_is_in_no_index() {
+    let fixture = indexed(calls_with_a_secret()).await;
+    assert!(indexes_hold_the_secret(&fixture));
+    assert_eq!(hits(&fixture, "zyxwsecret").await.len(), 2);
+    let others = hits(&fixture, "\"question 3\" -zyxwsecret").await;
+    let done = fixture.lake.erase(&(33..34).collect(), input_and_output(), Uuid::from_u128(1)).await.unwrap();
+    assert_eq!(done.records, 1);
+    assert_eq!(index_files(&fixture).len(), 2, "that of the file goes, the others stay");
+    for when in ["at once", "indexed anew"] {
+        assert!(!indexes_hold_the_secret(&fixture), "{when}");
+        assert!(hits(&fixture, "qkjsecret").await.is_empty(), "{when}");
+        let left: Vec<_> = hits(&fixture, "zyxwsecret").await.into_iter().map(|(leaf, _)| leaf).collect();
+        assert_eq!(left, [34], "{when}");
+        assert_eq!(hits(&fixture, "\"question 3\" -zyxwsecret").await, others, "{when}");
+        assert_eq!(hits(&fixture, "request:request-33").await.len(), 1, "{when}: what was not erased is found");
+        fixture.lake.index().await.unwrap();
+    }
+    assert_eq!(index_files(&fixture).len(), 3);
+}
+
+#[tokio::test]
+async fn an_index_that_is_being_built_does_not_outlive_an_erasure() {
+    let fixture = Fixture::new(calls_with_a_secret()).await;
+    while fixture.lake.seal().await.unwrap().is_some() {}
+    let path = fixture.lake.snapshot().sealed.files[0].path.to_string();
+    let half = fixture.folder.path().join("index").join(format!("{}.search.tmp", path.rsplit('/').next().unwrap()));
+    std::fs::create_dir_all(half.parent().unwrap()).unwrap();
+    std::fs::write(&half, "qkjsecret").unwrap();
+    fixture.lake.erase(&(33..34).collect(), input_and_output(), Uuid::from_u128(1)).await.unwrap();
+    assert!(!half.exists(), "what a stopped indexer has left");
+
+    // Both at the same time, the erasure at any moment of the indexing.
+    for delay in (0..12).step_by(2) {
+        let fixture = Fixture::with_files_of(calls_with_a_secret(), 250).await;
+        while fixture.lake.seal().await.unwrap().is_some() {}
+        let erasing = async {
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+            fixture.lake.erase(&(33..34).collect(), input_and_output(), Uuid::from_u128(1)).await.unwrap();
+            assert!(!indexes_hold_the_secret(&fixture), "after {delay} ms");
+        };
+        let (indexed, ()) = tokio::join!(fixture.lake.index(), erasing);
+        indexed.unwrap();
+        fixture.lake.index().await.unwrap();
+        assert!(index_files(&fixture).len() == 1 && !indexes_hold_the_secret(&fixture), "after {delay} ms");
+    }
+}
+
+#[tokio::test]
+async fn an_erasure_that_was_cut_off_leaves_no_index_behind() {
+    for step in [Step::DataFile, Step::Commit, Step::Sidecar] {
+        for reopen in [true, false] {
+            let when = format!("{step:?}, {reopen}");
+            let mut fixture = indexed(calls_with_a_secret()).await;
+            *fixture.lake.inner.crash_after.lock().unwrap() = Some(step);
+            let erase = async |fixture: &Fixture| {
+                fixture.lake.erase(&(33..34).collect(), input_and_output(), Uuid::from_u128(1)).await
+            };
+            erase(&fixture).await.unwrap_err();
+            *fixture.lake.inner.crash_after.lock().unwrap() = None;
+            if reopen {
+                fixture.reopen().await;
+            }
+            erase(&fixture).await.unwrap();
+            assert!(!indexes_hold_the_secret(&fixture), "{when}");
+            assert_eq!(hits(&fixture, "zyxwsecret OR qkjsecret").await.len(), 1, "{when}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_indexer_indexes_what_is_sealed() {
+    let fixture = Fixture::new(calls(120)).await;
+    fixture.lake.seal().await.unwrap();
+    let every = Duration::from_millis(5);
+    let indexer = Indexer::start(fixture.lake.clone(), every).unwrap();
+    while !fixture.folder.path().join("index").exists()
+        || index_files(&fixture).iter().all(|file| file.extension().is_none_or(|e| e != "search"))
+    {
+        tokio::time::sleep(every).await;
+    }
+    indexer.stop();
+    assert_eq!(hits(&fixture, "id:\"00000000-0000-0000-0000-000000000000\" OR request:request-77").await.len(), 1);
+}
+
+#[tokio::test]
+async fn records_are_found_by_their_id() {
+    let fixture = indexed(calls(250)).await;
+    for index in [0, 99, 100, 249] {
+        assert_eq!(fixture.lake.find(call(index).record.id).await.unwrap(), Some(call(index)));
+    }
+    assert_eq!(fixture.lake.find(call(250).record.id).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_hit_says_what_and_where() {
+    let mut records = calls(10);
+    let other = Uuid::from_u128(1);
+    records[4].record.erase(Group::Output, other);
+    records[5].record.set(&field::ERROR_MESSAGE, "the model server is on fire");
+    records[6].record.set(&field::EXPLANATION, "badly translated");
+    records[6].record.set(&field::STOP_REASONS, vec![Value::from("eos")]);
+    let fixture = indexed(records).await;
+    let found = fixture.lake.search("translated", SearchOptions::default()).await.unwrap();
+    assert_eq!((found.total, found.hits[0].snippet.place), (1, "judgement"));
+    assert!(hits(&fixture, "eos").await.is_empty());
+    let found = fixture.lake.search("fire* session:session-0", SearchOptions::default()).await.unwrap();
+    let hit = &found.hits[0];
+    assert_eq!((found.total, hit.leaf_index, hit.kind, hit.snippet.place), (1, 5, "interaction", "error"));
+    assert_eq!((hit.session.as_deref(), hit.model.as_deref()), (Some("session-0"), Some("tiny")));
+    assert_eq!(hit.snippet.marked(), "the model server is on «fire»");
+    assert!(hits(&fixture, "\"answer 4\"").await.is_empty(), "it was erased");
+    let since = SearchOptions { since: Some(NOON + 6000 - 900), until: Some(NOON + 8000 - 900), ..all() };
+    let found = fixture.lake.search("answer", since).await.unwrap();
+    assert_eq!(found.hits.iter().map(|hit| hit.leaf_index).collect::<Vec<_>>(), [7, 6]);
+    let best = SearchOptions { limit: 2, ..SearchOptions::default() };
+    let found = fixture.lake.search("question", best).await.unwrap();
+    assert_eq!((found.total, found.hits.len()), (10, 2));
+    assert!(found.hits[0].score >= found.hits[1].score);
+}
+
+#[tokio::test]
+async fn sql_joins_the_hits() {
+    let fixture = indexed(calls(150)).await;
+    for (statement, expected) in [
+        ("SELECT count(*) FROM search('answer')", "150"),
+        ("SELECT count(*) FROM search('answer', 7)", "7"),
+        (
+            "SELECT i.request_id, s.snippet FROM search('\"answer 117\"') s JOIN interactions i USING (leaf_index)",
+            "request-117|«answer 117»",
+        ),
+        (
+            "SELECT sum(leaf_index), min(place), max(origin) FROM search('\"answer 1\"') WHERE score > 0",
+            "1|output|test.example/log",
+        ),
+        (
+            "SELECT count(*) FROM interactions WHERE leaf_index IN (SELECT leaf_index FROM search('question 6 -answer')) ",
+            "0",
+        ),
+    ] {
+        assert_eq!(fixture.query(statement).await, [expected], "{statement}");
+    }
+    for (statement, expected) in [
+        ("SELECT * FROM search('a AND')", "the search, at character 6: a word is missing here"),
+        ("SELECT * FROM search()", "search('words')"),
+        ("SELECT * FROM search('a', 1000000)", "search('words')"),
+    ] {
+        let error = fixture.try_query(statement, QueryLimits::default()).await.unwrap_err();
+        assert!(matches!(&error, Error::Query(text) if text.contains(expected)), "{error:?}");
+    }
+    let error = fixture.lake.search("(a", SearchOptions::default()).await.unwrap_err();
+    assert_eq!(error.to_string(), "the search, at character 1: `(` without a `)` after it");
+}
