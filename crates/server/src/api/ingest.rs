@@ -52,11 +52,8 @@ pub(super) async fn trace(
     Path(wanted): Path<String>,
 ) -> Result<Json<Trace>, ApiError> {
     let trace = api.engine.trace(&wanted).await.map_err(ApiError::internal)?;
-    let trace =
-        trace.ok_or_else(|| ApiError::not_found(format!("there is no trace {wanted}, nor a record of it with one")))?;
-    let rows = Some(trace.nodes.len() as i64);
-    api.engine
-        .accessed(&reading, Access { event: "trace", statement: trace.trace_id.as_deref().unwrap_or(&wanted) }, rows)
-        .await?;
+    let trace = trace.ok_or_else(|| ApiError::not_found(format!("there is no trace {wanted}, nor such a record")))?;
+    let (rows, statement) = (Some(trace.nodes.len() as i64), trace.trace_id.as_deref().unwrap_or(&wanted));
+    api.engine.accessed(&reading, Access { event: "trace", statement }, rows).await?;
     Ok(Json(trace))
 }
