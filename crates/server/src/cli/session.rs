@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use super::client::Client;
+use super::trace::records;
 use crate::engine::{Alternative, Conversation, Decision, Session, Turn};
 use crate::terminal::{Cell, Column, Terminal, clock, duration, escape, escape_lines, print_json, print_line, table};
 
@@ -71,7 +72,8 @@ pub(super) async fn show(client: &Client, session: &str, json: bool) -> anyhow::
 fn lines(conversation: &Conversation) -> Vec<String> {
     let turns = &conversation.turns;
     let more = if conversation.more { ", and more" } else { "" };
-    let mut lines = vec![format!("session {}, {} records{more}", escape(&conversation.session), turns.len())];
+    let count = records(turns.len());
+    let mut lines = vec![format!("session {}, {count}{more}", escape(&conversation.session))];
     for turn in turns {
         lines.push(String::new());
         lines.push(format!("{}  {}", clock(turn.began_us), escape(&about(turn))));

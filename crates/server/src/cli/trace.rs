@@ -28,7 +28,7 @@ fn lines(trace: &Trace) -> Vec<String> {
     let end = trace.nodes.iter().map(|node| node.began_us + node.duration_us.unwrap_or(0)).max().unwrap_or(begin);
     let total = micros(end - begin);
     let name = trace.trace_id.as_deref().map_or_else(|| "no trace id".into(), |id| format!("trace {}", escape(id)));
-    let mut lines = vec![format!("{name}, {} records, {}", trace.nodes.len(), duration(total))];
+    let mut lines = vec![format!("{name}, {}, {}", records(trace.nodes.len()), duration(total))];
     let names: Vec<_> = trace.nodes.iter().map(|node| format!("{}{}", "  ".repeat(node.depth), what(node))).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(64);
     for (node, name) in trace.nodes.iter().zip(names) {
@@ -38,6 +38,10 @@ fn lines(trace: &Trace) -> Vec<String> {
         lines.push(line.trim_end().to_owned());
     }
     lines
+}
+
+pub(super) fn records(count: usize) -> String {
+    format!("{count} record{}", if count == 1 { "" } else { "s" })
 }
 
 fn micros(us: i64) -> Duration {

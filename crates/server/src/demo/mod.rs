@@ -18,6 +18,9 @@ use crate::engine::{Filter, ledger_dir};
 use crate::server::Server;
 use crate::terminal::{Style, Terminal};
 
+/// Alternatives for each token that the model is asked for.
+const ALTERNATIVES: u8 = 4;
+
 /// Runs the tour, then serves until Ctrl-C, unless `--once` was said.
 pub(crate) async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
     if args.fresh {
@@ -27,7 +30,8 @@ pub(crate) async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
     crate::terminal::log_to_stderr(&config.telemetry);
     let stop = CancellationToken::new();
     let model = serve_model(stop.clone()).await?;
-    let upstream = config::Upstream::at(format!("http://{model}").parse()?);
+    let at = config::Upstream::at(format!("http://{model}").parse()?);
+    let upstream = config::Upstream { decisions: ALTERNATIVES, ..at };
     let server = Server::start(&config, &[upstream]).await?;
     heading("A small real language model, with onrecord in front of it");
     println!("  model    http://{model}  tiny-pydoc, 1.9 M parameters: small enough to ship, not clever");
@@ -134,6 +138,8 @@ fn what_next(server: &Server, args: &DemoArgs) {
     }
     println!("  onrecord --data {data} tail -f");
     println!("  onrecord --data {data} show 1");
+    println!("  onrecord --data {data} show 1 --tokens");
+    println!("  onrecord --data {data} session support-1");
     println!("  onrecord --data {data} search 'capital OR \"os.path\"'");
     println!(
         "  onrecord --data {data} query \"SELECT outcome, count(*), avg(duration_ms) FROM interactions GROUP BY outcome\""
