@@ -2,7 +2,7 @@
 
 use http::header::{
     AUTHORIZATION, CONNECTION, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use onrecord_proof::{Map, Record, field};
 
@@ -29,18 +29,10 @@ const OURS: &str = "x-onrecord-";
 const TEXT_MAX: usize = 512;
 const TAGS_MAX: usize = 64;
 
-/// Fields that concern one hop only (RFC 9110 §7.6.1, and older ones that are still seen).
-const HOP: [HeaderName; 9] = [
-    CONNECTION,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
+/// Fields that concern one hop only (RFC 9110 §7.6.1, and older ones that are still seen). `Trailer` is none of them: it
+/// announces what follows the body, which is passed on.
+const HOP: [HeaderName; 8] =
+    [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE];
 
 /// Removes what ends at this hop (RFC 9110 §7.6.1): `Connection`, what it names, and the other hop-by-hop fields.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {

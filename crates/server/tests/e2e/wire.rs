@@ -5,8 +5,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::support::http::{raw, request};
 use crate::support::log::field;
-use crate::support::upstream::{answer, completion, script};
+use crate::support::upstream::{Act, STREAM, answer, completion, event, script, send};
 use crate::support::{Log, chat, post};
 
 const SHOUT: &[u8] = b"GET /ws?x=1 HTTP/1.1\r\nhost: g\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
@@ -125,5 +126,98 @@ async fn a_body_beyond_the_limit_flows_and_its_record_has_the_prefix_and_the_who
         assert!(record.to_string().contains(&digest(text.as_bytes())), "{group}");
         assert!(record["groups"][group].to_string().len() < 8192);
     }
+    log.verify();
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, bytes).unwrap();
+    packed.finish().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compressed_bodies_pass_as_they_are_and_are_read_on_record() {
+    let packed = gzip(completion("Yes.").as_bytes());
+    let head = "content-type: application/json\r\ncontent-encoding: gzip\r\n";
+    let upstream = script([answer("200 OK", head, &packed)]).await;
+    let log = Log::new();
+    let server = log.serve(&upstream);
+    let body = gzip(chat("Is it in stock?", json!({})).as_bytes());
+    let reply =
+        post(server.gateway, &[("content-encoding", "gzip"), ("accept-encoding", "gzip, br")], body.clone()).await;
+    assert_eq!((reply.body.as_ref(), reply.headers["content-encoding"].to_str().unwrap()), (&packed[..], "gzip"));
+    let sent = upstream.requests.lock().unwrap()[0].clone();
+    assert!(sent.windows(body.len()).any(|bytes| bytes == body), "the request is passed on byte for byte");
+    let record = log.show(&reply.id());
+    assert_eq!(field(&record, "input", "onrecord.input.text"), "Is it in stock?");
+    assert_eq!(field(&record, "output", "onrecord.output.text"), "Yes.");
+    assert_eq!(field(&record, "output", "onrecord.output.sha256"), &digest(&packed));
+    log.verify();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_waits_for_100_is_told_to_go_on() {
+    let upstream = script([answer("200 OK", "content-type: application/json\r\n", completion("Yes."))]).await;
+    let log = Log::new();
+    let server = log.serve(&upstream);
+    let body = chat("Is it in stock?", json!({}));
+    let mut client = TcpStream::connect(server.gateway).await.unwrap();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         expect: 100-continue\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    client.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(until(&mut client, b"\r\n\r\n").await, b"HTTP/1.1 100 Continue\r\n\r\n");
+    client.write_all(body.as_bytes()).await.unwrap();
+    let mut rest = String::new();
+    client.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.starts_with("HTTP/1.1 200 ") && rest.ends_with(&completion("Yes.")), "{rest}");
+    assert_eq!(field(&log.only("true"), "outcome", "onrecord.outcome"), "completed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_reach_the_client() {
+    let body = completion("Yes.");
+    let chunked = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntrailer: x-checksum\r\ntransfer-encoding: chunked\r\n\
+         connection: close\r\n\r\n{:x}\r\n{body}\r\n0\r\nx-checksum: 1234\r\n\r\n",
+        body.len()
+    );
+    let log = Log::new();
+    let server = log.serve(script([send(chunked)]).await);
+    let asked = chat("Is it in stock?", json!({}));
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\ncontent-type: application/json\r\nte: trailers\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{asked}",
+        asked.len()
+    );
+    let got = raw(server.gateway, request.as_bytes()).await;
+    assert!(got.contains("x-checksum: 1234"), "{got}");
+    assert_eq!(field(&log.only("true"), "output", "onrecord.output.body"), &body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_reset_over_http2_is_a_client_that_went_away() {
+    let upstream = script([send(STREAM), send(event("Once")), Act::Hold]).await;
+    let log = Log::new();
+    let server = log.serve(&upstream);
+    let stream = TcpStream::connect(server.gateway).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut client, connection) =
+        hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(connection);
+    let response = client
+        .send_request(request(server.gateway, &[], chat("Tell me a story.", json!({ "stream": true }))))
+        .await
+        .unwrap();
+    let mut body = response.into_body();
+    let first = http_body_util::BodyExt::frame(&mut body).await.unwrap().unwrap().into_data().unwrap();
+    assert!(std::str::from_utf8(&first).unwrap().contains("Once"));
+    drop(body);
+    let record = log.only("outcome = 'client_disconnected'");
+    assert_eq!(field(&record, "output", "onrecord.output.text"), "Once");
+    // The connection lives on.
+    assert!(client.ready().await.is_ok());
     log.verify();
 }
