@@ -12,6 +12,9 @@ use crate::{BodyHead, Dialect, End, Limits, coding, json};
 
 /// Raw bytes of a stream that are kept for the case that it cannot be parsed: enough to see why.
 const RAW_PREFIX: usize = 64 << 10;
+/// So much of an answer is held back at most to take something out of it again: decisions of some ten thousand tokens, of
+/// which the record needs no more than its own limit. What is larger passes as it is.
+const STRIPPED_MAX: usize = 64 << 20;
 
 /// A response body that is being received.
 pub struct Response {
@@ -52,7 +55,7 @@ impl Response {
         let framing = self.content_type.as_deref().and_then(Framing::of);
         // What is encoded against our wish cannot be changed.
         let is_plain = self.content_encoding.as_deref().is_none_or(|coding| coding == "identity");
-        self.strip = is_plain.then(|| Strip::new(undo, framing, self.limits.body));
+        self.strip = is_plain.then(|| Strip::new(undo, framing, STRIPPED_MAX));
         self
     }
 

@@ -223,14 +223,19 @@ impl Change for Erase {
     }
 }
 
-/// The condition over `records` for what `table` shows.
+/// The condition over `records` for what `table` shows, and for what the recorder itself has put on record of it: steps
+/// that hold the prompt of a call once more.
 fn within(table: &str, condition: &str) -> Result<String> {
     // A line comment at the end of the condition must not swallow what follows it.
-    match table {
-        "records" => Ok(format!("({condition}\n)")),
-        view if crate::sql::is_view(view) => Ok(format!("id IN (SELECT id FROM {view} WHERE ({condition}\n))")),
-        other => Err(Error::Query(format!("there is no table or view {other:?}"))),
-    }
+    let meant = match table {
+        "records" => format!("({condition}\n)"),
+        view if crate::sql::is_view(view) => format!("id IN (SELECT id FROM {view} WHERE ({condition}\n))"),
+        other => return Err(Error::Query(format!("there is no table or view {other:?}"))),
+    };
+    Ok(format!(
+        "({meant} OR (kind = 'step' AND onrecord_source = 'probe' \
+         AND onrecord_subject IN (SELECT id FROM records WHERE {meant})))"
+    ))
 }
 
 /// Nothing of what is to be erased may be left out.

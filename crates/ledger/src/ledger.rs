@@ -174,6 +174,19 @@ impl Ledger {
         Ok(Pending(answer))
     }
 
+    /// Commits a record that was not begun and comes from outside: refused when too much is waiting, and while the log
+    /// cannot be written, so that what others send does not take the place of calls under way.
+    pub fn add(&self, record: &Record) -> Result<Pending<Receipt>, Error> {
+        if !self.is_healthy() {
+            return Err(Error::Unavailable("the last attempt to write it failed".to_owned()));
+        }
+        let (reply, answer) = oneshot::async_channel();
+        let prepared = record.prepare()?;
+        fits(&prepared.bytes)?;
+        self.shared.queue.begin(Op::Leaf { prepared, reply })?;
+        Ok(Pending(answer))
+    }
+
     /// How many calls of an earlier run were closed as `interrupted` when the log was opened.
     pub const fn interrupted(&self) -> usize {
         self.interrupted

@@ -79,8 +79,9 @@ impl Queue {
         self.push(state, op)
     }
 
-    /// Adds a record. It always finds room: a call's record takes the place that its intent was given, and what has no
-    /// intent comes from inside, one at a time.
+    /// Adds a record. It always finds room: a call's record takes the place that its intent was given, and what else comes
+    /// this way comes from inside, one at a time. What comes from outside without an intent takes that of
+    /// [`begin`](Self::begin).
     pub(crate) fn complete(&self, op: Op) -> Result<(), Error> {
         self.push(self.lock(), op)
     }

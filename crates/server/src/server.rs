@@ -177,8 +177,8 @@ impl Server {
             let sampler = Sampler { asking: upstream.asking(), gauge: Arc::clone(&upstream.gauge) };
             tasks.spawn(sampler.run(stop.clone()));
             if config.probe.prompts_per_minute > 0 {
-                let ledger = Arc::clone(&engine.ledger);
-                let (prompts, task) = Prompts::new(config.probe.prompts_per_minute, upstream.asking(), ledger);
+                let per_minute = config.probe.prompts_per_minute;
+                let (prompts, task) = Prompts::new(per_minute, upstream.asking(), Arc::clone(&engine));
                 // Nobody has set it before.
                 let _ = upstream.prompts.set(prompts);
                 tasks.spawn(task.run(stop.clone()));

@@ -89,7 +89,9 @@ impl<'a> Asked<'a> {
             Family::Chat | Family::Ollama if off && unset(self.count) => None,
             // Without a number servers differ in how many they give.
             Family::Chat | Family::Ollama if !off => Some(n.filter(|n| (1..alternatives).contains(n))?),
-            Family::Completions | Family::Native if unset(self.count) => None,
+            // Here 0 asks for the chosen tokens alone.
+            Family::Completions if self.count.is_none_or(|(count, _)| count == "null") => None,
+            Family::Native if unset(self.count) => None,
             Family::Native => Some(n.filter(|n| (1..alternatives).contains(n))?),
             _ => return None,
         };

@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Extension, Path, State};
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Api, ApiError, Reader};
@@ -28,9 +29,19 @@ impl From<NotTaken> for ApiError {
 pub(super) async fn records(
     State(api): State<Api>,
     Extension(identity): Extension<Identity>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let items = items(&body).map_err(ApiError::bad_request)?;
+    // A page of another origin can send a body without asking first, but none of these types.
+    let content_type = headers.get(CONTENT_TYPE).and_then(|name| name.to_str().ok()).unwrap_or_default();
+    let name = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if !["application/json", "application/x-ndjson", "application/jsonl"].contains(&name.as_str()) {
+        let problem = format!("the content type is {content_type:?}; send application/json or application/x-ndjson");
+        return Err(ApiError::unsupported_media_type(problem));
+    }
+    // Some MiB take longer than other tasks should wait.
+    let items = tokio::task::spawn_blocking(move || items(&body)).await.map_err(ApiError::internal)?;
+    let items = items.map_err(ApiError::bad_request)?;
     let taken = api.engine.take_items(items, &identity.name).await?;
     Ok((StatusCode::CREATED, Json(json!({ "records": taken }))))
 }

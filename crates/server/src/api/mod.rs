@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
-use axum::http::header::{HOST, HeaderMap};
+use axum::http::header::HeaderMap;
 use axum::http::request::Parts;
 use axum::middleware::{self, Next};
 use axum::response::Response;
@@ -32,7 +32,7 @@ pub(crate) use encode::Format;
 pub(crate) use error::ApiError;
 
 /// Bytes of a request with records.
-const RECORDS_MAX: usize = 64 << 20;
+const RECORDS_MAX: usize = 16 << 20;
 
 /// What every handler has.
 #[derive(Clone)]
@@ -142,18 +142,9 @@ fn identify(tokens: &Tokens, own: &str, headers: &HeaderMap, roles: &[Role]) -> 
     Err(ApiError::denied(denied))
 }
 
-/// Without tokens the API answers to its own machine only, and not to a web page that has its name point there (DNS
-/// rebinding): such a request names another host.
+/// Without tokens the API answers to its own machine only.
 fn own_name(headers: &HeaderMap) -> Result<(), ApiError> {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
-    let address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    if host.is_empty() || name == "localhost" || address.is_ok() {
-        return Ok(());
-    }
-    Err(ApiError::bad_request(format!(
-        "the host {host:?} is not this machine; use its address, or create a token (`onrecord token create --role read`)"
-    )))
+    crate::auth::names_this_machine(headers).map_err(ApiError::bad_request)
 }
 
 /// Who reads, and why: for the access record.

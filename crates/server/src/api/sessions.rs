@@ -54,5 +54,7 @@ pub(super) async fn tokens(
     let committed = find(&api, &wanted).await?;
     let statement = committed.record.id.to_string();
     api.engine.accessed(&reading, Access { event: "tokens", statement: &statement }, Some(1)).await?;
-    Ok(Json(decisions(&committed.record)))
+    // A large body takes longer to decode than other tasks should wait.
+    let decisions = tokio::task::spawn_blocking(move || decisions(&committed.record)).await;
+    Ok(Json(decisions.map_err(ApiError::internal)?))
 }

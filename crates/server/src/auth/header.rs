@@ -34,3 +34,15 @@ fn our_bearer(value: &HeaderValue) -> Option<&str> {
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && token.starts_with(PREFIX)).then_some(token)
 }
+
+/// Without tokens a server answers to its own machine only, and not to a web page that has its name point there (DNS
+/// rebinding): such a request names another host. An error says what to do.
+pub(crate) fn names_this_machine(headers: &HeaderMap) -> Result<(), String> {
+    let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
+    let address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    if host.is_empty() || name == "localhost" || address.is_ok() {
+        return Ok(());
+    }
+    Err(format!("the host {host:?} is not this machine; use its address, or create a token (`onrecord token create`)"))
+}

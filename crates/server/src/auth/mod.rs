@@ -16,7 +16,7 @@ mod token;
 mod tests;
 
 pub(crate) use guard::Denied;
-pub(crate) use header::is_token;
+pub(crate) use header::{is_token, names_this_machine};
 pub(crate) use role::{Identity, Role};
 pub(crate) use store::Tokens;
 pub(crate) use token::Token;

@@ -25,8 +25,13 @@ pub(super) async fn trace(client: &Client, wanted: &str, json: bool) -> anyhow::
 /// The tree, a record a line: a bar for when it ran, how long, what it was, how it ended.
 fn lines(trace: &Trace) -> Vec<String> {
     let begin = trace.nodes.iter().map(|node| node.began_us).min().unwrap_or(0);
-    let end = trace.nodes.iter().map(|node| node.began_us + node.duration_us.unwrap_or(0)).max().unwrap_or(begin);
-    let total = micros(end - begin);
+    let end = trace
+        .nodes
+        .iter()
+        .map(|node| node.began_us.saturating_add(node.duration_us.unwrap_or(0)))
+        .max()
+        .unwrap_or(begin);
+    let total = micros(end.saturating_sub(begin));
     let name = trace.trace_id.as_deref().map_or_else(|| "no trace id".into(), |id| format!("trace {}", escape(id)));
     let mut lines = vec![format!("{name}, {}, {}", records(trace.nodes.len()), duration(total))];
     let names: Vec<_> = trace.nodes.iter().map(|node| format!("{}{}", "  ".repeat(node.depth), what(node))).collect();

@@ -3,12 +3,16 @@
 
 use std::collections::{HashMap, HashSet};
 
+use futures::TryStreamExt as _;
 use onrecord_ledger::Committed;
-use onrecord_proof::GroupState;
+use onrecord_proof::{Group, GroupState};
 use uuid::Uuid;
 
 use super::report::{Erasure, PROBLEMS_MAX, Report};
 use super::{Disposal, Engine, disposals};
+
+/// So much is looked at once more at the end; what is beyond counts as it was seen.
+const DOUBTS: usize = 1 << 16;
 
 /// The disposals of a log, and how many records they have been found to have erased from.
 pub(super) struct Erasures {
@@ -17,16 +21,45 @@ pub(super) struct Erasures {
     records: Vec<u64>,
     /// Disposals that are being carried out.
     unfinished: HashSet<Uuid>,
+    /// What a disposal that began, or ended, in the meantime may explain.
+    doubts: Vec<Doubt>,
+}
+
+/// Something that is wrong unless a disposal has changed it while the records were read.
+struct Doubt {
+    index: u64,
+    id: Uuid,
+    group: Group,
+    disposal: Uuid,
+    is_there: bool,
+}
+
+fn place(index: u64, id: Uuid) -> String {
+    format!("record {index} ({id})")
+}
+
+fn unknown(group: Group, disposal: &Uuid) -> String {
+    format!("its group {group} is erased, but the log has no disposal record {disposal} about it")
+}
+
+fn not_erased(group: Group, leaf: u64) -> String {
+    format!("its group {group} is there, and the disposal at leaf {leaf} says that it is erased")
 }
 
 impl Engine {
+    /// True if a record has the values of a group now.
+    async fn has(&self, index: u64, group: Group) -> anyhow::Result<bool> {
+        let found = self.lake.records(index..index + 1).try_next().await?;
+        Ok(found.is_some_and(|found| found.record.group(group).is_some()))
+    }
+
     /// Reads the disposals. Whether their records are those of the tree is found out with all others.
     pub(super) async fn erasures(&self) -> anyhow::Result<Erasures> {
         // In this order: a disposal that ends in between is looked at as one that is not finished.
         let unfinished = self.noted()?.into_iter().collect();
         let disposals = disposals(&self.lake).await?;
         let at = disposals.iter().enumerate().map(|(at, disposal)| (disposal.id, at)).collect();
-        Ok(Erasures { records: vec![0; disposals.len()], disposals, at, unfinished })
+        Ok(Erasures { records: vec![0; disposals.len()], disposals, at, unfinished, doubts: Vec::new() })
     }
 }
 
@@ -39,7 +72,12 @@ impl Erasures {
             let GroupState::Erased { disposal, .. } = state else { continue };
             by.insert(*disposal);
             let problem = match self.at.get(disposal).map(|at| &self.disposals[*at]) {
-                None => format!("its group {group} is erased, but the log has no disposal record {disposal}"),
+                None if self.doubts.len() < DOUBTS => {
+                    let (index, disposal) = (*index, *disposal);
+                    self.doubts.push(Doubt { index, id: record.id, group, disposal, is_there: false });
+                    continue;
+                }
+                None => unknown(group, disposal),
                 Some(told) if !told.leaves.contains(*index) || !told.groups.contains(&group) => {
                     format!("its group {group} is erased, but the disposal at leaf {} is not about it", told.leaf_index)
                 }
@@ -56,17 +94,42 @@ impl Erasures {
     }
 
     /// What was to be erased and is there still.
-    fn still_there(&self, committed: &Committed, report: &mut Report) {
+    fn still_there(&mut self, committed: &Committed, report: &mut Report) {
         let Committed { index, record, .. } = committed;
         let about = |disposal: &&Disposal| disposal.leaves.contains(*index) && !self.unfinished.contains(&disposal.id);
         for disposal in self.disposals.iter().filter(about) {
             for group in disposal.groups.iter().filter(|group| record.group(**group).is_some()) {
-                let leaf = disposal.leaf_index;
-                let problem =
-                    format!("its group {group} is there, and the disposal at leaf {leaf} says that it is erased");
-                report.problem("NOT ERASED", format!("record {index} ({})", record.id), problem);
+                if self.doubts.len() < DOUBTS {
+                    let (index, id, group) = (*index, record.id, *group);
+                    self.doubts.push(Doubt { index, id, group, disposal: disposal.id, is_there: true });
+                } else {
+                    report.problem("NOT ERASED", place(*index, record.id), not_erased(*group, disposal.leaf_index));
+                }
             }
         }
+    }
+
+    /// Reports what is doubtful and cannot be explained by what has happened since the records began to be read.
+    pub(super) async fn settle(&mut self, engine: &Engine, report: &mut Report) -> anyhow::Result<()> {
+        let doubts = std::mem::take(&mut self.doubts);
+        if doubts.is_empty() {
+            return Ok(());
+        }
+        // In this order, as before.
+        let later = engine.erasures().await?;
+        for Doubt { index, id, group, disposal, is_there } in doubts {
+            let told = later.at.get(&disposal).map(|at| &later.disposals[*at]);
+            let leaf = told.map_or(0, |told| told.leaf_index);
+            if !is_there {
+                if told.is_none_or(|told| !told.leaves.contains(index) || !told.groups.contains(&group)) {
+                    report.tampered += 1;
+                    report.problem("TAMPERED", place(index, id), unknown(group, &disposal));
+                }
+            } else if !later.unfinished.contains(&disposal) && engine.has(index, group).await? {
+                report.problem("NOT ERASED", place(index, id), not_erased(group, leaf));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn finish(self, report: &mut Report) {

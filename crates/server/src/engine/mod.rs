@@ -71,7 +71,7 @@ pub(crate) struct Engine {
     opened: Instant,
     background: Mutex<Option<Background>>,
     /// Held while records that come in with an id of their own are looked up and taken.
-    pub(crate) taking: tokio::sync::Mutex<()>,
+    pub(crate) taking: Arc<tokio::sync::Mutex<()>>,
     /// Completes what an earlier run did not.
     resuming: Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
@@ -133,7 +133,7 @@ impl Engine {
             dir: data.to_owned(),
             opened: Instant::now(),
             background: Mutex::new(Some(Background { sealer, compactor, indexer })),
-            taking: tokio::sync::Mutex::default(),
+            taking: Arc::default(),
             resuming: Mutex::default(),
         })
     }

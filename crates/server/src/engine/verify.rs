@@ -122,6 +122,9 @@ impl Engine {
             }
         }
         check.finish(report);
+        if let Err(error) = erasures.settle(self, report).await {
+            report.problem("DAMAGED", "the disposal records", format!("{error:#}"));
+        }
         erasures.finish(report);
         told(progress, "records", size, size);
     }

@@ -111,7 +111,7 @@ impl Engine {
             record.set(&field::SCORE, score);
         }
         record.set(&field::OUTCOME, "completed");
-        let receipt = self.ledger.append(&record)?.await?;
+        let receipt = self.ledger.add(&record)?.await?;
         Ok((record.id, receipt))
     }
 }

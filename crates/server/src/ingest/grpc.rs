@@ -8,12 +8,13 @@ use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
+use tonic::service::InterceptorLayer;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{Ingest, TAKES};
-use crate::auth::{Denied, Role};
+use crate::auth::{Denied, Identity, Role};
 
 struct Service(Arc<Ingest>);
 
@@ -23,8 +24,9 @@ impl TraceService for Service {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let identity = self.0.tokens.authorize(&metadata.into_headers(), Role::Ingest).map_err(denied)?;
+        let (_, extensions, request) = request.into_parts();
+        let identity: &Identity =
+            extensions.get().ok_or_else(|| Status::unauthenticated("who sends it is not known"))?;
         self.0.export(request, &identity.name).await.map(Response::new).map_err(|error| unavailable(&error))
     }
 }
@@ -43,13 +45,21 @@ fn unavailable(error: &Error) -> Status {
 
 /// Serves until `stop`; what is being taken in is finished. A message has at most `max` bytes.
 pub(crate) async fn serve(ingest: Arc<Ingest>, listener: TcpListener, max: usize, stop: CancellationToken) {
-    let room = ingest.layer();
+    let (room, tokens) = (ingest.layer(), Arc::clone(&ingest.tokens));
+    // Before there is a place for a message and anything of it is read.
+    let authorize = move |mut request: Request<()>| {
+        let headers = request.metadata().clone().into_headers();
+        let identity = tokens.authorize(&headers, Role::Ingest).map_err(denied)?;
+        request.extensions_mut().insert(identity);
+        Ok(request)
+    };
     let service = TraceServiceServer::new(Service(ingest))
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(max);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let served = Server::builder()
         .timeout(TAKES)
+        .layer(InterceptorLayer::new(authorize))
         .layer(room)
         .add_service(service)
         .serve_with_incoming_shutdown(incoming, async move { stop.cancelled().await })

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ingest, TAKES};
-use crate::auth::{Denied, Role};
+use crate::auth::{Denied, Role, names_this_machine};
 
 /// The encodings of OTLP over HTTP. An answer is in that of its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,11 @@ async fn traces(State(receiver): State<Receiver>, request: Request) -> Response 
         let message = "the content type must be application/x-protobuf or application/json";
         return Encoding::Json.problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, tonic::Code::InvalidArgument, message);
     };
+    if receiver.ingest.tokens.is_empty()
+        && let Err(problem) = names_this_machine(&headers)
+    {
+        return encoding.problem(StatusCode::FORBIDDEN, tonic::Code::PermissionDenied, problem);
+    }
     let identity = match receiver.ingest.tokens.authorize(&headers, Role::Ingest) {
         Ok(identity) => identity,
         Err(denied @ Denied::Role { .. }) => {

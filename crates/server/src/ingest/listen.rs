@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -9,6 +10,9 @@ use tokio_util::task::TaskTracker;
 
 use super::{Ingest, grpc, http};
 use crate::config;
+
+/// For requests under way at the end.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The addresses that are configured, free and listened on.
 #[derive(Debug, Default)]
@@ -38,11 +42,21 @@ impl Listeners {
     /// Serves until `stop`.
     pub(crate) fn serve(self, ingest: &Arc<Ingest>, stop: &CancellationToken, tasks: &TaskTracker) {
         if let Some(listener) = self.grpc {
-            tasks.spawn(grpc::serve(Arc::clone(ingest), listener, self.max_body, stop.clone()));
+            let serve = grpc::serve(Arc::clone(ingest), listener, self.max_body, stop.clone());
+            tasks.spawn(with_patience(serve, stop.clone()));
         }
         if let Some(listener) = self.http {
-            tasks.spawn(http::serve(Arc::clone(ingest), listener, self.max_body, stop.clone()));
+            let serve = http::serve(Arc::clone(ingest), listener, self.max_body, stop.clone());
+            tasks.spawn(with_patience(serve, stop.clone()));
         }
+    }
+}
+
+/// After `stop`, requests under way have so long to end: a sender may have begun one and say no more.
+async fn with_patience(serve: impl Future<Output = ()>, stop: CancellationToken) {
+    tokio::select! {
+        () = serve => {}
+        () = async { stop.cancelled().await; tokio::time::sleep(PATIENCE).await } => {}
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use onrecord_capture::otlp::SpanKey;
-use onrecord_ledger::{Error, Ledger};
+use onrecord_ledger::{Error, Ledger, Pending, Receipt};
 use onrecord_proof::Record;
 use tokio::sync::Semaphore;
 use tower::limit::GlobalConcurrencyLimitLayer;
@@ -45,7 +45,8 @@ pub(crate) struct Ingest {
     ledger: Arc<Ledger>,
     tokens: Arc<Tokens>,
     calls: Arc<ClientSpans>,
-    seen: Recent<SpanKey, ()>,
+    /// Spans that are durable (true), or on their way.
+    seen: Recent<SpanKey, bool>,
     told: Mutex<HashSet<String>>,
     room: Arc<Semaphore>,
 }
@@ -73,15 +74,21 @@ impl Ingest {
     }
 }
 
-/// Makes records durable, all with as few syncs as the log needs.
-async fn commit(ledger: &Arc<Ledger>, records: Vec<Record>) -> Result<(), Error> {
-    let ledger = Arc::clone(ledger);
+/// How the log takes a record.
+type Take = fn(&Ledger, &Record) -> Result<Pending<Receipt>, Error>;
+
+/// Makes records durable, all with as few syncs as the log needs. Says of each what has become of it.
+async fn commit(ledger: &Arc<Ledger>, records: Vec<Record>, take: Take) -> Vec<Result<Receipt, Error>> {
+    let (ledger, count) = (Arc::clone(ledger), records.len());
     // Encoding and hashing some hundred records takes milliseconds.
-    let appended = tokio::task::spawn_blocking(move || {
-        records.iter().map(|record| ledger.append(record)).collect::<Result<Vec<_>, _>>()
-    });
-    for pending in appended.await.map_err(|_| Error::Closed)?? {
-        pending.await?;
+    let taken = tokio::task::spawn_blocking(move || records.iter().map(|record| take(&ledger, record)).collect());
+    let taken: Vec<_> = taken.await.unwrap_or_else(|_| (0..count).map(|_| Err(Error::Closed)).collect());
+    let mut done = Vec::with_capacity(count);
+    for pending in taken {
+        done.push(match pending {
+            Ok(pending) => pending.await,
+            Err(error) => Err(error),
+        });
     }
-    Ok(())
+    done
 }

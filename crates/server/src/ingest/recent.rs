@@ -1,6 +1,6 @@
 //! The newest entries of a map: what was there first goes first.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -25,17 +25,39 @@ impl<K: Hash + Eq + Copy, V: Copy> Recent<K, V> {
     }
 
     pub(crate) fn insert(&self, key: K, value: V) {
+        self.lock().insert(self.max, key, value);
+    }
+
+    /// Adds an entry unless the key has one, and gives that.
+    pub(super) fn claim(&self, key: K, value: V) -> Option<V> {
+        let mut entries = self.lock();
+        let known = entries.map.get(&key).copied();
+        if known.is_none() {
+            entries.insert(self.max, key, value);
+        }
+        known
+    }
+
+    /// Takes entries out again.
+    pub(super) fn forget(&self, keys: &HashSet<K>) {
         let Entries { map, order } = &mut *self.lock();
-        if map.insert(key, value).is_none() {
-            order.push_back(key);
-        }
-        while order.len() > self.max {
-            order.pop_front().and_then(|oldest| map.remove(&oldest));
-        }
+        map.retain(|key, _| !keys.contains(key));
+        order.retain(|key| !keys.contains(key));
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries<K, V>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Hash + Eq + Copy, V> Entries<K, V> {
+    fn insert(&mut self, max: usize, key: K, value: V) {
+        if self.map.insert(key, value).is_none() {
+            self.order.push_back(key);
+        }
+        while self.order.len() > max {
+            self.order.pop_front().and_then(|oldest| self.map.remove(&oldest));
+        }
     }
 }
 
@@ -50,5 +72,14 @@ mod tests {
             recent.insert(key, value);
         }
         assert_eq!([1, 2, 3].map(|key| recent.get(&key)), [None, Some('b'), Some('d')]);
+    }
+
+    #[test]
+    fn an_entry_is_claimed_once_until_it_is_forgotten() {
+        let recent = Recent::new(2);
+        assert_eq!((recent.claim(1, 'a'), recent.claim(1, 'b')), (None, Some('a')));
+        recent.forget(&HashSet::from([1, 7]));
+        assert_eq!(recent.claim(1, 'c'), None);
+        assert_eq!(recent.get(&1), Some('c'));
     }
 }

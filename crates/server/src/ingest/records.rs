@@ -1,8 +1,10 @@
 //! Records in plain JSON, for whatever has no instrumentation.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use onrecord_capture::otlp;
+use onrecord_ledger::{Ledger, Receipt};
 use onrecord_proof::{Group, Kind, Map, Record, Ref, Rel, Value, field};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -17,6 +19,11 @@ pub(super) const TEXT_MAX: usize = 4096;
 const TAGS_MAX: usize = 64;
 /// Items of one request.
 const ITEMS_MAX: usize = 10_000;
+
+/// From 0001-01-01 to 9999-12-31 UTC, in microseconds since 1970: what SQL and its clients can print.
+const TIMES: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
+/// In microseconds.
+const DURATION_MAX: i64 = 10 * 366 * 24 * 3600 * 1_000_000;
 
 /// The digest of an item, by which it is known again when it is sent a second time.
 const DIGEST: &str = "onrecord.item.sha256";
@@ -61,7 +68,7 @@ pub(crate) struct Item {
     error: Option<ItemError>,
     /// Whatever else there is to say.
     #[serde(default)]
-    attributes: std::collections::BTreeMap<String, serde_json::Value>,
+    attributes: std::collections::BTreeMap<String, Box<RawValue>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -69,6 +76,15 @@ pub(crate) struct Item {
 enum Time {
     Micros(i64),
     Text(jiff::Timestamp),
+}
+
+impl Time {
+    fn micros(&self) -> i64 {
+        match self {
+            Self::Micros(micros) => *micros,
+            Self::Text(time) => time.as_microsecond(),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -138,8 +154,11 @@ impl Item {
         if self.tags.len() > TAGS_MAX {
             return Err(format!("{} tags; the limit is {TAGS_MAX}", self.tags.len()));
         }
-        if self.duration_us.is_some_and(i64::is_negative) {
-            return Err("`duration_us` is negative".to_owned());
+        if self.duration_us.is_some_and(|duration| !(0..=DURATION_MAX).contains(&duration)) {
+            return Err(format!("`duration_us` is negative, or more than {DURATION_MAX} (ten years)"));
+        }
+        if self.time.as_ref().is_some_and(|time| !TIMES.contains(&time.micros())) {
+            return Err("`time` is not in the years 1 to 9999".to_owned());
         }
         Ok(())
     }
@@ -165,10 +184,7 @@ impl Item {
             record.id = id;
         }
         if let Some(time) = &self.time {
-            record.captured_at = match time {
-                Time::Micros(micros) => *micros,
-                Time::Text(time) => time.as_microsecond(),
-            };
+            record.captured_at = time.micros();
         }
         record.set(&field::PRINCIPAL, principal);
         record.set(&field::SOURCE, "api");
@@ -243,17 +259,19 @@ impl Item {
 }
 
 /// A value of JSON as a field's; objects and lists, which nest without a limit here, as their text.
-fn of_json(value: &serde_json::Value) -> Value {
-    match value {
-        serde_json::Value::Null => Value::Null,
-        serde_json::Value::Bool(flag) => (*flag).into(),
-        serde_json::Value::String(text) => text.as_str().into(),
-        serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+fn of_json(value: &RawValue) -> Value {
+    if value.get().starts_with(['{', '[']) {
+        return value.get().as_bytes().into();
+    }
+    match serde_json::from_str(value.get()) {
+        Ok(serde_json::Value::Bool(flag)) => flag.into(),
+        Ok(serde_json::Value::String(text)) => text.into(),
+        Ok(serde_json::Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
             (Some(number), _) => number.into(),
             (None, Some(number)) => number.into(),
             (None, None) => number.to_string().into(),
         },
-        other => other.to_string().into_bytes().into(),
+        _ => Value::Null,
     }
 }
 
@@ -262,12 +280,12 @@ impl Engine {
     /// is left as it is; if another one has its id, nothing of the request is taken. After any other error it can be sent
     /// again: no item with an id is doubled by that, and none without an id was taken.
     pub(crate) async fn take_items(
-        &self,
+        self: &Arc<Self>,
         items: Vec<(Item, [u8; 32])>,
         principal: &str,
     ) -> Result<Vec<Taken>, NotTaken> {
         // Two requests with one id at the same time would both find it unknown.
-        let _one_at_a_time = self.taking.lock().await;
+        let one_at_a_time = Arc::clone(&self.taking).lock_owned().await;
         let mut taken = Vec::with_capacity(items.len());
         let mut named: HashMap<Uuid, [u8; 32]> = HashMap::new();
         let (mut with_id, mut without) = (Vec::new(), Vec::new());
@@ -297,8 +315,14 @@ impl Engine {
                 }
             }
         }
-        self.commit_once(with_id).await?;
-        commit(&self.ledger, without).await?;
+        let engine = Arc::clone(self);
+        // It goes on when its sender goes away: what was begun must be ended.
+        let committing = tokio::spawn(async move {
+            let _one_at_a_time = one_at_a_time;
+            engine.commit_once(with_id).await?;
+            all(commit(&engine.ledger, without, Ledger::add).await)
+        });
+        committing.await.map_err(|_| onrecord_ledger::Error::Closed)??;
         Ok(taken)
     }
 
@@ -320,9 +344,13 @@ impl Engine {
                 Err(error) => refused = Some(error),
             }
         }
-        commit(&self.ledger, begun).await?;
+        all(commit(&self.ledger, begun, Ledger::append).await)?;
         refused.map_or(Ok(()), Err)
     }
+}
+
+fn all(done: Vec<Result<Receipt, onrecord_ledger::Error>>) -> Result<(), onrecord_ledger::Error> {
+    done.into_iter().try_for_each(|done| done.map(drop))
 }
 
 /// True if the record was made of the item with this digest.

@@ -1,9 +1,10 @@
 //! Spans become records.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use onrecord_capture::otlp::{self, Span, SpanKey};
-use onrecord_ledger::Error;
+use onrecord_ledger::{Error, Ledger};
 use onrecord_proof::{Record, field};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -20,8 +21,12 @@ const HOW_TO_SEND_CONTENT: &str = "set OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAG
 /// What becomes of a request.
 #[derive(Default)]
 struct Batch {
+    /// The records, and the span of each.
     records: Vec<Record>,
+    of: Vec<SpanKey>,
     keys: HashSet<SpanKey>,
+    /// Another request is taking one of the spans in.
+    is_pending: bool,
     rejected: i64,
     message: Option<String>,
 }
@@ -30,15 +35,33 @@ impl Ingest {
     /// Puts the spans of a request on record, in the name of `principal`. They are durable when this returns. A span that
     /// was sent before is there once.
     pub(super) async fn export(
-        &self,
+        self: &Arc<Self>,
         request: ExportTraceServiceRequest,
         principal: &str,
     ) -> Result<ExportTraceServiceResponse, Error> {
-        let Batch { records, keys, rejected, message } = self.batch(&request, principal);
+        let batch = self.batch(&request, principal);
         drop(request);
-        commit(&self.ledger, records).await?;
-        for key in keys {
-            self.seen.insert(key, ());
+        let ingest = Arc::clone(self);
+        // It goes on when its sender goes away: what was appended must be known when it is sent again.
+        tokio::spawn(async move { ingest.take(batch).await }).await.map_err(|_| Error::Closed)?
+    }
+
+    async fn take(&self, batch: Batch) -> Result<ExportTraceServiceResponse, Error> {
+        let Batch { records, of, keys, is_pending, rejected, message } = batch;
+        let done = commit(&self.ledger, records, Ledger::add).await;
+        let (mut failed, mut problem) = (HashSet::new(), None);
+        for (key, done) in of.into_iter().zip(done) {
+            if let Err(error) = done {
+                failed.insert(key);
+                problem = Some(error);
+            }
+        }
+        for key in keys.difference(&failed) {
+            self.seen.insert(*key, true);
+        }
+        self.seen.forget(&failed);
+        if let Some(error) = problem.or(is_pending.then_some(Error::Busy)) {
+            return Err(error);
         }
         // A message without rejected spans is a warning (OTLP, "partial success").
         let partial_success =
@@ -54,11 +77,13 @@ impl Ingest {
                     batch.rejected += 1;
                     batch.message = Some(problem);
                 }
-                Ok(key) => {
-                    if self.seen.get(&key).is_none() && batch.keys.insert(key) {
+                Ok(key) => match self.seen.claim(key, false) {
+                    None => {
+                        batch.keys.insert(key);
                         self.add(span, key, principal, &mut batch);
                     }
-                }
+                    Some(is_durable) => batch.is_pending |= !is_durable && !batch.keys.contains(&key),
+                },
             }
         }
         batch
@@ -68,6 +93,7 @@ impl Ingest {
         for mut record in span.records(self.call(span, key), new_record) {
             record.set(&field::PRINCIPAL, principal);
             batch.records.push(record);
+            batch.of.push(key);
         }
         if span.lacks_content() {
             let (service, scope) = span.origin();

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use onrecord_capture::Dialect;
 use onrecord_capture::serving::{Prompt, Server};
-use onrecord_ledger::Ledger;
 use onrecord_proof::{Field, Kind, Record, Ref, Rel, Value, field};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::ask::Asking;
-use crate::engine::new_record;
+use crate::engine::{Engine, Wanted, new_record};
 
 /// Calls that wait to be looked at; the prompt of one more is not asked for.
 const QUEUE: usize = 64;
@@ -20,7 +20,7 @@ const QUEUE: usize = 64;
 const BODY_MAX: usize = 1 << 20;
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// What of a call its prompt's step has too, so that it is found, held and erased like the call.
+/// What of a call its prompt's step has too, so that it is found like the call.
 const SHARED: [&Field; 7] = [
     &field::PRINCIPAL,
     &field::USER_ID,
@@ -39,8 +39,8 @@ pub(crate) struct Prompts {
 
 /// The task that asks.
 pub(crate) struct Prompter {
-    pub asking: Asking,
-    pub ledger: Arc<Ledger>,
+    asking: Asking,
+    engine: Arc<Engine>,
     jobs: mpsc::Receiver<Job>,
 }
 
@@ -49,6 +49,7 @@ struct Job {
     prompt: Prompt,
     /// The step, as far as it is known.
     step: Record,
+    call: Uuid,
 }
 
 /// So many a minute, and no more than a minute's at once.
@@ -79,9 +80,9 @@ impl Allowance {
 
 impl Prompts {
     /// For at most `a_minute` calls a minute, with the task that has to run for it.
-    pub(crate) fn new(a_minute: usize, asking: Asking, ledger: Arc<Ledger>) -> (Self, Prompter) {
+    pub(crate) fn new(a_minute: usize, asking: Asking, engine: Arc<Engine>) -> (Self, Prompter) {
         let (sender, jobs) = mpsc::channel(QUEUE);
-        (Self { jobs: sender, allowance: Mutex::new(Allowance::new(a_minute)) }, Prompter { asking, ledger, jobs })
+        (Self { jobs: sender, allowance: Mutex::new(Allowance::new(a_minute)) }, Prompter { asking, engine, jobs })
     }
 
     /// A call has ended, answered by such a server. Never waits.
@@ -102,7 +103,7 @@ impl Prompts {
         }
         step.refs.push(Ref { rel: Rel::Subject, id: call.id });
         step.set(&field::SUBJECT, call.id.to_string());
-        place.send(Job { prompt, step });
+        place.send(Job { prompt, step, call: call.id });
     }
 }
 
@@ -127,7 +128,7 @@ impl Prompter {
         }
     }
 
-    async fn look_at(&self, Job { mut prompt, mut step }: Job) -> anyhow::Result<()> {
+    async fn look_at(&self, Job { mut prompt, mut step, call }: Job) -> anyhow::Result<()> {
         let began = Instant::now();
         step.captured_at = onrecord_ledger::now();
         while let Some(ask) = prompt.next() {
@@ -145,7 +146,11 @@ impl Prompter {
         }
         step.set(&field::DURATION, i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX));
         step.set(&field::OUTCOME, "completed");
-        self.ledger.append(&step)?.await?;
+        // It may have been erased meanwhile.
+        let found = self.engine.find(Wanted::Id(call)).await?;
+        if found.is_some_and(|found| found.record.get(&field::INPUT_BODY).is_some()) {
+            self.engine.ledger.append(&step)?.await?;
+        }
         Ok(())
     }
 }

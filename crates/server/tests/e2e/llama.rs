@@ -56,6 +56,11 @@ async fn what_the_model_read_is_on_record() {
         post(server.gateway, &headers, ask()).await;
     }
     wait_for("the second prompt", || (log.query(steps).len() >= 2).then_some(()));
+    let erase = ["erase", "--where", "session = 's-1'", "--fields", "input", "--reason", "test"];
+    log.run(&erase).good();
+    let left =
+        |id: &str| log.query(&format!("{steps} WHERE interaction_id = '{id}'")).remove(0)["rendered_prompt"].clone();
+    assert_eq!((left(&call.id()), left(&reply.id())), (Value::Null, json!(text)), "it goes with its call");
     server.stop();
     assert_eq!(log.query(steps).len(), 2, "so many a minute");
     log.verify();

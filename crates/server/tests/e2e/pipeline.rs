@@ -279,9 +279,17 @@ async fn records_of_plain_json_are_there_once_and_after_a_restart_too() {
         (json!([{ "kind": "alert" }]), "feedback goes to"),
         (json!([{}, { "trace_id": "A" }]), "item 1: `trace_id`"),
         (json!([{ "duration_us": -1 }]), "negative"),
+        (json!([{ "time": i64::MAX }]), "years 1 to 9999"),
     ] {
         let refused = api(&server, "/api/v1/records", &wrong).await;
         assert!(refused.status == 400 && refused.text().contains(says), "{wrong}: {}", refused.text());
+    }
+    // What a page of another origin may send without asking first is not taken.
+    for content_type in ["text/plain", "application/x-www-form-urlencoded"] {
+        let url = format!("http://{}/api/v1/records", server.api);
+        let request = http::Request::post(url).header("content-type", content_type);
+        let refused = Reply::read(open(request.body(Full::new("[{}]".into())).unwrap()).await.unwrap()).await;
+        assert_eq!(refused.status, 415, "{}", refused.text());
     }
     let rows = log.query("SELECT id, input, rerank_after, duration_ms FROM steps WHERE name = 'order'");
     assert_eq!(

@@ -124,14 +124,21 @@ pub(super) fn younger_than(days: u32, now: i64) -> String {
 }
 
 impl Retention {
-    /// What is due at `now` by rule `at` and by no rule that keeps longer, in SQL over `records`.
+    /// What is due at `now` by rule `at` and by no rule that keeps longer, in SQL over `records`. With the metadata of a
+    /// record its payload goes too, so it stays as long as any rule keeps either.
     fn due(&self, at: usize, what: What, now: i64) -> Option<(u32, String)> {
         let rule = &self.rules[at];
-        let days = rule.days(what)?;
+        let keeps = |rule: &Rule| match what {
+            What::Payload => rule.days(What::Payload),
+            What::Metadata => rule.days(What::Metadata).max(rule.days(What::Payload)),
+        };
+        rule.days(what)?;
+        let days = keeps(rule)?;
         let mut condition = format!("({}) AND committed_at <= {}", rule.condition(), time(now - i64::from(days) * DAY));
         for (other_at, other) in self.rules.iter().enumerate() {
             // Of rules that keep as long, the first one counts, so that a record is in one line of the plan.
-            if other.days(what).is_some_and(|others| others > days || (others == days && other_at < at)) {
+            let is_first = other_at < at && other.days(what).is_some();
+            if keeps(other).is_some_and(|others| others > days || (others == days && is_first)) {
                 condition += &format!(" AND ({}) IS NOT TRUE", other.condition());
             }
         }
@@ -236,5 +243,19 @@ mod tests {
         assert_eq!(policy.due(2, What::Payload, 0), None);
         assert!(policy.due(3, What::Payload, 0).unwrap().1.contains(" AND (true) IS NOT TRUE"));
         assert_eq!(policy.due(0, What::Metadata, 0), None);
+    }
+
+    #[test]
+    fn a_record_whose_payload_is_kept_does_not_lose_its_metadata() {
+        let kept = rule("legal", Some("case=1"), Some(3650));
+        let all = Rule { metadata_days: Some(184), ..rule("all", None, Some(184)) };
+        let own = Rule { metadata_days: Some(10), ..rule("own", None, Some(20)) };
+        let policy = Retention { rules: vec![all, kept, own], ..Retention::default() };
+        let (days, condition) = policy.due(0, What::Metadata, 5000 * DAY).unwrap();
+        assert_eq!(days, 184);
+        let legal = "(array_has(map_extract(onrecord_tags, 'case'), '1')) IS NOT TRUE";
+        assert!(condition.contains(legal) && !condition.contains("(true) IS NOT TRUE"), "{condition}");
+        assert_eq!(policy.due(1, What::Metadata, 0), None);
+        assert_eq!(policy.due(2, What::Metadata, 0).unwrap().0, 20, "its payload is not due before");
     }
 }
