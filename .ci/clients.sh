@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the clients that the end-to-end tests drive into the cache, in the versions that the repository pins.
 #
-#   .ci/clients.sh [CACHE]     -> CACHE/venv (Python) and CACHE/clients (Node.js) [default: ~/.cache/onrecord]
+#   .ci/clients.sh [CACHE]     -> CACHE/venv and CACHE/venv-genai (Python), and CACHE/clients (Node.js) [default: ~/.cache/onrecord]
 set -euo pipefail
 
 cache=${1:-${ONRECORD_CACHE:-$HOME/.cache/onrecord}}
@@ -14,6 +14,12 @@ if ! "$python" -c '' 2>/dev/null; then
 fi
 # Does nothing where they are there already.
 "$python" -m pip install -q --disable-pip-version-check -r "$pinned/requirements.txt"
+
+# Instrumentations of which no environment can hold both.
+if ! "$cache/venv-genai/bin/python" -c '' 2>/dev/null; then
+    python3 -m venv "$cache/venv-genai"
+fi
+"$cache/venv-genai/bin/python" -m pip install -q --disable-pip-version-check -r "$pinned/requirements-genai.txt"
 
 mkdir -p "$cache/clients"
 if ! cmp -s "$pinned/package-lock.json" "$cache/clients/package-lock.json" || [[ ! -d $cache/clients/node_modules ]]; then

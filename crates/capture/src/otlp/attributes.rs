@@ -2,7 +2,7 @@
 
 use onrecord_proof::{Field, Group, Record, Shape, Value, field};
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span as Message;
 use serde_json::{Map, Value as Json};
 
@@ -33,9 +33,14 @@ impl<'a> Attributes<'a> {
         self.0.iter().any(|attribute| attribute.key == name)
     }
 
+    /// True if the name of one of them begins so.
+    pub(super) fn have(&self, begin: &str) -> bool {
+        self.0.iter().any(|attribute| attribute.key.starts_with(begin))
+    }
+
     /// True if one of them says what was asked or answered.
     pub(super) fn have_content(&self) -> bool {
-        self.0.iter().any(|attribute| names::is_content(&attribute.key))
+        self.0.iter().any(says_content)
     }
 
     /// Sets the fields that they mean. Of several names for one field the first in the table counts.
@@ -58,8 +63,55 @@ impl<'a> Attributes<'a> {
             let (name, meaning) = names::NAMES[place];
             set(record, meaning, name, any);
         }
+        self.record_parameters(record);
+        record_finish_reasons(record);
         record_texts(record);
     }
+
+    /// Sets the fields of the parameters that OpenInference keeps as one JSON, unless attributes have set them.
+    fn record_parameters(&self, record: &mut Record) {
+        let text = names::INVOCATIONS.iter().find_map(|name| self.text(name));
+        let Some(Json::Object(parameters)) = text.and_then(|text| serde_json::from_str(text).ok()) else { return };
+        for (name, field) in names::PARAMETERS {
+            let value = parameters.get(*name).and_then(|value| shaped(field.shape, &any(value)?));
+            if let Some(value) = value.filter(|_| record.get(field).is_none()) {
+                record.set(field, value);
+            }
+        }
+        if let Some(asked) = parameters.get("model").and_then(Json::as_str) {
+            let said = names::SAID_OF_MODEL.iter().find_map(|name| self.text(name));
+            let answered = said.filter(|said| record.text(&field::REQUEST_MODEL) == Some(said));
+            if answered.is_some() || record.get(&field::REQUEST_MODEL).is_none() {
+                record.set(&field::REQUEST_MODEL, asked);
+            }
+            if let Some(answered) = answered.filter(|_| record.get(&field::RESPONSE_MODEL).is_none()) {
+                record.set(&field::RESPONSE_MODEL, answered);
+            }
+        }
+    }
+}
+
+/// True if an attribute says what was asked or answered.
+pub(super) fn says_content(attribute: &KeyValue) -> bool {
+    names::is_content(&attribute.key) && text(attribute) != Some(names::HIDDEN)
+}
+
+/// A plain value of JSON, or a list of texts, as that of an attribute.
+fn any(value: &Json) -> Option<AnyValue> {
+    let value = match value {
+        Json::String(text) => Any::StringValue(text.clone()),
+        Json::Bool(flag) => Any::BoolValue(*flag),
+        Json::Number(number) => match number.as_i64() {
+            Some(number) => Any::IntValue(number),
+            None => Any::DoubleValue(number.as_f64()?),
+        },
+        Json::Array(items) => {
+            let values = items.iter().filter(|item| item.is_string()).filter_map(any).collect();
+            Any::ArrayValue(ArrayValue { values })
+        }
+        Json::Null | Json::Object(_) => return None,
+    };
+    Some(AnyValue { value: Some(value) })
 }
 
 /// Sets the field that an attribute means, unless another name has set it. A value that does not fit is kept under the
@@ -111,6 +163,21 @@ fn seconds(any: &AnyValue) -> Option<Value> {
     Some(Value::from((seconds * 1e6) as i64))
 }
 
+/// Some instrumentations say in the messages alone why they ended.
+fn record_finish_reasons(record: &mut Record) {
+    if record.get(&field::FINISH_REASONS).is_some() {
+        return;
+    }
+    let messages = record.get(&field::OUTPUT_MESSAGES).and_then(Value::as_bytes);
+    let Some(Json::Array(messages)) = messages.and_then(|json| serde_json::from_slice(json).ok()) else { return };
+    let reason =
+        |message: &Json| message.get("finish_reason")?.as_str().filter(|reason| !reason.is_empty()).map(Value::from);
+    let reasons: Vec<_> = messages.iter().filter_map(reason).collect();
+    if !reasons.is_empty() {
+        record.set(&field::FINISH_REASONS, reasons);
+    }
+}
+
 /// The text of the last of the messages, for people and for searching.
 fn record_texts(record: &mut Record) {
     let sources = [
@@ -122,7 +189,7 @@ fn record_texts(record: &mut Record) {
             continue;
         }
         let found = bodies.iter().find_map(|body| last_text(record, body));
-        if let Some(found) = found {
+        if let Some(found) = found.filter(|found| found != names::HIDDEN) {
             record.set(text, found);
         }
     }
@@ -133,19 +200,22 @@ fn last_text(record: &Record, body: &Field) -> Option<String> {
     match serde_json::from_str(body) {
         Ok(Json::Array(messages)) => message_text(messages.last()?),
         Ok(Json::String(text)) => Some(text),
+        // What is embedded, and the question that a chain is asked.
+        Ok(Json::Object(body)) => Some(body.get("input")?.as_str()?.to_owned()),
         Ok(_) => None,
         Err(_) => Some(body.to_owned()).filter(|body| !body.is_empty()),
     }
 }
 
-/// The text of a message in the shapes of the semantic conventions (`parts`) and of model servers (`content`).
+/// The text of a message in the shapes of the semantic conventions (`parts`), of model servers (`content`) and of OpenInference
+/// (`contents`).
 fn message_text(message: &Json) -> Option<String> {
-    let parts = message.get("parts").or_else(|| message.get("content"))?;
+    let parts = ["parts", "content", "contents"].iter().find_map(|name| message.get(name))?;
     if let Json::String(text) = parts {
-        return Some(text.clone());
+        return Some(text.clone()).filter(|text| !text.is_empty());
     }
     let text = |part: &Json| ["content", "text"].iter().find_map(|name| part.get(name)?.as_str().map(str::to_owned));
-    let texts: Vec<_> = parts.as_array()?.iter().filter_map(text).collect();
+    let texts: Vec<_> = parts.as_array()?.iter().filter_map(text).filter(|text| !text.is_empty()).collect();
     (!texts.is_empty()).then(|| texts.join("\n"))
 }
 

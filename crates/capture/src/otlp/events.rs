@@ -4,7 +4,7 @@ use onrecord_proof::{Group, Record, field};
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use serde_json::{Value as Json, json};
 
-use super::attributes::{self, Attributes, json_object};
+use super::attributes::{self, Attributes, json_object, says_content};
 use super::names::is_content;
 
 /// A judgement of an answer, which becomes a record of its own.
@@ -13,11 +13,15 @@ const EXCEPTION: &str = "exception";
 /// What was asked and answered, whole, as attributes of the event.
 const DETAILS: &str = "gen_ai.client.inference.operation.details";
 
+/// A part of a streamed answer has come: the first of them in OpenInference, each of them in OpenLLMetry.
+const FIRST_TOKEN: [&str; 3] =
+    ["First Token Stream Event", "gen_ai.content.completion.chunk", "llm.content.completion.chunk"];
+
 /// True if an event says what was asked or answered.
 pub(super) fn have_content(events: &[Event]) -> bool {
     events.iter().any(|event| {
         field_of(event).is_some_and(|(group, _)| attributes::CONTENT.contains(&group))
-            || event.attributes.iter().any(|a| is_content(&a.key))
+            || event.attributes.iter().any(says_content)
     })
 }
 
@@ -31,6 +35,12 @@ pub(super) fn record(events: &[Event], record: &mut Record) {
         }
         if event.name == EXCEPTION {
             record_exception(event, record);
+        }
+        if FIRST_TOKEN.contains(&event.name.as_str()) && record.get(&field::FIRST_TOKEN).is_none() {
+            let after = super::micros(event.time_unix_nano).saturating_sub(record.captured_at);
+            if after >= 0 {
+                record.set(&field::FIRST_TOKEN, after);
+            }
         }
         let Some(field) = field_of(event) else { continue };
         let json = json!({ "name": event.name, "time_us": super::micros(event.time_unix_nano), "attributes": json_object(&event.attributes) });

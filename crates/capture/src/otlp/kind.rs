@@ -41,6 +41,22 @@ pub(super) fn is_model_call(attributes: &Attributes<'_>) -> bool {
         || (operation.is_none() && attributes.has("gen_ai.request.model"))
 }
 
+/// True if a span with these attributes is the call of a model for embeddings.
+pub(super) fn is_embedding(attributes: &Attributes<'_>) -> bool {
+    operation(attributes).is_some_and(|operation| ["embeddings", "embedding"].contains(&operation))
+}
+
+/// What was asked of the model: as it is said, or as the kind of an OpenInference span implies.
+pub(super) fn operation<'a>(attributes: &Attributes<'a>) -> Option<&'a str> {
+    let said = attributes.text("gen_ai.operation.name").or_else(|| attributes.text("llm.request.type"));
+    said.or_else(|| match attributes.text("openinference.span.kind")? {
+        "EMBEDDING" => Some("embeddings"),
+        "LLM" if attributes.have("llm.prompts.") => Some("text_completion"),
+        "LLM" => Some("chat"),
+        _ => None,
+    })
+}
+
 /// Which kind of step a span with these attributes is: one of the table, what `onrecord.step` says, or `span`.
 pub(super) fn of_step<'a>(attributes: &Attributes<'a>) -> &'a str {
     if let Some(own) = attributes.text("onrecord.step") {

@@ -118,10 +118,13 @@ impl<'a> Span<'a> {
     }
 
     /// True if it is the call of a model and does not say what was asked or answered, which instrumentations leave out
-    /// unless they are told otherwise.
+    /// unless they are told otherwise. What was embedded some never say, whatever they are told.
     pub fn lacks_content(&self) -> bool {
         let attributes = Attributes::of(self.message);
-        kind::is_model_call(&attributes) && !attributes.have_content() && !events::have_content(&self.message.events)
+        kind::is_model_call(&attributes)
+            && !kind::is_embedding(&attributes)
+            && !attributes.have_content()
+            && !events::have_content(&self.message.events)
     }
 
     /// Who made it: the service and the instrumentation.
@@ -164,6 +167,9 @@ impl<'a> Span<'a> {
         self.record_place(record);
         self.record_maker(record);
         attributes.record(record);
+        if let Some(operation) = kind::operation(&attributes).filter(|_| record.get(&field::OPERATION).is_none()) {
+            record.set(&field::OPERATION, operation);
+        }
         if record.kind == Kind::Step {
             record.set(&field::STEP, kind::of_step(&attributes));
         }

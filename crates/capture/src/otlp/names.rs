@@ -23,6 +23,8 @@ use Meaning::{Is, Seconds};
 pub(super) const NAMES: &[(&str, Meaning)] = &[
     ("user.id", Is(&field::USER_ID)),
     ("enduser.id", Is(&field::USER_ID)),
+    ("gen_ai.user", Is(&field::USER_ID)),
+    ("llm.user", Is(&field::USER_ID)),
     ("gen_ai.operation.name", Is(&field::OPERATION)),
     ("llm.request.type", Is(&field::OPERATION)),
     ("gen_ai.conversation.id", Is(&field::SESSION)),
@@ -39,14 +41,17 @@ pub(super) const NAMES: &[(&str, Meaning)] = &[
     ("llm.provider", Is(&field::PROVIDER)),
     ("llm.system", Is(&field::PROVIDER)),
     ("gen_ai.request.model", Is(&field::REQUEST_MODEL)),
+    ("llm.request.model_name", Is(&field::REQUEST_MODEL)),
     ("llm.request.model", Is(&field::REQUEST_MODEL)),
     ("llm.model_name", Is(&field::REQUEST_MODEL)),
     ("embedding.model_name", Is(&field::REQUEST_MODEL)),
     ("reranker.model_name", Is(&field::REQUEST_MODEL)),
     ("gen_ai.response.model", Is(&field::RESPONSE_MODEL)),
+    ("llm.response.model_name", Is(&field::RESPONSE_MODEL)),
     ("llm.response.model", Is(&field::RESPONSE_MODEL)),
     ("openai.response.system_fingerprint", Is(&field::FINGERPRINT)),
     ("gen_ai.openai.response.system_fingerprint", Is(&field::FINGERPRINT)),
+    ("gen_ai.openai.system_fingerprint", Is(&field::FINGERPRINT)),
     ("gen_ai.request.temperature", Is(&field::TEMPERATURE)),
     ("gen_ai.request.top_p", Is(&field::TOP_P)),
     ("gen_ai.request.top_k", Is(&field::TOP_K)),
@@ -57,6 +62,7 @@ pub(super) const NAMES: &[(&str, Meaning)] = &[
     ("gen_ai.request.frequency_penalty", Is(&field::FREQUENCY_PENALTY)),
     ("gen_ai.request.presence_penalty", Is(&field::PRESENCE_PENALTY)),
     ("gen_ai.request.stream", Is(&field::STREAM)),
+    ("gen_ai.is_streaming", Is(&field::STREAM)),
     ("llm.is_streaming", Is(&field::STREAM)),
     ("gen_ai.request.encoding_formats", Is(&field::ENCODING_FORMATS)),
     ("gen_ai.tool.name", Is(&field::TOOL_NAME)),
@@ -94,6 +100,7 @@ pub(super) const NAMES: &[(&str, Meaning)] = &[
     ("gen_ai.embeddings.dimension.count", Is(&field::EMBEDDING_DIMENSIONS)),
     ("gen_ai.response.time_to_first_chunk", Seconds(&field::FIRST_TOKEN)),
     ("gen_ai.response.finish_reasons", Is(&field::FINISH_REASONS)),
+    ("llm.finish_reason", Is(&field::FINISH_REASONS)),
     ("llm.response.finish_reason", Is(&field::FINISH_REASONS)),
     ("gen_ai.response.id", Is(&field::RESPONSE_ID)),
     ("error.type", Is(&field::ERROR_TYPE)),
@@ -107,6 +114,31 @@ pub(super) const NAMES: &[(&str, Meaning)] = &[
     ("gen_ai.evaluation.score.label", Is(&field::LABEL)),
     ("gen_ai.evaluation.explanation", Is(&field::EXPLANATION)),
 ];
+
+/// Attributes of OpenInference whose text is the JSON of a call's parameters.
+pub(super) const INVOCATIONS: [&str; 2] = ["llm.invocation_parameters", "embedding.invocation_parameters"];
+
+/// The parameters among them that have a field; the model has one too, see [`SAID_OF_MODEL`].
+pub(super) const PARAMETERS: &[(&str, &Field)] = &[
+    ("temperature", &field::TEMPERATURE),
+    ("top_p", &field::TOP_P),
+    ("top_k", &field::TOP_K),
+    ("max_tokens", &field::MAX_TOKENS),
+    ("max_completion_tokens", &field::MAX_TOKENS),
+    ("n", &field::CHOICE_COUNT),
+    ("seed", &field::SEED),
+    ("stop", &field::STOP_SEQUENCES),
+    ("frequency_penalty", &field::FREQUENCY_PENALTY),
+    ("presence_penalty", &field::PRESENCE_PENALTY),
+    ("stream", &field::STREAM),
+    ("encoding_format", &field::ENCODING_FORMATS),
+];
+
+/// Attributes of OpenInference that name the model that was asked for until an answer comes, and then the one that answered.
+pub(super) const SAID_OF_MODEL: [&str; 2] = ["llm.model_name", "embedding.model_name"];
+
+/// What OpenInference sends instead of what it was told to hide.
+pub(super) const HIDDEN: &str = "__REDACTED__";
 
 /// Groups by how the names of other attributes begin; the first that fits counts.
 const GROUPS: &[(&str, Group)] = &[
@@ -133,6 +165,7 @@ const GROUPS: &[(&str, Group)] = &[
     ("document.", Group::Output),
     ("retrieval.documents", Group::Output),
     ("embedding.embeddings", Group::Input),
+    ("embedding.invocation_parameters", Group::Config),
     ("reranker.input_documents", Group::Input),
     ("reranker.output_documents", Group::Output),
     ("tool.parameters", Group::Config),
@@ -170,6 +203,9 @@ pub(super) fn place_of(name: &str) -> Option<usize> {
 
 /// The group of an attribute that has no field.
 pub(super) fn group_of(name: &str) -> Group {
+    if name.starts_with("embedding.embeddings") && name.ends_with(".vector") {
+        return Group::Output;
+    }
     GROUPS.iter().find(|(begin, _)| name.starts_with(begin)).map_or(Group::Context, |(_, group)| *group)
 }
 

@@ -93,6 +93,71 @@ fn a_call_is_the_same_in_every_convention() {
 }
 
 #[test]
+fn lists_within_lists_are_put_together() {
+    let attributes = json!({
+        "openinference.span.kind": "LLM",
+        "llm.input_messages.0.message.contents.1.message_content.text": "What is it?",
+        "llm.input_messages.0.message.contents.0.message_content.image.image.url": "file:cat.png",
+        "llm.output_messages.0.message.tool_calls.0.tool_call.function.name": "look",
+        "llm.output_messages.0.message.tool_calls.0.tool_call.id": "c1",
+        "llm.output_messages.0.message.tool_calls.10.tool_call.id": "c3",
+        "llm.output_messages.0.message.tool_calls.2.tool_call.id": "c2",
+        "llm.output_messages.0.message.odd": 1,
+        "llm.output_messages.0.message.odd.name": 2,
+        "llm.output_messages.0.message.even.name": 3,
+        "llm.output_messages.0.message.even": 4,
+        "llm.output_messages.0.message.a.b.c.d.e.f.g.h.i": 5,
+    });
+    let record = record(&attributes, &json!({}));
+    let input =
+        json!([{ "contents": [{ "image": { "image": { "url": "file:cat.png" } } }, { "text": "What is it?" }] }]);
+    assert_eq!(body(&record, &field::INPUT_MESSAGES), input);
+    assert_eq!(record.text(&field::INPUT_TEXT), Some("What is it?"));
+    let output = &body(&record, &field::OUTPUT_MESSAGES)[0];
+    assert_eq!(
+        output["tool_calls"],
+        json!([{ "function": { "name": "look" }, "id": "c1" }, { "id": "c2" }, { "id": "c3" }])
+    );
+    let all = output.to_string();
+    for kept in [1, 2, 3, 4, 5] {
+        assert!(all.contains(&format!(":{kept}")), "{kept} is lost: {all}");
+    }
+}
+
+#[test]
+fn parameters_in_one_json_become_fields() {
+    let parameters = r#"{"model": "small", "temperature": 0, "max_completion_tokens": 9, "stop": ["a", "b"], "stream": true, "tools": []}"#;
+    let attributes = json!({
+        "openinference.span.kind": "LLM", "llm.invocation_parameters": parameters, "llm.model_name": "small-2026",
+        "llm.finish_reason": "length", "gen_ai.request.temperature": 0.5,
+    });
+    let record = record(&attributes, &json!({}));
+    let models = [&field::REQUEST_MODEL, &field::RESPONSE_MODEL].map(|field| record.text(field));
+    assert_eq!(models, [Some("small"), Some("small-2026")], "what was asked for, what answered");
+    assert_eq!(record.text(&field::OPERATION), Some("chat"));
+    assert_eq!(record.get(&field::TEMPERATURE), Some(&Value::from(0.5)), "an attribute of its own counts first");
+    assert_eq!(record.int(&field::MAX_TOKENS), Some(9));
+    assert_eq!(record.get(&field::STREAM), Some(&Value::Bool(true)));
+    assert_eq!(record.get(&field::STOP_SEQUENCES), Some(&Value::Array(vec!["a".into(), "b".into()])));
+    assert_eq!(record.get(&field::FINISH_REASONS), Some(&Value::Array(vec!["length".into()])));
+    let kept = record.group(Group::Config).and_then(|fields| fields.get("llm.invocation_parameters"));
+    assert_eq!(kept, Some(&parameters.into()), "nothing of them is dropped");
+}
+
+#[test]
+fn what_only_messages_and_events_say_counts() {
+    let attributes = json!({
+        "gen_ai.operation.name": "chat",
+        "gen_ai.output.messages": r#"[{"role":"assistant","parts":[{"type":"text","content":""}],"finish_reason":"tool_calls"}]"#,
+    });
+    let chunk = |ms: u64| json!({ "name": "gen_ai.content.completion.chunk", "timeUnixNano": (1_763_899_200_000_000_000 + ms * 1_000_000).to_string() });
+    let record = record(&attributes, &json!({ "events": [chunk(20), chunk(30)] }));
+    assert_eq!(record.get(&field::FINISH_REASONS), Some(&Value::Array(vec!["tool_calls".into()])));
+    assert_eq!(record.int(&field::FIRST_TOKEN), Some(20_000));
+    assert_eq!(record.get(&field::OUTPUT_TEXT), None, "there is none");
+}
+
+#[test]
 fn nothing_is_dropped() {
     let attributes = json!({
         "gen_ai.usage.input_tokens": "many", "app.flag": true, "llm.prompts": ["a"], "user.tier": "gold",
@@ -156,6 +221,10 @@ fn content_is_missed_only_where_it_belongs() {
     assert!(!lacks(call, json!({ "events": [{ "name": "gen_ai.user.message" }] })));
     assert!(!lacks(json!({ "gen_ai.operation.name": "chat", "input.value": "x" }), json!({})));
     assert!(!lacks(json!({ "openinference.span.kind": "CHAIN" }), json!({})));
+    let hidden = json!({ "openinference.span.kind": "LLM", "input.value": "__REDACTED__" });
+    assert!(lacks(hidden.clone(), json!({})), "what was hidden was not said");
+    assert_eq!(record(&hidden, &json!({})).get(&field::INPUT_TEXT), None);
+    assert!(!lacks(json!({ "gen_ai.operation.name": "embeddings" }), json!({})), "some never say what was embedded");
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! OTLP over gRPC.
+//! OTLP over gRPC. Logs and metrics are refused.
 
 use std::sync::Arc;
 
+use axum::extract::Request as HttpRequest;
 use onrecord_ledger::Error;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
@@ -9,11 +10,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 use tonic::service::InterceptorLayer;
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Ingest, TAKES};
+use super::{Ingest, SPANS_ALONE, TAKES};
 use crate::auth::{Denied, Identity, Role};
 
 struct Service(Arc<Ingest>);
@@ -53,15 +55,20 @@ pub(crate) async fn serve(ingest: Arc<Ingest>, listener: TcpListener, max: usize
         request.extensions_mut().insert(identity);
         Ok(request)
     };
+    let other = Arc::clone(&ingest);
     let service = TraceServiceServer::new(Service(ingest))
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(max);
+    let routes = Routes::new(service).into_axum_router().fallback(async move |request: HttpRequest| {
+        other.warn_of_other_signals(request.uri().path());
+        Status::unimplemented(SPANS_ALONE).into_http::<axum::body::Body>()
+    });
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let served = Server::builder()
         .timeout(TAKES)
         .layer(InterceptorLayer::new(authorize))
         .layer(room)
-        .add_service(service)
+        .add_routes(Routes::from(routes))
         .serve_with_incoming_shutdown(incoming, async move { stop.cancelled().await })
         .await;
     if let Err(error) = served {

@@ -1,4 +1,4 @@
-//! OTLP over HTTP: `POST /v1/traces`, protobuf or JSON, as it is or compressed with gzip.
+//! OTLP over HTTP: `POST /v1/traces`, protobuf or JSON, as it is or compressed with gzip. Logs and metrics are refused.
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ingest, TAKES};
+use super::{Ingest, SPANS_ALONE, TAKES};
 use crate::auth::{Denied, Role, names_this_machine};
 
 /// The encodings of OTLP over HTTP. An answer is in that of its request.
@@ -122,6 +122,22 @@ async fn traces(State(receiver): State<Receiver>, request: Request) -> Response 
     }
 }
 
+/// Logs and metrics. Exporters do not try again after 404, and write it down, some without the message.
+async fn other_signals(State(receiver): State<Receiver>, request: Request) -> Response {
+    receiver.ingest.warn_of_other_signals(request.uri().path());
+    refuse_path(request.headers(), SPANS_ALONE)
+}
+
+async fn elsewhere(request: Request) -> Response {
+    let path = request.uri().path();
+    refuse_path(request.headers(), format!("there is nothing at {path:?}; spans are taken in at /v1/traces"))
+}
+
+fn refuse_path(headers: &HeaderMap, message: impl Into<String>) -> Response {
+    let encoding = Encoding::of(headers).unwrap_or(Encoding::Json);
+    encoding.problem(StatusCode::NOT_FOUND, tonic::Code::Unimplemented, message)
+}
+
 /// The status of an answer and why it is none of success.
 type Refusal = (StatusCode, String);
 
@@ -166,6 +182,9 @@ pub(crate) async fn serve(ingest: Arc<Ingest>, listener: TcpListener, max: usize
     let room = ingest.layer();
     let router = Router::new()
         .route("/v1/traces", post(traces))
+        .route("/v1/logs", post(other_signals))
+        .route("/v1/metrics", post(other_signals))
+        .fallback(elsewhere)
         .layer(DefaultBodyLimit::max(max))
         .layer(room)
         .with_state(Receiver { ingest, max });

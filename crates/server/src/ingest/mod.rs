@@ -34,6 +34,10 @@ const REMEMBERED: usize = 1 << 16;
 const AT_A_TIME: usize = 8;
 /// How long one of them may take, so that a slow sender does not keep the place of others.
 const TAKES: Duration = Duration::from_secs(30);
+/// What is told who sends anything but spans.
+const SPANS_ALONE: &str = "only spans are taken in, not logs and metrics; where an instrumentation sends content as log events, have it say it in \
+    its spans (OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=span_only), and set OTEL_LOGS_EXPORTER=none and OTEL_METRICS_EXPORTER=none, or \
+    send them elsewhere";
 /// Makers of spans that are told once that content is missing.
 const MAKERS_MAX: usize = 1000;
 
@@ -65,6 +69,15 @@ impl Ingest {
     /// Has the requests of all listeners wait until there is room.
     fn layer(&self) -> GlobalConcurrencyLimitLayer {
         GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(&self.room))
+    }
+
+    /// Tells whoever runs this, once, that something is sent that is not taken in.
+    fn warn_of_other_signals(&self, path: &str) {
+        let path = path.to_ascii_lowercase();
+        let Some(signal) = ["logs", "metrics"].into_iter().find(|signal| path.contains(signal)) else { return };
+        if self.is_new_maker(signal) {
+            tracing::warn!("an application sends {signal}: {SPANS_ALONE}");
+        }
     }
 
     /// True the first time that it is asked of a maker.

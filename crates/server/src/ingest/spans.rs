@@ -15,7 +15,8 @@ use super::{Ingest, commit};
 use crate::engine::new_record;
 
 /// How to have an instrumentation send content, which most leave out unless they are told otherwise.
-const HOW_TO_SEND_CONTENT: &str = "set OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true (OpenTelemetry), TRACELOOP_TRACE_CONTENT=true (OpenLLMetry), or \
+const HOW_TO_SEND_CONTENT: &str = "set OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=span_only and \
+    OTEL_SEMCONV_STABILITY_OPT_IN=gen_ai_latest_experimental (OpenTelemetry; `true` and `event_only` send it as log events, which are not taken), TRACELOOP_TRACE_CONTENT=true (OpenLLMetry), or \
     OPENINFERENCE_HIDE_INPUTS=false and OPENINFERENCE_HIDE_OUTPUTS=false (OpenInference) where the application runs";
 
 /// What becomes of a request.

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Map, Value};
 
 use crate::support::log::run;
-use crate::support::{Llama, Log, compatibility, upstream};
+use crate::support::{Llama, Log, Ran, compatibility, upstream};
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 
@@ -21,15 +21,24 @@ struct Seen {
 }
 
 /// A way to run a script; `None`, with a message, on a machine that lacks what it needs.
-struct Client {
+pub(crate) struct Client {
     program: PathBuf,
     folder: PathBuf,
     script: &'static str,
 }
 
 impl Client {
-    fn python(script: &'static str, package: &str) -> Option<Self> {
-        let program = std::env::var_os("ONRECORD_TEST_PYTHON").map_or_else(|| cache("venv/bin/python"), Some)?.into();
+    pub(crate) fn python(script: &'static str, package: &str) -> Option<Self> {
+        let program = std::env::var_os("ONRECORD_TEST_PYTHON").map_or_else(|| cache("venv/bin/python"), Some)?;
+        Self::of_python(program.into(), script, package)
+    }
+
+    /// In the environment of this name in the cache.
+    pub(crate) fn python_of(environment: &str, script: &'static str, package: &str) -> Option<Self> {
+        Self::of_python(cache(&format!("{environment}/bin/python"))?.into(), script, package)
+    }
+
+    fn of_python(program: PathBuf, script: &'static str, package: &str) -> Option<Self> {
         let client = Self { program, folder: SCRIPTS.into(), script };
         client.checked(&["-c", &format!("import {package}")], package)
     }
@@ -51,10 +60,16 @@ impl Client {
         None
     }
 
-    fn run(&self, base: &str, arguments: &[&str]) -> Vec<Seen> {
+    /// Its script with these variables in its environment.
+    pub(crate) fn script(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
         let mut command = Command::new(&self.program);
         command.current_dir(&self.folder).env("PYTHONDONTWRITEBYTECODE", "1").env("NO_PROXY", "*");
-        let out = run(command.arg(Path::new(SCRIPTS).join(self.script)).arg(base).args(arguments)).good();
+        command.envs(environment.iter().copied());
+        run(command.arg(Path::new(SCRIPTS).join(self.script)).args(arguments))
+    }
+
+    fn run(&self, base: &str, arguments: &[&str]) -> Vec<Seen> {
+        let out = self.script(&[], &[&[base], arguments].concat()).good();
         let calls: Vec<Value> = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"));
         calls.into_iter().map(Seen::new).collect()
     }

@@ -12,6 +12,7 @@ mod damage;
 mod decisions;
 mod dialects;
 mod embedded;
+mod exporters;
 mod full_disk;
 mod garbage;
 mod keep;

@@ -232,6 +232,28 @@ async fn spans_come_over_grpc_and_packed_and_say_when_content_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_span_is_refused_with_a_reason() {
+    let log = Log::with_config(PORTS);
+    let server = log.serve("http://127.0.0.1:9");
+    for (path, says) in [
+        ("/v1/logs", "only spans are taken in"),
+        ("/v1/logs", "MESSAGE_CONTENT=span_only"),
+        ("/v1/metrics", "OTEL_METRICS_EXPORTER=none"),
+        ("/", "/v1/traces"),
+    ] {
+        let request = http::Request::post(format!("http://{}{path}", server.otlp[1]));
+        let request = request.header("content-type", "application/json").body(Full::new("{}".into())).unwrap();
+        let refused = Reply::read(open(request).await.unwrap()).await;
+        let message = refused.json()["message"].as_str().unwrap().to_owned();
+        assert!(refused.status == 404 && message.contains(says), "{path}: {message}");
+    }
+    for signal in ["logs", "metrics"] {
+        assert_eq!(server.messages().matches(&format!("an application sends {signal}")).count(), 1);
+    }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_can_say_what_only_the_recorder_knows() {
     let log = Log::with_config(PORTS);
     let server = log.serve("http://127.0.0.1:9");

@@ -11,7 +11,8 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/compatibilit
 
 const HEAD: &str = "# Compatibility
 
-What the record of a call holds, by model server, client and API. The end-to-end tests write this page from the records of their calls
+What the record of a call holds, by model server, client and API; and what the spans of an instrumentation say of a call that did not go through
+the gateway. The end-to-end tests write this page from the records of their calls
 (`UPDATE_COMPATIBILITY=1 cargo nextest run --workspace -E 'binary(e2e)'`) and fail when it is not what they see. Times, sizes and addresses, which
 every record has, are left out.
 ";
@@ -58,7 +59,11 @@ fn render(title: &str, calls: &[(String, Value)]) -> String {
     text += "| --- |";
     line(&mut text, &|_| "---".to_owned());
     text += "| API |";
-    line(&mut text, &|call| format!("`{}`", calls[call].1["groups"]["context"]["onrecord.dialect"].as_str().unwrap()));
+    let api = |context: &Value| {
+        let named = ["onrecord.dialect", "gen_ai.operation.name"].into_iter().find_map(|name| context[name].as_str());
+        format!("`{}`", named.unwrap())
+    };
+    line(&mut text, &|call| api(&calls[call].1["groups"]["context"]));
     for name in sometimes {
         write!(text, "| `{name}` |").unwrap();
         line(&mut text, &|call| if fields[call].contains(&name) { "✓" } else { "" }.to_owned());
