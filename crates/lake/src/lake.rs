@@ -1,7 +1,7 @@
 //! The lake: opened, asked, told to seal.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 
 use tokio::sync::Mutex;
 
@@ -206,6 +206,28 @@ pub(crate) fn compare(sealed: &Sealed, log: &dyn Log) -> Result<()> {
         return Err(Error::Hole { origin: origin.clone(), cursor: *cursor, first });
     }
     Ok(())
+}
+
+/// Tells work on a thread whether anybody still waits for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Awaited(Weak<()>);
+
+impl Awaited {
+    /// Nobody waits any more: who asked has gone, or the time is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
+/// The same for work that looks now and then whether it is still wanted.
+pub(crate) async fn blocking_while_awaited<T: Send + 'static>(
+    work: impl FnOnce(&Awaited) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let waiting = Arc::new(());
+    let awaited = Awaited(Arc::downgrade(&waiting));
+    let done = blocking(move || work(&awaited)).await;
+    drop(waiting);
+    done
 }
 
 /// Runs what blocks where it may.

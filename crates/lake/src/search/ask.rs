@@ -8,24 +8,31 @@ use super::layout::{EXACT, WORD};
 use super::matcher::score;
 use super::query::{Phrase, Query};
 use super::read::{Part, Pieces, damaged};
+use crate::lake::Awaited;
 
 /// Rows in order, with their scores.
 pub(super) type Rows = Vec<(u32, f32)>;
 
-/// The hits in a part.
-pub(super) fn ask(part: &Part<'_>, query: &Query) -> io::Result<Rows> {
-    Asking { part, pieces: None, lengths: None }.evaluate(query)
+/// The hits in a part. Ends with an error when nobody waits for them any more.
+pub(super) fn ask(part: &Part<'_>, query: &Query, awaited: &Awaited) -> io::Result<Rows> {
+    Asking { part, awaited, pieces: None, lengths: None }.evaluate(query)
 }
 
 struct Asking<'a> {
     part: &'a Part<'a>,
+    awaited: &'a Awaited,
     /// Read when the first word is found.
     pieces: Option<Pieces>,
     lengths: Option<Vec<u32>>,
 }
 
 impl Asking<'_> {
+    fn go_on(&self) -> io::Result<()> {
+        if self.awaited.is_over() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+    }
+
     fn evaluate(&mut self, query: &Query) -> io::Result<Rows> {
+        self.go_on()?;
         match query {
             Query::All(parts) => self.all(parts),
             Query::Any(parts) => {
@@ -118,7 +125,10 @@ impl Asking<'_> {
             }
         }
         let mut counts = Vec::new();
-        let mut count = |last: Vec<u8>| count_phrase(&lists, &last, &mut counts).ok_or_else(nonsense);
+        let mut count = |last: Vec<u8>| {
+            self.go_on()?;
+            count_phrase(&lists, &last, &mut counts).ok_or_else(nonsense)
+        };
         if phrase.prefix {
             self.part.find_all(WORD, last.as_bytes(), count)?;
         } else if let Some(last) = self.part.find(WORD, last.as_bytes())? {

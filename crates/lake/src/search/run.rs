@@ -16,7 +16,7 @@ use super::read::Index;
 use super::snippet::Snippet;
 use super::text::{Document, exact_term};
 use crate::error::{Error, Result};
-use crate::lake::{Lake, blocking};
+use crate::lake::{Awaited, Lake, blocking, blocking_while_awaited};
 use crate::snapshot::Snapshot;
 use crate::table::DataFile;
 
@@ -201,8 +201,10 @@ impl Search {
     /// `None` if the index is damaged.
     async fn of_index(&self, file: &Arc<DataFile>, index: Arc<Index>) -> Result<Option<Vec<Found>>> {
         let (search, file) = (self.clone(), Arc::clone(file));
-        blocking(move || match search.ask(&file, &index) {
+        blocking_while_awaited(move |awaited| match search.ask(&file, &index, awaited) {
             Ok(found) => Ok(Some(found)),
+            // Nobody takes it.
+            Err(_) if awaited.is_over() => Ok(None),
             Err(error) => {
                 search.lake.inner.indexes.bad(&file, &error);
                 Ok(None)
@@ -211,10 +213,10 @@ impl Search {
         .await
     }
 
-    fn ask(&self, file: &Arc<DataFile>, index: &Index) -> std::io::Result<Vec<Found>> {
+    fn ask(&self, file: &Arc<DataFile>, index: &Index, awaited: &Awaited) -> std::io::Result<Vec<Found>> {
         let mut all = Vec::new();
         for part in index.parts()? {
-            let rows = ask(&part, &self.query)?;
+            let rows = ask(&part, &self.query, awaited)?;
             if rows.is_empty() {
                 continue;
             }
@@ -230,11 +232,11 @@ impl Search {
 
     async fn of_log(&self) -> Result<Vec<Found>> {
         let search = self.clone();
-        blocking(move || {
+        blocking_while_awaited(move |awaited| {
             let mut found = Vec::new();
             search.walk_log(|row| {
                 found.extend(search.matched(row, None));
-                true
+                !awaited.is_over()
             })?;
             Ok(found)
         })
@@ -259,11 +261,11 @@ impl Search {
 
     async fn leaf_in_log(&self, id: Uuid) -> Result<Option<u64>> {
         let search = self.clone();
-        blocking(move || {
+        blocking_while_awaited(move |awaited| {
             let mut found = None;
             search.walk_log(|row| {
                 found = (row.record.id == id).then_some(row.index);
-                found.is_none()
+                found.is_none() && !awaited.is_over()
             })?;
             Ok(found)
         })

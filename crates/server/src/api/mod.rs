@@ -126,7 +126,7 @@ fn identify(tokens: &Tokens, own: &str, headers: &HeaderMap, roles: &[Role]) -> 
     if crate::auth::is_token(headers, own) {
         return Ok(Identity::named("local"));
     }
-    // What everybody may do while there are no tokens is to read. Who can read the data folder has the server's own.
+    // While there are no tokens everybody on this machine may read and add. Who can read the data folder has the server's own.
     if tokens.is_empty() && roles == [Role::Admin] {
         return Err(ApiError::forbidden(
             "this needs an access token of the role admin (`onrecord token create --role admin`), or the command line on the data folder",

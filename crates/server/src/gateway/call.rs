@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::{Gateway, Upstream};
 use crate::engine::new_record;
+use crate::ingest::Within;
 use crate::probe::Watched;
 
 /// How a call ended.
@@ -160,7 +161,7 @@ impl Call {
     /// Sends the beginning of the call to the log; to be called once the request is known.
     pub(crate) fn begin(&mut self) -> Result<(), Error> {
         if let Some(client) = otlp::parent_of(&self.record) {
-            self.gateway.client_spans.insert(client, self.record.id);
+            self.gateway.client_spans.insert(client, Within { call: self.record.id, carries: true });
         }
         self.intent = Some(self.gateway.ledger.begin(&mut self.record)?);
         Ok(())

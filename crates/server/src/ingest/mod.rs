@@ -41,8 +41,16 @@ const SPANS_ALONE: &str = "only spans are taken in, not logs and metrics; where 
 /// Makers of spans that are told once that content is missing.
 const MAKERS_MAX: usize = 1000;
 
-/// Calls of the gateway by the span of their client, as `traceparent` names it.
-pub(crate) type ClientSpans = Recent<SpanKey, Uuid>;
+/// Calls of the gateway by the spans of their client that they are in.
+pub(crate) type ClientSpans = Recent<SpanKey, Within>;
+
+/// A call that is in a span.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Within {
+    pub call: Uuid,
+    /// It is the span that `traceparent` names, and not one around it.
+    pub carries: bool,
+}
 
 /// Takes in what comes from elsewhere.
 pub(crate) struct Ingest {

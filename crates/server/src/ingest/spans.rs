@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use uuid::Uuid;
 
-use super::{Ingest, commit};
+use super::{Ingest, Within, commit};
 use crate::engine::new_record;
 
 /// How to have an instrumentation send content, which most leave out unless they are told otherwise.
@@ -108,13 +108,14 @@ impl Ingest {
         }
     }
 
-    /// The call that a span is around, if the gateway has put it on record: its client's span, or what carried it.
+    /// The call that a span is about, if the gateway has put it on record: that of what carried it, and of each client that
+    /// asked the model in it, since one instrumentation can be within another. A span around several calls is about none.
     fn call(&self, span: Span<'_>, key: SpanKey) -> Option<Uuid> {
-        let call = self.calls.get(&key)?;
-        // The span that carried the call over HTTP is a child of the one that asked the model, and ends before it.
-        if let Some(parent) = span.parent().filter(|_| !span.is_model_call()) {
-            self.calls.insert(parent, call);
+        let Within { call, carries } = self.calls.get(&key)?;
+        // A child ends, and comes, before its parent.
+        if let Some(parent) = span.parent() {
+            self.calls.insert(parent, Within { call, carries: false });
         }
-        Some(call)
+        (carries || span.is_model_call()).then_some(call)
     }
 }

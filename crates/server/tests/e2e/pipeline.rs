@@ -146,6 +146,8 @@ async fn a_pipeline_and_its_call_are_one_tree_and_no_call_counts_twice() {
         log.query("SELECT interaction_id FROM steps WHERE step = 'model_call'"),
         [json!({ "interaction_id": call.id() })]
     );
+    let about = log.query("SELECT name FROM steps WHERE interaction_id IS NOT NULL ORDER BY name");
+    assert_eq!(about, [json!({ "name": "POST" }), json!({ "name": "chat tiny" })], "what is around them is about none");
     let trace = log.json(&["trace", TRACE, "--json"]);
     let tree: Vec<_> = trace["nodes"]
         .as_array()
