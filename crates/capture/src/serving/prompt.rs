@@ -33,14 +33,14 @@ pub struct Prompt {
 }
 
 impl Prompt {
+    /// True if this server has a way to tell the prompts of such requests.
+    pub fn is_told(server: Server, dialect: Dialect) -> bool {
+        is_chat(server, dialect).is_some()
+    }
+
     /// The prompt of a request; `None` if this server has no way to tell it.
     pub fn of(server: Server, dialect: Dialect, body: &[u8]) -> Option<Self> {
-        let is_chat = match (server, dialect) {
-            (Server::LlamaCpp | Server::Vllm, Dialect::OpenAiChat) => true,
-            (Server::LlamaCpp | Server::Vllm, Dialect::OpenAiCompletions)
-            | (Server::LlamaCpp, Dialect::LlamaCompletion) => false,
-            _ => return None,
-        };
+        let is_chat = is_chat(server, dialect)?;
         let Ok(Value::Object(request)) = serde_json::from_slice(body) else { return None };
         // A completion may have several prompts, or one of tokens.
         let text = if is_chat { None } else { Some(request.get("prompt")?.as_str()?.to_owned()) };
@@ -83,6 +83,16 @@ impl Prompt {
                 self.tokens.is_some()
             }
         }
+    }
+}
+
+/// Whether a template is filled in, where the server can tell with what result.
+fn is_chat(server: Server, dialect: Dialect) -> Option<bool> {
+    match (server, dialect) {
+        (Server::LlamaCpp | Server::Vllm, Dialect::OpenAiChat) => Some(true),
+        (Server::LlamaCpp | Server::Vllm, Dialect::OpenAiCompletions)
+        | (Server::LlamaCpp, Dialect::LlamaCompletion) => Some(false),
+        _ => None,
     }
 }
 

@@ -17,8 +17,11 @@ fn undo(case: &str) -> Undo {
 
 /// What goes to the client, and the record.
 fn passed(with: &Message, undo: &Undo, pieces: &[&[u8]]) -> (Vec<u8>, Record) {
-    let mut response =
-        Response::new(with.dialect, with.status(), with.head(), Limits::default()).with_undo(undo.clone());
+    passed_within(Limits::default(), with, undo, pieces)
+}
+
+fn passed_within(limits: Limits, with: &Message, undo: &Undo, pieces: &[&[u8]]) -> (Vec<u8>, Record) {
+    let mut response = Response::new(with.dialect, with.status(), with.head(), limits).with_undo(undo.clone());
     let (mut all, mut record) = (Vec::new(), record());
     for piece in pieces {
         let mut out = Vec::new();
@@ -113,6 +116,24 @@ fn pieces_make_no_difference_and_the_decisions_are_those_that_came() {
         let pieces: Vec<_> = full.body.chunks(1).collect();
         assert!(passed(&full, &undo, &pieces).0 == bytes, "{with} byte by byte");
     }
+}
+
+#[test]
+fn what_the_record_has_no_room_for_is_taken_out_all_the_same() {
+    for (without, with) in PAIRS {
+        let full = answer(with);
+        let undo = if without.ends_with("tools") { undo("vllm/chat_stream_usage") } else { undo(without) };
+        let limits = Limits { body: 64, ..Limits::default() };
+        let (bytes, _) = passed_within(limits, &full, &undo, &[&full.body]);
+        assert!(full.body.len() > 64 && bytes == passed(&full, &undo, &[&full.body]).0, "{with}");
+    }
+}
+
+#[test]
+fn a_completion_that_asks_for_the_chosen_tokens_alone_is_left_as_it_is() {
+    let ask = |body: &str| Ask::for_decisions(onrecord_capture::Dialect::OpenAiCompletions, body.as_bytes(), 3);
+    assert!(!matches!(ask(r#"{"prompt":"x","logprobs":0}"#), Ask::Injected(..)));
+    assert!(matches!(ask(r#"{"prompt":"x","logprobs":null}"#), Ask::Injected(..)));
 }
 
 #[test]

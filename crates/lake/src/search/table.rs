@@ -105,8 +105,7 @@ impl TableProvider for Hits {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let view = state.config().get_extension::<QueryView>();
-        let view = view.ok_or_else(|| DataFusionError::Internal("a query without a snapshot".into()))?;
+        let view = QueryView::of(state)?;
         let search = Search::new(&view.lake, &self.query).map_err(external)?.at(Arc::clone(&view.snapshot));
         let columns = projection.cloned().unwrap_or_else(|| (0..COLUMNS.len()).collect());
         let schema = Arc::new(self.schema.project(&columns)?);

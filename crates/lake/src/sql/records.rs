@@ -41,6 +41,14 @@ pub(crate) struct QueryView {
     pub(super) log: Arc<dyn Log>,
 }
 
+impl QueryView {
+    /// That of the query that is being planned.
+    pub(crate) fn of(state: &dyn Session) -> Result<Arc<Self>> {
+        let view = state.config().get_extension::<Self>();
+        view.ok_or_else(|| DataFusionError::Internal("a query without a snapshot".into()))
+    }
+}
+
 /// The table. What is in it depends on the session.
 #[derive(Debug)]
 pub(super) struct RecordsTable {
@@ -99,8 +107,7 @@ impl TableProvider for RecordsTable {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let view = state.config().get_extension::<QueryView>();
-        let view = view.ok_or_else(|| DataFusionError::Internal("a query without a snapshot".into()))?;
+        let view = QueryView::of(state)?;
         let columns = projection.cloned().unwrap_or_else(|| (0..COLUMNS.len()).collect());
         let hot = HotRows::new(Arc::clone(&view.log), Arc::clone(&view.snapshot), &columns)?;
         let schema = Arc::new(table_schema().project(&columns)?);

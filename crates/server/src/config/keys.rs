@@ -69,8 +69,8 @@ section! {
         max_in_flight: usize = number(1024).within(1, 65_536);
         /// Whether to keep a streamed answer's bytes as they came, besides what was understood of them.
         keep_raw_stream: bool = flag(false);
-        /// How many alternatives per token the model server is asked for although the client did not ask; what it sends
-        /// because of it goes on record and not to the client. 0 asks for nothing.
+        /// How many alternatives per token the server of `upstream` is asked for although the client did not ask; what it
+        /// sends because of it goes on record and not to the client. 0 asks for nothing. An `[[upstream]]` has its own.
         decisions: usize = number(0).within(0, 20);
         /// How long calls under way may take to end when the program is told to stop.
         shutdown_grace: Duration = text("30s").between("0s", "1h");

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Uri;
 use http::{Request, Response, StatusCode};
-use http_body::{Body, Frame};
-use http_body_util::{BodyExt, Limited, StreamBody};
+use http_body::Body;
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use onrecord_capture::{BodyHead, Dialect};
 use onrecord_proof::{Ref, Rel, field};
@@ -394,11 +394,9 @@ async fn whole(
         if pieces.len() == 1 { pieces.pop_front().unwrap_or_default() } else { Vec::from(pieces).concat().into() };
     let body = match trailers {
         None => reply::full(bytes),
-        // Trailers need a body whose length is not told before.
         Some(trailers) => {
             parts.headers.remove(CONTENT_LENGTH);
-            let frames = [Frame::data(bytes), Frame::trailers(trailers)];
-            StreamBody::new(futures::stream::iter(frames.map(Ok))).boxed_unsync()
+            reply::with_trailers(bytes, trailers)
         }
     };
     Response::from_parts(parts, body)

@@ -1,9 +1,10 @@
 //! Answers that the gateway gives itself, in the error shape of the OpenAI API, which clients already read.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use serde_json::json;
 
 use super::body::ReplyBody;
@@ -11,6 +12,12 @@ use super::body::ReplyBody;
 /// A body that is there already.
 pub(crate) fn full(bytes: Bytes) -> ReplyBody {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Trailers need a body whose length is not told before.
+pub(crate) fn with_trailers(bytes: Bytes, trailers: HeaderMap) -> ReplyBody {
+    let frames = [Frame::data(bytes), Frame::trailers(trailers)];
+    StreamBody::new(futures::stream::iter(frames.map(Ok))).boxed_unsync()
 }
 
 /// An error of the gateway's own. `code` is for programs, `message` says what to do.

@@ -40,6 +40,9 @@ impl<K: Hash + Eq + Copy, V: Copy> Recent<K, V> {
 
     /// Takes entries out again.
     pub(super) fn forget(&self, keys: &HashSet<K>) {
+        if keys.is_empty() {
+            return;
+        }
         let Entries { map, order } = &mut *self.lock();
         map.retain(|key, _| !keys.contains(key));
         order.retain(|key| !keys.contains(key));

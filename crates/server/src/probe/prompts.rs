@@ -46,7 +46,9 @@ pub(crate) struct Prompter {
 
 /// A call whose prompt is wanted.
 struct Job {
-    prompt: Prompt,
+    server: Server,
+    dialect: Dialect,
+    body: Vec<u8>,
     /// The step, as far as it is known.
     step: Record,
     call: Uuid,
@@ -87,6 +89,9 @@ impl Prompts {
 
     /// A call has ended, answered by such a server. Never waits.
     pub(crate) fn ended(&self, server: Server, dialect: Dialect, call: &Record) {
+        if !Prompt::is_told(server, dialect) {
+            return;
+        }
         let body = call.get(&field::INPUT_BODY).and_then(Value::as_bytes).filter(|body| body.len() <= BODY_MAX);
         let whole = call.get(&field::INPUT_TRUNCATED).is_none() && call.get(&field::INPUT_ENCODING).is_none();
         let Some(body) = body.filter(|_| whole) else { return };
@@ -94,7 +99,6 @@ impl Prompts {
         if !self.allowance.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
             return;
         }
-        let Some(prompt) = Prompt::of(server, dialect, body) else { return };
         let mut step = new_record(Kind::Step);
         for field in SHARED {
             if let Some(value) = call.get(field) {
@@ -103,7 +107,7 @@ impl Prompts {
         }
         step.refs.push(Ref { rel: Rel::Subject, id: call.id });
         step.set(&field::SUBJECT, call.id.to_string());
-        place.send(Job { prompt, step, call: call.id });
+        place.send(Job { server, dialect, body: body.to_vec(), step, call: call.id });
     }
 }
 
@@ -128,7 +132,8 @@ impl Prompter {
         }
     }
 
-    async fn look_at(&self, Job { mut prompt, mut step, call }: Job) -> anyhow::Result<()> {
+    async fn look_at(&self, Job { server, dialect, body, mut step, call }: Job) -> anyhow::Result<()> {
+        let Some(mut prompt) = Prompt::of(server, dialect, &body) else { return Ok(()) };
         let began = Instant::now();
         step.captured_at = onrecord_ledger::now();
         while let Some(ask) = prompt.next() {

@@ -283,6 +283,66 @@ async fn nobody_can_say_what_only_the_recorder_knows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn spans_that_are_sent_at_the_same_time_are_there_once() {
+    let log = Log::with_config(PORTS);
+    let server = log.serve("http://127.0.0.1:9");
+    let spans: Vec<_> = (1..=300).map(|n| span("a", &format!("{n:016x}"), "", 0, &[])).collect();
+    let body = export(&Value::Array(spans));
+    let sent = futures::future::join_all((0..6).map(|_| send_json(&server, &body))).await;
+    // One that finds them on their way is told to come again, which exporters do.
+    assert!(
+        sent.iter().all(|reply| [200, 503].contains(&reply.status)) && sent.iter().any(|reply| reply.status == 200)
+    );
+    assert_eq!(send_json(&server, &body).await.status, 200);
+    assert_eq!(log.query("SELECT count(*) AS n FROM steps"), [json!({ "n": 300 })]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_spans_needs_the_role_and_a_page_of_another_name_gets_nothing() {
+    let log = Log::with_config(PORTS);
+    let body = export(&json!([span("a", "00000000000000f1", "", 0, &[])]));
+    let server = log.serve("http://127.0.0.1:9");
+    let headers = [("content-type", "application/json"), ("host", "evil.example")];
+    assert_eq!(send(&server, &headers, body.to_string()).await.status, 403);
+    server.stop();
+    let token = |role: &str| {
+        let made = log.run(&["token", "create", "--role", role, "--name", role]).good();
+        made.split_whitespace().find(|word| word.starts_with("onr_")).unwrap().to_owned()
+    };
+    let (ingest, read) = (token("ingest"), token("read"));
+    let server = log.serve("http://127.0.0.1:9");
+    let request: ExportTraceServiceRequest = serde_json::from_value(body.clone()).unwrap();
+    let grpc = TraceServiceClient::connect(format!("http://{}", server.otlp[0])).await.unwrap();
+    for (token, code, status) in [
+        (None, tonic::Code::Unauthenticated, 401),
+        (Some("onr_wrong"), tonic::Code::Unauthenticated, 401),
+        (Some(read.as_str()), tonic::Code::PermissionDenied, 403),
+        (Some(ingest.as_str()), tonic::Code::Ok, 200),
+    ] {
+        let mut asked = tonic::Request::new(request.clone());
+        let mut headers = vec![("content-type", "application/json")];
+        if let Some(token) = token {
+            asked.metadata_mut().insert("x-onrecord-token", token.parse().unwrap());
+            headers.push(("x-onrecord-token", token));
+        }
+        let answered = grpc.clone().export(asked).await.map_or_else(|status| status.code(), |_| tonic::Code::Ok);
+        assert_eq!((answered, send(&server, &headers, body.to_string()).await.status), (code, status), "{token:?}");
+    }
+    assert_eq!(log.query("SELECT id FROM steps").len(), 1);
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_stops_in_the_middle_does_not_hold_back_the_end() {
+    let log = Log::with_config(PORTS);
+    let server = log.serve("http://127.0.0.1:9");
+    let mut half = std::net::TcpStream::connect(server.otlp[1]).unwrap();
+    half.write_all(b"POST /v1/traces HTTP/1.1\r\nhost: 127").unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn records_of_plain_json_are_there_once_and_after_a_restart_too() {
     const ID: &str = "01a20de1-8182-74cc-bc16-5b0b3882fea9";
     let log = Log::with_config(PORTS);
