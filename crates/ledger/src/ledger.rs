@@ -170,20 +170,17 @@ impl Ledger {
         let (reply, answer) = oneshot::async_channel();
         let prepared = record.prepare()?;
         fits(&prepared.bytes)?;
-        self.shared.queue.complete(Op::Leaf { prepared, reply })?;
+        self.shared.queue.complete(Op::Leaf { prepared, waits: true, reply })?;
         Ok(Pending(answer))
     }
 
-    /// Commits a record that was not begun and comes from outside: refused when too much is waiting, and while the log
-    /// cannot be written, so that what others send does not take the place of calls under way.
+    /// Commits a record that was not begun and comes from outside: refused when too much is waiting, and when the log
+    /// cannot be written, so that what others send does not take the place of calls under way. Whoever sent it has it still.
     pub fn add(&self, record: &Record) -> Result<Pending<Receipt>, Error> {
-        if !self.is_healthy() {
-            return Err(Error::Unavailable("the last attempt to write it failed".to_owned()));
-        }
         let (reply, answer) = oneshot::async_channel();
         let prepared = record.prepare()?;
         fits(&prepared.bytes)?;
-        self.shared.queue.begin(Op::Leaf { prepared, reply })?;
+        self.shared.queue.begin(Op::Leaf { prepared, waits: false, reply })?;
         Ok(Pending(answer))
     }
 

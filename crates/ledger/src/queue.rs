@@ -28,8 +28,8 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 pub(crate) enum Op {
     /// A call has begun.
     Intent { id: Uuid, bytes: Vec<u8>, commitments: Commitments, reply: Reply<()> },
-    /// A record is complete.
-    Leaf { prepared: Prepared, reply: Reply<Receipt> },
+    /// A record is complete. One that `waits` is kept for the next attempt when the log cannot be written.
+    Leaf { prepared: Prepared, waits: bool, reply: Reply<Receipt> },
 }
 
 impl Op {

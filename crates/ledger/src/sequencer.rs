@@ -265,7 +265,7 @@ impl Sequencer {
         for (op, (place, intent)) in batch.into_iter().zip(places) {
             done.push(match op {
                 Op::Intent { id, commitments, reply, .. } => Done::Intent { id, place, commitments, reply },
-                Op::Leaf { prepared, reply } => {
+                Op::Leaf { prepared, reply, .. } => {
                     let id = prepared.id;
                     let leaf_hash = merkle::leaf_hash(&prepared.into_leaf(committed_at).to_bytes());
                     let receipt = Receipt { index: first + hashes.len() as u64, committed_at, leaf_hash };
@@ -323,11 +323,12 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Intents are refused, so that no model is called without its record. Records wait for the next attempt.
+    /// Intents are refused, so that no model is called without its record, and what others send. The other records wait
+    /// for the next attempt.
     fn stall(&mut self, batch: Vec<Op>, error: &Error) {
         for op in batch {
             match op {
-                Op::Leaf { .. } if self.stalled.len() < STALLED_MAX => self.stalled.push(op),
+                Op::Leaf { waits: true, .. } if self.stalled.len() < STALLED_MAX => self.stalled.push(op),
                 _ => refuse(op, &Error::Unavailable(error.to_string())),
             }
         }

@@ -116,6 +116,32 @@ fn a_full_disk_refuses_calls_and_resumes_without_a_restart() {
     harness.check(&ledger);
 }
 
+/// Nothing but what is sent comes, so nothing else finds out that there is space again.
+#[test]
+fn a_full_disk_refuses_what_is_sent_and_takes_it_once_there_is_space() {
+    let mut harness = Harness::new();
+    let ledger = harness.open().unwrap();
+    harness.disk.set_full(true);
+    let mut add = || {
+        let record = harness.record();
+        let receipt = ledger.add(&record)?.wait()?;
+        harness.acknowledged.push((record, receipt));
+        Ok(())
+    };
+    let refused: Option<Error> = (0..200).map(|_| add()).find_map(Result::err);
+    assert!(matches!(refused, Some(Error::Unavailable(_))) && !ledger.is_healthy(), "{refused:?}");
+    assert!(matches!(add(), Err(Error::Unavailable(_))));
+    harness.disk.set_full(false);
+    // The first that succeeds is answered before the log is known to be healthy.
+    for _ in 0..2 {
+        let record = harness.record();
+        let receipt = ledger.add(&record).unwrap().wait().unwrap();
+        harness.acknowledged.push((record, receipt));
+    }
+    assert!(ledger.is_healthy());
+    harness.check(&ledger);
+}
+
 #[test]
 fn a_record_whose_write_failed_waits_for_the_next_segment() {
     let mut harness = Harness::new();

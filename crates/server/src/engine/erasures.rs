@@ -145,3 +145,65 @@ impl Erasures {
         report.erasures.reverse();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use onrecord_proof::{Kind, Record, field};
+
+    use super::super::keep::Erase;
+    use super::super::{Reading, new_record};
+    use super::*;
+    use crate::config::{self, Overrides};
+
+    async fn engine(data: &std::path::Path) -> std::sync::Arc<Engine> {
+        let flags = Overrides { data: Some(data.to_owned()), ..Overrides::default() };
+        let options = crate::server::engine_options(&config::load_only(&flags).unwrap());
+        Engine::open(data, options).await.unwrap()
+    }
+
+    async fn committed(engine: &Engine, index: u64) -> Committed {
+        engine.lake.records(index..index + 1).try_next().await.unwrap().unwrap()
+    }
+
+    fn call() -> Record {
+        let mut record = new_record(Kind::Interaction);
+        record.set(&field::INPUT_TEXT, "Is it in stock?");
+        record.set(&field::OUTCOME, "completed");
+        record
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_erasure_beside_a_verification_is_no_tampering() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = engine(folder.path()).await;
+        let index = engine.ledger.append(&call()).unwrap().await.unwrap().index;
+        let (early, before) = (engine.erasures().await.unwrap(), committed(&engine, index).await);
+        let reading = Reading { principal: "p".into(), address: None, purpose: None };
+        let ask = Erase {
+            condition: format!("leaf_index = {index}"),
+            table: "interactions".into(),
+            fields: vec!["input".into()],
+            reason: "r".into(),
+            by: None,
+            dry_run: false,
+        };
+        engine.erase(&reading, &ask).await.unwrap();
+        let (late, after) = (engine.erasures().await.unwrap(), committed(&engine, index).await);
+        // The disposals were read before it and the record after it, or the other way round.
+        for (mut erasures, seen) in [(early, &after), (late, &before)] {
+            let mut report = Report::default();
+            erasures.record(seen, &mut report);
+            assert_eq!(erasures.doubts.len(), 1);
+            erasures.settle(&engine, &mut report).await.unwrap();
+            assert_eq!((report.tampered, report.problems.len()), (0, 0), "{:?}", report.problems);
+        }
+        // What no disposal explains is found all the same.
+        let mut forged = after.clone();
+        forged.record.erase(Group::Outcome, Uuid::nil());
+        let (mut erasures, mut report) = (engine.erasures().await.unwrap(), Report::default());
+        erasures.record(&forged, &mut report);
+        erasures.settle(&engine, &mut report).await.unwrap();
+        assert_eq!((report.tampered, report.problems.len()), (1, 1), "{:?}", report.problems);
+        engine.close().await.unwrap();
+    }
+}
