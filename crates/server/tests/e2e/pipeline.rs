@@ -365,16 +365,19 @@ async fn a_sender_that_stops_in_the_middle_does_not_hold_back_the_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn records_of_plain_json_are_there_once_and_after_a_restart_too() {
     const ID: &str = "01a20de1-8182-74cc-bc16-5b0b3882fea9";
+    // A reader of JSON that is not exact makes another number of it.
+    const RATE: f64 = 931.098_696_461_825_2;
     let log = Log::with_config(PORTS);
     let server = log.serve("http://127.0.0.1:9");
     let step = json!({ "id": ID, "step": "rerank", "name": "order", "trace_id": TRACE, "tags": { "team": "shop" },
-        "input": { "n": 12.5, "keys": ["b", "a"] }, "before": [1, 2], "after": [2, 1], "duration_us": 1500, "attributes": { "k": 3 } });
+        "input": { "n": 12.5, "keys": ["b", "a"] }, "before": [1, 2], "after": [2, 1], "duration_us": 1500, "attributes": { "k": 3, "rate": RATE } });
     let taken = api(&server, "/api/v1/records", &json!([step, { "name": "other" }])).await;
     assert_eq!((taken.status, taken.json()["records"][0]["known"].clone()), (201, json!(false)), "{}", taken.text());
     server.stop();
     let server = log.serve("http://127.0.0.1:9");
     let again = api(&server, "/api/v1/records", &step).await;
     assert_eq!((again.status, again.json()), (201, json!({ "records": [{ "id": ID, "known": true }] })));
+    assert_eq!(field(&log.only_of("steps", "name = 'order'"), "context", "rate"), RATE);
     let mut other = step.clone();
     other["name"] = json!("another");
     assert_eq!(api(&server, "/api/v1/records", &json!([other])).await.status, 409);
