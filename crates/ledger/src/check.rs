@@ -15,7 +15,7 @@ use crate::checkpoints::{Checkpoints, Day, Published};
 use crate::disk::{Disk, DiskFile};
 use crate::recovery::{Chain, Scan};
 use crate::tree::read_hashes;
-use crate::{Error, identity};
+use crate::{Error, cosigned, identity};
 
 /// Something that is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,10 +58,11 @@ const CHUNK: usize = 65_536;
 pub fn check(disk: &Arc<dyn Disk>, dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Checked, Error> {
     let verifier = identity::read(&**disk, dir)?;
     let mut problems = Vec::new();
-    let checkpoints = read_checkpoints(disk, dir, &verifier, &mut problems)?;
+    let checkpoints = read_checkpoints(disk, &dir.join("checkpoints"), &verifier, &mut problems)?;
     let last = checkpoints.last().cloned();
     let signed = last.as_ref().map_or(0, |last| last.checkpoint.size);
     check_tree(&**disk, &dir.join("tree"), &checkpoints, progress, &mut problems)?;
+    check_cosigned(disk, dir, &verifier, &checkpoints, &mut problems)?;
     let scan = check_segments(&**disk, dir, verifier.name(), signed, &mut problems)?;
     Ok(Checked {
         verifier,
@@ -93,13 +94,36 @@ fn note<T>(result: Result<T, Error>, path: &Path, problems: &mut Vec<Problem>) -
     }
 }
 
+/// What the witnesses have cosigned is what the log has signed.
+fn check_cosigned(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    verifier: &Verifier,
+    checkpoints: &[Published],
+    problems: &mut Vec<Problem>,
+) -> Result<(), Error> {
+    let path = cosigned::folder(dir);
+    if disk.list(&path).is_err() {
+        return Ok(());
+    }
+    for cosigned in read_checkpoints(disk, &path, verifier, problems)? {
+        let size = cosigned.checkpoint.size;
+        let signed = checkpoints.binary_search_by_key(&size, |published| published.checkpoint.size);
+        if signed.ok().map(|at| checkpoints[at].checkpoint.root) != Some(cosigned.checkpoint.root) {
+            let problem = format!("the cosigned checkpoint over {size} leaves is not among the checkpoints of the log");
+            problems.push(Problem { path: path.clone(), problem });
+        }
+    }
+    Ok(())
+}
+
 fn read_checkpoints(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     verifier: &Verifier,
     problems: &mut Vec<Problem>,
 ) -> Result<Vec<Published>, Error> {
-    let files = Checkpoints::new(Arc::clone(disk), &dir.join("checkpoints"));
+    let files = Checkpoints::new(Arc::clone(disk), dir);
     let mut all = Vec::<Published>::new();
     for name in files.days()? {
         let Some(day) = note(read_day(&files, &name, verifier), dir, problems)? else { continue };

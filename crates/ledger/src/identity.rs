@@ -67,9 +67,7 @@ fn create(disk: &dyn Disk, dir: &Path, origin: Option<&str>) -> Result<Signer, E
             return Err(Error::Rollback { problem });
         }
     }
-    let (mut seed, mut suffix) = ([0; 32], [0; 8]);
-    let filled = getrandom::fill(&mut seed).and_then(|()| getrandom::fill(&mut suffix));
-    filled.map_err(|e| Error::Unavailable(format!("no random numbers: {e}")))?;
+    let (seed, suffix) = (random()?, random::<8>()?);
     let generated = || format!("onrecord.local/{:016x}", u64::from_be_bytes(suffix));
     let origin = origin.map_or_else(generated, str::to_owned);
     let signer = Signer::from_seed(&origin, &seed)?;
@@ -84,6 +82,13 @@ fn create(disk: &dyn Disk, dir: &Path, origin: Option<&str>) -> Result<Signer, E
         disk.replace(&path, &bytes, mode).map_err(|e| Error::io("write", &path, &e))?;
     }
     Ok(signer)
+}
+
+/// Bytes for a key or a name that nobody else has.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|e| Error::Unavailable(format!("no random numbers: {e}")))?;
+    Ok(bytes)
 }
 
 /// The public key of the log in `dir`, without creating anything. The files of the identity must agree.

@@ -13,6 +13,7 @@ use onrecord_proof::{Checkpoint, Hash, Record, field};
 
 use crate::checkpoints::{Checkpoints, Published};
 use crate::committed::Committed;
+use crate::cosigned::Cosigned;
 use crate::disk::{Disk, RealDisk};
 use crate::lock::{Lock, lock};
 use crate::pending::Pending;
@@ -78,6 +79,7 @@ struct Publisher {
     tree: Arc<Tree>,
     wal: Arc<Wal>,
     checkpoints: Checkpoints,
+    cosigned: Cosigned,
     /// Also the right to publish: whoever holds it is the only one who stores hashes.
     last: Mutex<Option<Published>>,
     /// Every leaf below this is durable in the lake.
@@ -101,7 +103,7 @@ impl Ledger {
 
     fn open_with(disk: Arc<dyn Disk>, dir: &Path, options: &Options, lock: Option<Lock>) -> Result<Self, Error> {
         Error::limit("segment size", options.segment_size, SEGMENT_MAX)?;
-        let Recovered { signer, published, checkpoints, tree, wal, last, highest, open } =
+        let Recovered { signer, published, checkpoints, cosigned, tree, wal, last, highest, open } =
             recovery::open(&disk, dir, options.origin.as_deref())?;
         let (tree, wal) = (Arc::new(tree), Arc::new(wal));
         let shared = Arc::new(Shared {
@@ -125,7 +127,7 @@ impl Ledger {
         let active = shared.create_segment(head, 0)?;
         shared.free_tail(last.0);
         let (last, released, closed) = (Mutex::new(published), AtomicU64::new(0), AtomicBool::new(false));
-        let publisher = Arc::new(Publisher { signer, disk, tree, wal, checkpoints, last, released, closed });
+        let publisher = Arc::new(Publisher { signer, disk, tree, wal, checkpoints, cosigned, last, released, closed });
         let sequencer = Sequencer {
             shared: Arc::clone(&shared),
             active,
@@ -392,6 +394,19 @@ impl Reader {
         let mut last = self.publisher.lock();
         self.publisher.publish(&mut last)?;
         Ok(last.clone())
+    }
+
+    /// The newest checkpoint that was kept with cosignatures.
+    pub fn cosigned(&self) -> Option<Published> {
+        self.publisher.cosigned.last()
+    }
+
+    /// Keeps a checkpoint of this log with the cosignatures of its witnesses, durably, unless a newer one is kept.
+    pub fn keep_cosigned(&self, cosigned: Published) -> Result<(), Error> {
+        if self.publisher.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        self.publisher.cosigned.keep(cosigned)
     }
 
     /// The inclusion proof of leaf `index` in the tree of `size` leaves (RFC 9162 §2.1.3).

@@ -10,6 +10,7 @@ mod check;
 mod checkpoints;
 mod clock;
 mod committed;
+mod cosigned;
 pub mod disk;
 mod error;
 mod frame;
@@ -23,6 +24,7 @@ mod segment;
 mod sequencer;
 mod tree;
 mod wal;
+pub mod witness;
 
 #[cfg(test)]
 mod tests;

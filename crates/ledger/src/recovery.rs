@@ -9,6 +9,7 @@ use onrecord_proof::{Checkpoint, Hash, Record, merkle};
 use uuid::Uuid;
 
 use crate::checkpoints::{Checkpoints, Published};
+use crate::cosigned::Cosigned;
 use crate::disk::{Disk, DiskFile};
 use crate::frame::{Frame, FrameKind};
 use crate::segment::{self, LeafHead, Place, SegmentHead, record_id, walk};
@@ -22,6 +23,7 @@ pub(crate) struct Recovered {
     pub signer: Signer,
     pub published: Option<Published>,
     pub checkpoints: Checkpoints,
+    pub cosigned: Cosigned,
     pub tree: Tree,
     pub wal: Wal,
     /// The newest segment that counts, and where it ends; 0 and 0 in a new log.
@@ -41,6 +43,7 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, origin: Option<&str>) -> Re
     let signer = identity::open(&**disk, dir, origin)?;
     let checkpoints = Checkpoints::new(Arc::clone(disk), &dir.join("checkpoints"));
     let published = checkpoints.recover(&signer.verifier())?;
+    let cosigned = Cosigned::open(disk, dir, &signer.verifier(), published.as_ref())?;
     let tree = open_tree(disk, dir, published.as_ref())?;
     let mut chain = Chain::find(&**disk, &dir.join("segments"), signer.verifier().name())?;
     let covered = published.as_ref().map_or(0, |published| published.checkpoint.size);
@@ -53,7 +56,7 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, origin: Option<&str>) -> Re
     let Scan { index, open, last, .. } = scan;
     let wal = Wal::new(index);
     let open = begun(&wal, open)?;
-    Ok(Recovered { signer, published, checkpoints, tree, wal, last, highest: chain.highest, open })
+    Ok(Recovered { signer, published, checkpoints, cosigned, tree, wal, last, highest: chain.highest, open })
 }
 
 /// The tree must be the one that the last checkpoint was signed over.

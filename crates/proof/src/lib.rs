@@ -6,9 +6,11 @@
 
 pub mod cbor;
 pub mod checkpoint;
+pub mod cosignature;
 pub mod evidence;
 pub mod field;
 mod group;
+mod key;
 mod leaf;
 pub mod merkle;
 pub mod note;

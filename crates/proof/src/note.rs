@@ -6,12 +6,9 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
-use sha2::{Digest, Sha256};
 
 use crate::Malformed;
-
-/// The signature type byte of Ed25519 in a signed note.
-const ED25519: u8 = 1;
+use crate::key::{KeyType, check_name, is_name};
 
 /// The public half of a log's key, written `name+hash+base64`.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,25 +44,6 @@ pub struct Note {
     pub signatures: Vec<SignatureLine>,
 }
 
-/// True if `name` can stand in a note: not empty, no white space, no plus sign, none of the characters that a note must
-/// not have.
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(|c: char| c < ' ' || c.is_whitespace() || c == '+')
-}
-
-fn key_hash(name: &str, key: &VerifyingKey) -> u32 {
-    let hash = Sha256::new_with_prefix(name).chain_update([b'\n', ED25519]).chain_update(key.as_bytes()).finalize();
-    u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
-}
-
-fn key_bytes(encoded: &str, what: &'static str) -> Result<[u8; 32], Malformed> {
-    let bytes = BASE64.decode(encoded).map_err(|e| Malformed::new(what, e.to_string()))?;
-    match bytes.split_first() {
-        Some((&ED25519, key)) => key.try_into().map_err(|_| Malformed::new(what, "an Ed25519 key has 32 bytes")),
-        _ => Err(Malformed::new(what, "it is not an Ed25519 key")),
-    }
-}
-
 impl Verifier {
     /// The name of the log.
     pub fn name(&self) -> &str {
@@ -74,7 +52,7 @@ impl Verifier {
 
     /// True if one of the note's signatures is by this key, and is right.
     pub fn verify(&self, note: &Note) -> bool {
-        let hash = key_hash(&self.name, &self.key);
+        let hash = KeyType::Note.hash(&self.name, &self.key);
         let ours = note.signatures.iter().filter(|line| line.name == self.name && line.key_hash == hash);
         let right = |line: &SignatureLine| {
             let signature = Signature::from_slice(&line.signature);
@@ -87,8 +65,7 @@ impl Verifier {
 
 impl fmt::Display for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = BASE64.encode([&[ED25519], &self.key.as_bytes()[..]].concat());
-        write!(f, "{}+{:08x}+{key}", self.name, key_hash(&self.name, &self.key))
+        f.write_str(&KeyType::Note.write_public(&self.name, &self.key))
     }
 }
 
@@ -102,29 +79,15 @@ impl FromStr for Verifier {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        const WHAT: &str = "public key";
-        let mut parts = text.trim().splitn(3, '+');
-        let (Some(name), Some(hash), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(Malformed::new(WHAT, "it is not of the form name+hash+key"));
-        };
-        let key = VerifyingKey::from_bytes(&key_bytes(key, WHAT)?).map_err(|e| Malformed::new(WHAT, e.to_string()))?;
-        let verifier = Self { name: name.to_owned(), key };
-        if !is_name(name) || format!("{:08x}", key_hash(name, &verifier.key)) != hash {
-            return Err(Malformed::new(WHAT, "its name and its key do not match its hash"));
-        }
-        Ok(verifier)
+        let (name, key) = KeyType::Note.read_public(text, "public key")?;
+        Ok(Self { name, key })
     }
 }
 
 impl Signer {
     /// A key named `name` made from 32 random bytes.
     pub fn from_seed(name: &str, seed: &[u8; 32]) -> Result<Self, Malformed> {
-        if !is_name(name) {
-            return Err(Malformed::new(
-                "key name",
-                format!("{name:?}: white space, control characters and + are not allowed"),
-            ));
-        }
+        check_name(name)?;
         Ok(Self { name: name.to_owned(), key: SigningKey::from_bytes(seed) })
     }
 
@@ -135,14 +98,13 @@ impl Signer {
 
     /// The secret half, `PRIVATE+KEY+name+hash+base64`.
     pub fn to_secret_text(&self) -> String {
-        let key = BASE64.encode([&[ED25519], &self.key.to_bytes()[..]].concat());
-        format!("PRIVATE+KEY+{}+{:08x}+{key}", self.name, key_hash(&self.name, &self.key.verifying_key()))
+        KeyType::Note.write_secret(&self.name, &self.key)
     }
 
     /// Signs `text`, which must end in a newline and hold no empty last line.
     pub fn sign(&self, text: String) -> Note {
         let signature = self.key.sign(text.as_bytes()).to_bytes().to_vec();
-        let key_hash = key_hash(&self.name, &self.key.verifying_key());
+        let key_hash = KeyType::Note.hash(&self.name, &self.key.verifying_key());
         Note { text, signatures: vec![SignatureLine { name: self.name.clone(), key_hash, signature }] }
     }
 }
@@ -157,28 +119,31 @@ impl FromStr for Signer {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        const WHAT: &str = "signing key";
-        let rest = text.trim().strip_prefix("PRIVATE+KEY+");
-        let mut parts = rest.unwrap_or_default().splitn(3, '+');
-        let (Some(name), Some(hash), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(Malformed::new(WHAT, "it is not of the form PRIVATE+KEY+name+hash+key"));
-        };
-        let signer = Self::from_seed(name, &key_bytes(key, WHAT)?)?;
-        if format!("{:08x}", key_hash(name, &signer.key.verifying_key())) != hash {
-            return Err(Malformed::new(WHAT, "its name and its key do not match its hash"));
-        }
-        Ok(signer)
+        let (name, key) = KeyType::Note.read_secret(text, "signing key")?;
+        Ok(Self { name, key })
     }
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.text)?;
-        for SignatureLine { name, key_hash, signature } in &self.signatures {
-            let bytes = [&key_hash.to_be_bytes(), &signature[..]].concat();
-            writeln!(f, "\u{2014} {name} {}", BASE64.encode(bytes))?;
-        }
-        Ok(())
+        self.signatures.iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}
+
+impl fmt::Display for SignatureLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, key_hash, signature } = self;
+        let bytes = [&key_hash.to_be_bytes(), &signature[..]].concat();
+        write!(f, "\u{2014} {name} {}", BASE64.encode(bytes))
+    }
+}
+
+impl FromStr for SignatureLine {
+    type Err = Malformed;
+
+    fn from_str(line: &str) -> Result<Self, Malformed> {
+        read_line(line).ok_or_else(|| Malformed::new("signature line", format!("{line:?}")))
     }
 }
 
