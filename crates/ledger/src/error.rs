@@ -32,7 +32,9 @@ pub enum Error {
         problem: String,
     },
     /// The folder holds an older or a different log than it should.
-    #[error("{problem}. The folder seems to have been put back to an older state, or files are missing from it")]
+    #[error(
+        "{problem}. The folder seems to have been put back to an older state, or files are missing from it. Put the newest copy of it back; if that is lost, begin a new log in another --data folder and keep this one to read"
+    )]
     Rollback {
         /// What shows it.
         problem: String,

@@ -15,10 +15,11 @@ use crate::checkpoints::{Checkpoints, Published};
 use crate::committed::Committed;
 use crate::cosigned::Cosigned;
 use crate::disk::{Disk, RealDisk};
+use crate::found::Found;
 use crate::lock::{Lock, lock};
 use crate::pending::Pending;
 use crate::queue::{Op, Queue, Receipt};
-use crate::recovery::{self, Recovered};
+use crate::recovery::Recovered;
 use crate::segment::{self, SegmentHead, origin_hash};
 use crate::sequencer::{Begun, Sequencer, Shared};
 use crate::tree::Tree;
@@ -27,7 +28,7 @@ use crate::{Error, clock};
 
 /// Offsets in a segment and lengths of frames have 32 bits. A segment is as large as the options say, or as the batch
 /// that it was made for: one record, or several of some MiB together. With these limits both stay far below 4 GiB.
-const SEGMENT_MAX: u64 = 2 << 30;
+pub(crate) const SEGMENT_MAX: u64 = 2 << 30;
 const RECORD_MAX: u64 = 1 << 30;
 
 /// How a log is opened.
@@ -92,19 +93,23 @@ impl Ledger {
     /// Opens the log in `dir`, creating it if there is none. Calls that had begun when it was last written and did not
     /// end are closed as `interrupted`.
     pub fn open(dir: &Path, options: &Options) -> Result<Self, Error> {
+        Self::find(dir, options)?.start()
+    }
+
+    /// Reads the log in `dir`, creating it if there is none, without writing to it yet.
+    pub fn find(dir: &Path, options: &Options) -> Result<Found, Error> {
         let lock = lock(dir)?;
-        Self::open_with(Arc::new(RealDisk), dir, options, Some(lock))
+        Found::read(Arc::new(RealDisk), dir, options, Some(lock))
     }
 
     /// Opens a log on a disk of the caller's. Nothing keeps others from opening it too.
     pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, options: &Options) -> Result<Self, Error> {
-        Self::open_with(disk, dir, options, None)
+        Found::read(disk, dir, options, None)?.start()
     }
 
-    fn open_with(disk: Arc<dyn Disk>, dir: &Path, options: &Options, lock: Option<Lock>) -> Result<Self, Error> {
-        Error::limit("segment size", options.segment_size, SEGMENT_MAX)?;
-        let Recovered { signer, published, checkpoints, cosigned, tree, wal, last, highest, open } =
-            recovery::open(&disk, dir, options.origin.as_deref())?;
+    pub(crate) fn start(found: Found) -> Result<Self, Error> {
+        let Found { recovered, disk, dir, options, lock } = found;
+        let Recovered { signer, published, checkpoints, cosigned, tree, wal, last, highest, open } = recovered;
         let (tree, wal) = (Arc::new(tree), Arc::new(wal));
         let shared = Arc::new(Shared {
             disk: Arc::clone(&disk),

@@ -178,12 +178,13 @@ impl Evidence {
         if self.format != FORMAT {
             return Err(Malformed::new("evidence", format!("its format is {:?}, not {FORMAT:?}", self.format)));
         }
-        let checkpoint = Checkpoint::open(&self.checkpoint.parse()?, key)?;
+        let note: Note = self.checkpoint.parse()?;
+        let checkpoint = Checkpoint::open(&note, key)?;
         if self.entries.is_empty() {
             return Err(Malformed::new("evidence", "it is about no record"));
         }
         let entries = self.entries.iter().map(|entry| entry.check(&checkpoint)).collect::<Result<_, _>>()?;
-        Ok(Checked { checkpoint, entries })
+        Ok(Checked { checkpoint, note, entries })
     }
 }
 
@@ -230,6 +231,8 @@ fn bytes_32(bytes: &[u8]) -> Result<[u8; 32], Malformed> {
 pub struct Checked {
     /// The checkpoint, signed by the log.
     pub checkpoint: Checkpoint,
+    /// Its note, whose other signature lines, those of witnesses say, are not checked yet.
+    pub note: Note,
     /// The records that are in it.
     pub entries: Vec<CheckedEntry>,
 }

@@ -12,12 +12,14 @@ mod engine;
 mod gateway;
 mod ingest;
 mod local;
+mod outside;
 mod probe;
 mod render;
 mod server;
 mod terminal;
 mod tls;
 mod watch;
+mod web;
 
 use std::process::ExitCode;
 

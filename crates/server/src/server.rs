@@ -14,11 +14,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{self, Access, Api};
 use crate::auth::Tokens;
-use crate::config::{self, Config};
+use crate::config::{self, AnchorPlace, AnchorSettings, Config};
 use crate::engine::{self, Engine};
 use crate::gateway::{self, Gateway, Glob, OnLogFailure, Routes, Settings, Upstream, UpstreamSettings};
 use crate::ingest::{Ingest, Listeners};
 use crate::local::model_file::Files;
+use crate::outside::{Anchor, Outside, Witnesses};
 use crate::probe::{Prober, Prompts, Sampler, Schedule};
 use crate::tls;
 
@@ -48,9 +49,9 @@ pub(crate) struct Server {
 }
 
 /// How the engine of a configuration is opened.
-pub(crate) fn engine_options(config: &Config) -> engine::Options {
+pub(crate) fn engine_options(config: &Config) -> anyhow::Result<engine::Options> {
     let Config { log, lake, origin, .. } = config;
-    engine::Options {
+    Ok(engine::Options {
         ledger: onrecord_ledger::Options {
             origin: origin.as_ref().map(|origin| origin.0.clone()),
             segment_size: log.segment_size.bytes(),
@@ -70,7 +71,23 @@ pub(crate) fn engine_options(config: &Config) -> engine::Options {
             memory_bytes: lake.query_memory.as_usize(),
             time: lake.query_time,
         },
-    }
+        outside: outside(config)?,
+    })
+}
+
+fn outside(config: &Config) -> anyhow::Result<Outside> {
+    let AnchorSettings { place, every } = &config.anchor;
+    let anchor = place.as_ref().map(|place| match place {
+        AnchorPlace::File(path) => Ok(Anchor::in_file(path.clone(), *every)),
+        AnchorPlace::Url(url) => Anchor::at(url.as_str(), *every),
+    });
+    let there_are = !config.witnesses.witnesses.is_empty();
+    let witnesses = there_are.then(|| Witnesses::new(&config.witnesses));
+    Ok(Outside {
+        anchor: anchor.transpose()?.map(Arc::new),
+        witnesses: witnesses.transpose()?.map(Arc::new),
+        ask_first: false,
+    })
 }
 
 fn upstream_settings(upstream: &config::Upstream) -> anyhow::Result<UpstreamSettings> {
@@ -154,7 +171,9 @@ impl Server {
         let api_listener = bind(config.api.listen, "API", "api.listen").await?;
         let spans = Listeners::bind(&config.ingest).await?;
         let ways = routes(config, upstreams)?;
-        let engine = Engine::open(&config.data, engine_options(config)).await?;
+        let mut options = engine_options(config)?;
+        options.outside.ask_first = true;
+        let engine = Engine::open(&config.data, options).await?;
         engine.event("start").await?;
         let client_spans = Ingest::client_spans();
         let gateway = Gateway::new(
@@ -197,6 +216,9 @@ impl Server {
         tasks.spawn(serve_api(router, api_listener, stop.clone()));
         if let Some(every) = config.retention_every {
             tasks.spawn(follow_policy(Arc::clone(&engine), every, stop.clone()));
+        }
+        for task in engine.outside.tasks(engine.reader(), &stop) {
+            tasks.spawn(task);
         }
         tasks.close();
         Ok(Self { engine, gateway: gateway_address, api: api_address, otlp, tls: encrypted, contact, stop, tasks })

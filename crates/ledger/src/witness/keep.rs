@@ -152,7 +152,7 @@ fn follows(last: Option<&Checkpoint>, request: &AddCheckpoint, new: &Checkpoint)
 
 /// A name is not fit to be one of a file; its hash is.
 fn file_name(origin: &str) -> String {
-    origin_hash(origin).iter().map(|byte| format!("{byte:02x}")).collect()
+    origin_hash(origin).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 /// A witness that has forgotten a tree would cosign another one, so what cannot be read is no reason to begin anew.

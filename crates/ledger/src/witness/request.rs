@@ -35,7 +35,8 @@ impl FromStr for AddCheckpoint {
 
     fn from_str(body: &str) -> Result<Self, Malformed> {
         let wrong = |problem: &str| Malformed { what: "request", problem: problem.to_owned() };
-        let (head, note) = body.split_once("\n\n").ok_or_else(|| wrong("it has no empty line before the checkpoint"))?;
+        let (head, note) =
+            body.split_once("\n\n").ok_or_else(|| wrong("it has no empty line before the checkpoint"))?;
         let mut lines = head.split('\n');
         let old = lines.next().and_then(|line| line.strip_prefix("old ")).and_then(number);
         let old = old.ok_or_else(|| wrong("its first line is not `old` with a size"))?;

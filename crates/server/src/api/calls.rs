@@ -11,7 +11,6 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use onrecord_ledger::Committed;
 use onrecord_proof::Group;
-use onrecord_proof::evidence::Evidence;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -63,7 +62,7 @@ pub(super) async fn evidence(
     Reader(reading): Reader,
     Path(wanted): Path<String>,
     Query(Reveal { reveal }): Query<Reveal>,
-) -> Result<Json<Evidence>, ApiError> {
+) -> Result<Response, ApiError> {
     let names = reveal.split(',').map(str::trim).filter(|name| !name.is_empty());
     let groups =
         names.map(|name| Group::from_name(name).ok_or_else(|| no_such_group(name))).collect::<Result<Vec<_>, _>>()?;
@@ -71,10 +70,21 @@ pub(super) async fn evidence(
     let statement = format!("{} reveal={reveal}", committed.record.id);
     api.engine.accessed(&reading, Access { event: "prove", statement: &statement }, Some(1)).await?;
     let disposals = api.engine.disposals_of(&committed).await?;
+    let size = disposals.iter().map(|disposal| disposal.index).max().unwrap_or_default().max(committed.index) + 1;
+    let receipt = api.engine.receipt(size).await?.ok_or_else(|| ApiError::not_found("the log is empty"))?;
+    let unwitnessed = receipt.unwitnessed.clone();
     let engine = api.engine.clone();
-    let evidence = tokio::task::spawn_blocking(move || engine.evidence(&committed, &groups, &disposals)).await;
-    Ok(Json(evidence.map_err(ApiError::internal)??))
+    let evidence =
+        tokio::task::spawn_blocking(move || engine.evidence(&committed, &groups, &disposals, &receipt)).await;
+    let mut response = Json(evidence.map_err(ApiError::internal)??).into_response();
+    if let Some(short) = unwitnessed.and_then(|short| short.parse().ok()) {
+        response.headers_mut().insert(UNWITNESSED, short);
+    }
+    Ok(response)
 }
+
+/// Says of evidence which cosignatures its checkpoint lacks.
+pub(crate) const UNWITNESSED: &str = "x-onrecord-unwitnessed";
 
 fn no_such_group(name: &str) -> ApiError {
     let names = Group::ALL.map(Group::name).join(", ");

@@ -10,10 +10,9 @@ use super::{Api, ApiError};
 /// What a path names never changes.
 const FOREVER: &str = "public, max-age=31536000, immutable";
 
-/// The last checkpoint that was signed.
+/// The last checkpoint that was signed; if there are witnesses, the last one that enough of them have cosigned.
 pub(super) async fn checkpoint(State(api): State<Api>) -> Result<Response, ApiError> {
-    let published =
-        api.engine.reader().checkpoint().ok_or_else(|| ApiError::not_found("there is no checkpoint yet"))?;
+    let published = api.engine.shown_checkpoint().ok_or_else(|| ApiError::not_found("there is no checkpoint yet"))?;
     let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-cache")];
     Ok((headers, published.note.to_string()).into_response())
 }

@@ -28,6 +28,7 @@ use axum::routing::{get, post};
 use crate::auth::{Denied, Identity, Role, Tokens};
 use crate::engine::{Engine, Reading};
 
+pub(crate) use calls::UNWITNESSED;
 pub(crate) use encode::Format;
 pub(crate) use error::ApiError;
 

@@ -3,18 +3,21 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 use http_body_util::BodyExt as _;
 use onrecord_lake::LeafSet;
+use onrecord_proof::cosignature::{Cosigned, Witness, cosigned};
 use onrecord_proof::evidence::{Checked, CheckedEntry, Evidence};
 use onrecord_proof::note::Verifier;
-use onrecord_proof::{Group, Kind, Map, field};
+use onrecord_proof::{Group, Kind, Malformed, Map, field};
 use serde_json::{Value, json};
 
 use super::NOT_GOOD;
 use super::client::Client;
 use super::options::{CheckArgs, ProveArgs};
+use crate::api::UNWITNESSED;
 use crate::engine::DISPOSAL_LEAVES;
 use crate::render;
 use crate::terminal::{escape, print_json};
@@ -23,7 +26,11 @@ pub(super) async fn prove(client: &Client, args: &ProveArgs) -> anyhow::Result<(
     let reveal: String = url::form_urlencoded::byte_serialize(args.reveal.join(",").as_bytes()).collect();
     let record: String = url::form_urlencoded::byte_serialize(args.record.as_bytes()).collect();
     let path = format!("/api/v1/calls/{record}/evidence?reveal={reveal}");
-    let body = client.get(&path).await?.into_body().collect().await?.to_bytes();
+    let (head, body) = client.get(&path).await?.into_parts();
+    let body = body.collect().await?.to_bytes();
+    if let Some(short) = head.headers.get(UNWITNESSED).and_then(|short| short.to_str().ok()) {
+        eprintln!("UNWITNESSED  {}", escape(short));
+    }
     match &args.output {
         None => Ok(print_json(&String::from_utf8_lossy(&body))?),
         Some(path) => {
@@ -45,15 +52,18 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             "which log is it from? Give its public key with --key, as `onrecord key` prints it; the file itself cannot say whom to trust"
         );
     };
-    let key = read_key(key)?;
+    let key: Verifier = read_key(key)?;
+    let witnesses = args.witness.iter().map(|key| read_key(key)).collect::<anyhow::Result<Vec<Witness>>>()?;
+    let quorum = args.quorum.unwrap_or(witnesses.len());
     let bytes = std::fs::read(&args.evidence).with_context(|| format!("reading {}", args.evidence.display()))?;
     let checked = serde_json::from_slice::<Evidence>(&bytes)
         .map_err(anyhow::Error::from)
-        .and_then(|evidence| Ok(evidence.check(&key)?));
+        .and_then(|evidence| Ok(evidence.check(&key)?))
+        .and_then(|checked| witnessed(checked, &witnesses, quorum));
     let mut out = std::io::stdout();
     match (checked, args.json) {
-        (Ok(checked), false) => write!(out, "{}", text(&checked))?,
-        (Ok(checked), true) => print_json(&format!("{:#}", json(&checked)))?,
+        (Ok((checked, by)), false) => write!(out, "{}", text(&checked, &by))?,
+        (Ok((checked, by)), true) => print_json(&format!("{:#}", json(&checked, &by)))?,
         (Err(error), as_json) => {
             let problem = format!("{error:#}");
             if as_json {
@@ -67,8 +77,17 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Who has cosigned the checkpoint; an error if that is not enough.
+fn witnessed(checked: Checked, witnesses: &[Witness], quorum: usize) -> anyhow::Result<(Checked, Vec<Cosigned>)> {
+    let by = cosigned(&checked.note, witnesses);
+    if by.len() < quorum {
+        bail!("{} of {} witnesses have cosigned its checkpoint, {quorum} must", by.len(), witnesses.len());
+    }
+    Ok((checked, by))
+}
+
 /// A key, or a file that holds one.
-fn read_key(key: &str) -> anyhow::Result<Verifier> {
+pub(super) fn read_key<K: FromStr<Err = Malformed>>(key: &str) -> anyhow::Result<K> {
     if let Ok(key) = key.parse() {
         return Ok(key);
     }
@@ -76,7 +95,7 @@ fn read_key(key: &str) -> anyhow::Result<Verifier> {
     text.parse().with_context(|| format!("{key:?} is neither a public key nor a file with one"))
 }
 
-fn json(checked: &Checked) -> Value {
+fn json(checked: &Checked, witnesses: &[Cosigned]) -> Value {
     let entry = |entry: &CheckedEntry| {
         let groups = entry.groups.iter().map(|(group, fields)| {
             let hidden = || match erased_by(checked, entry, *group) {
@@ -98,6 +117,7 @@ fn json(checked: &Checked) -> Value {
         "ok": true,
         "origin": checked.checkpoint.origin,
         "checkpoint_size": checked.checkpoint.size,
+        "witnesses": witnesses.iter().map(|by| json!({ "name": by.witness, "at": seconds(by.at) })).collect::<Vec<_>>(),
         "entries": checked.entries.iter().map(entry).collect::<Vec<_>>(),
     })
 }
@@ -120,7 +140,7 @@ fn is_erased(context: &Map, leaf: u64, group: Group) -> bool {
 }
 
 /// What is proved, what is hidden, and what no evidence can prove.
-fn text(checked: &Checked) -> String {
+fn text(checked: &Checked, witnesses: &[Cosigned]) -> String {
     let mut out = String::new();
     for entry in &checked.entries {
         out += &format!(
@@ -147,5 +167,15 @@ fn text(checked: &Checked) -> String {
             }
         }
     }
+    for by in witnesses {
+        out += &format!("WITNESSED  by {}, {}\n", escape(&by.witness), seconds(by.at));
+    }
+    if witnesses.is_empty() {
+        out += "UNWITNESSED  that the log shows this history to everybody is its own word; a witness is named with --witness\n";
+    }
     out + "Not proved: that the recorder's clock was right, and that nothing happened that never reached the log.\n"
+}
+
+fn seconds(since_1970: u64) -> String {
+    render::time(i64::try_from(since_1970).unwrap_or(i64::MAX).saturating_mul(1_000_000))
 }

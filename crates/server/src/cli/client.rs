@@ -67,7 +67,7 @@ impl Client {
 
     async fn open(config: &Config, purpose: Option<String>) -> anyhow::Result<Self> {
         no_log_in(&config.data)?;
-        let engine = Engine::open(&config.data, server::engine_options(config)).await?;
+        let engine = Engine::open(&config.data, server::engine_options(config)?).await?;
         let router = api::router(Api { engine: Arc::clone(&engine), access: Access::Local, public_log: false });
         Ok(Self::Folder { router, engine, purpose })
     }

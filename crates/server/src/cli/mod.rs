@@ -17,6 +17,7 @@ mod slow;
 mod templates;
 mod trace;
 mod verify;
+mod witness;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -92,6 +93,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Config { command: ConfigCommand::Check } => setup::config_check(&loaded),
         Command::Serve(_) => serve::serve(&loaded.config).await,
+        Command::Witness(args) => witness::witness(global.data.as_deref(), &loaded.config.telemetry, &args).await,
         Command::Token { command } => setup::token(&loaded.config.data, command),
         Command::Key => setup::key(&loaded.config.data),
         Command::Verify { json } => verify::verify(&loaded.config, global.remote(), json).await,

@@ -119,6 +119,8 @@ pub(crate) enum Command {
     Prove(ProveArgs),
     /// Check evidence with nothing but the file and the log's public key; exit code 1 if it does not hold
     Check(CheckArgs),
+    /// Run a witness: it cosigns the checkpoints of other logs, each only if nothing in it has changed
+    Witness(WitnessArgs),
     /// Count records, files and bytes
     Stats {
         /// As JSON
@@ -378,9 +380,28 @@ pub(crate) struct CheckArgs {
     /// The log's public key, or a file that holds it (`onrecord key` prints it)
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
+    /// Public key of a witness, or a file that holds it; for each witness one
+    #[arg(long, value_name = "KEY")]
+    pub witness: Vec<String>,
+    /// How many of them must have cosigned the checkpoint [default: all]
+    #[arg(long, value_name = "NUMBER", requires = "witness")]
+    pub quorum: Option<usize>,
     /// What it proves as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WitnessArgs {
+    /// Public key of a log that it cosigns for, or a file that holds it (`onrecord key` prints it); for each log one
+    #[arg(long, value_name = "KEY", required = true)]
+    pub log: Vec<String>,
+    /// Address to take checkpoints on
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4190")]
+    pub listen: String,
+    /// Name of its key, when it is created; without it, one is made up. Its folder is --data [default: ./onrecord-witness]
+    #[arg(long)]
+    pub name: Option<String>,
 }
 
 #[derive(Debug, Args)]

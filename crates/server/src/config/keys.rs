@@ -8,12 +8,14 @@ use tracing::level_filters::LevelFilter;
 use url::Url;
 
 use super::raw::Raw;
-use super::section::{Key, Section, flag, number, section, text, unset, unset_list};
+use super::section::{Key, Section, flag, number, section, text, unset, unset_list, unset_number};
 use super::size::ByteSize;
+use onrecord_proof::cosignature::Witness as WitnessKey;
+
 use super::value::{LogFormat, LogName, OnLogFailure, PathPrefix, Release, Secret, ServerKind, UpstreamName};
 
 /// All sections in the order of the file.
-pub(super) const SECTIONS: [&Section; 11] = [
+pub(super) const SECTIONS: [&Section; 14] = [
     &Top::SECTION,
     &Gateway::SECTION,
     &Upstream::SECTION,
@@ -21,6 +23,9 @@ pub(super) const SECTIONS: [&Section; 11] = [
     &Api::SECTION,
     &Ingest::SECTION,
     &Log::SECTION,
+    &Witness::SECTION,
+    &Witnesses::SECTION,
+    &Anchor::SECTION,
     &Lake::SECTION,
     &Keep::SECTION,
     &Tls::SECTION,
@@ -158,6 +163,43 @@ section! {
         segment_size: ByteSize = text("64 MiB").between("1 MiB", "2 GiB");
         /// How often a checkpoint is signed while records arrive.
         checkpoint_interval: Duration = text("1s").between("100ms", "1h");
+    }
+}
+
+section! {
+    /// Others that cosign the checkpoints of this log (C2SP tlog-witness), each only if it has seen no other history of it:
+    /// `onrecord witness` runs one. When the program starts, a log that is behind one of them is refused.
+    Witness = "witness" { repeated: true } {
+        /// Its public key, as it prints it.
+        key: Option<WitnessKey> = unset("example.org/witness+40ada13c+BJY/lr65PvpB4iZUtdxIdtyhNH7V53T5/u1UYMn27iEF");
+        /// Where it takes checkpoints: the URL in front of `/add-checkpoint`.
+        url: Option<Url> = unset("https://witness.example.org");
+        /// Its name in messages, instead of that of its key.
+        name: Option<String> = unset("audit");
+    }
+}
+
+section! {
+    /// How the witnesses are asked.
+    Witnesses = "witnesses" {
+        /// How many of them must cosign a checkpoint for it to count as witnessed; without it, more than half.
+        quorum: Option<usize> = unset_number(2).within(1, 64);
+        /// How often a new checkpoint is shown to them.
+        interval: Duration = text("10s").between("100ms", "24h");
+        /// How long one may take to answer.
+        timeout: Duration = text("5s").between("100ms", "1m");
+    }
+}
+
+section! {
+    /// A copy of the last checkpoint on other storage. When the program starts, a log that is behind it is refused.
+    Anchor = "anchor" {
+        /// The file with the copy.
+        path: Option<PathBuf> = unset("/mnt/elsewhere/onrecord-checkpoint");
+        /// Or a URL that takes it with PUT and gives it back with GET.
+        url: Option<Url> = unset("https://example.org/onrecord-checkpoint");
+        /// How often it is written at most.
+        interval: Duration = text("10s").between("100ms", "24h");
     }
 }
 

@@ -8,6 +8,7 @@ mod example;
 mod exposure;
 mod find;
 mod keys;
+mod outside;
 mod problem;
 mod raw;
 mod retention;
@@ -34,8 +35,10 @@ pub(crate) use upstream::Upstream;
 pub(crate) use value::{LogFormat, OnLogFailure, Release, ServerKind};
 
 use crate::engine::Retention;
+use crate::outside::WitnessSettings;
 pub(crate) use keys::Ingest;
-use keys::{Api, Gateway, Keep, Lake, Log, Probe, Tls, Top};
+use keys::{Anchor, Api, Gateway, Keep, Lake, Log, Probe, Tls, Top, Witnesses};
+pub(crate) use outside::{AnchorPlace, AnchorSettings};
 use raw::Raw;
 use value::LogName;
 
@@ -61,6 +64,10 @@ pub(crate) struct Config {
     pub(crate) ingest: Ingest,
     /// The log.
     pub(crate) log: Log,
+    /// The witnesses of the log.
+    pub(crate) witnesses: WitnessSettings,
+    /// Where a copy of the last checkpoint is kept, and how often.
+    pub(crate) anchor: AnchorSettings,
     /// The lake.
     pub(crate) lake: Lake,
     /// How long records are kept, if there is a policy.
@@ -150,6 +157,9 @@ impl Config {
         let api = Api::check(raw, Api::SECTION.name);
         let ingest = Ingest::check(raw, Ingest::SECTION.name);
         let log = Log::check(raw, Log::SECTION.name);
+        let witnesses = Witnesses::check(raw, Witnesses::SECTION.name);
+        let witnesses = outside::witnesses(raw, witnesses);
+        let anchor = Anchor::check(raw, Anchor::SECTION.name).and_then(|anchor| anchor.settings(raw));
         let lake = Lake::check(raw, Lake::SECTION.name);
         let keep = Keep::check(raw, Keep::SECTION.name);
         let tls = Tls::check(raw, Tls::SECTION.name);
@@ -168,6 +178,8 @@ impl Config {
             api: api?,
             ingest: ingest?,
             log: log?,
+            witnesses: witnesses?,
+            anchor: anchor?,
             lake: lake?,
             retention,
             retention_every,

@@ -62,6 +62,11 @@ pub(super) const fn unset(example: &'static str) -> Preset {
     Preset { value: Literal::Text(example), is_default: false, range: None }
 }
 
+/// A key without a default whose value is a number.
+pub(super) const fn unset_number(example: i64) -> Preset {
+    Preset { value: Literal::Number(example), is_default: false, range: None }
+}
+
 /// A key without a default whose value is a list.
 pub(super) const fn unset_list(example: &'static [&'static str]) -> Preset {
     Preset { value: Literal::Texts(example), is_default: false, range: None }

@@ -157,7 +157,7 @@ mod tests {
 
     async fn engine(data: &std::path::Path) -> std::sync::Arc<Engine> {
         let flags = Overrides { data: Some(data.to_owned()), ..Overrides::default() };
-        let options = crate::server::engine_options(&config::load_only(&flags).unwrap());
+        let options = crate::server::engine_options(&config::load_only(&flags).unwrap()).unwrap();
         Engine::open(data, options).await.unwrap()
     }
 

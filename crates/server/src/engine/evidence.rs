@@ -4,7 +4,7 @@ use onrecord_ledger::Committed;
 use onrecord_proof::evidence::{Evidence, Proved};
 use onrecord_proof::{Group, GroupSet, GroupState};
 
-use super::Engine;
+use super::{Engine, Receipt};
 
 /// Why there is no evidence.
 #[derive(Debug, thiserror::Error)]
@@ -31,18 +31,19 @@ impl Engine {
         Ok(found)
     }
 
-    /// Evidence that `committed` is in the log, under a checkpoint that covers it, with the groups in `reveal` shown. Of
+    /// Evidence that `committed` is in the log, under the checkpoint of `receipt`, which covers it, with the groups in `reveal` shown. Of
     /// the `disposals` that have erased others of its groups it shows the context: what they are about, and why.
     pub(crate) fn evidence(
         &self,
         committed: &Committed,
         reveal: &[Group],
         disposals: &[Committed],
+        receipt: &Receipt,
     ) -> Result<Evidence, NotProved> {
         for group in reveal {
             can_reveal(committed, *group)?;
         }
-        let published = self.reader().checkpoint_now()?.ok_or(onrecord_ledger::Error::NotHere(committed.index))?;
+        let published = &receipt.published;
         let size = published.checkpoint.size;
         let reveal: GroupSet = reveal.iter().copied().collect();
         let mut evidence = Evidence::new(&published.note, &[self.proved(committed, size)?], reveal);

@@ -7,6 +7,7 @@ mod erasures;
 mod evidence;
 mod find;
 mod keep;
+mod receipt;
 mod report;
 mod search;
 mod sessions;
@@ -28,6 +29,7 @@ use onrecord_proof::{Kind, Record, field};
 use rand::RngCore;
 use uuid::Uuid;
 
+use crate::outside::Outside;
 pub(crate) use access::{Access, Reading};
 pub(crate) use changes::{Change, between, changes};
 pub(crate) use deployment::DEPLOYMENT;
@@ -36,6 +38,7 @@ pub(crate) use find::{Filter, Summary, Wanted};
 pub(crate) use keep::{
     AddHold, DISPOSAL_LEAVES, Disposal, Erase, Hold, Outcome, PlanLine, Refused, Retention, Rule, disposals,
 };
+pub(crate) use receipt::Receipt;
 pub(crate) use report::{Phase, Report};
 pub(crate) use search::{Hit, Search, SearchAnswer};
 pub(crate) use sessions::{Conversation, Session, Turn};
@@ -55,6 +58,7 @@ pub(crate) struct Options {
     pub compact: CompactPolicy,
     pub limits: QueryLimits,
     pub retention: Option<Arc<Retention>>,
+    pub outside: Outside,
 }
 
 /// The log and the lake of one data folder. One process at a time can have it open.
@@ -62,6 +66,8 @@ pub(crate) struct Engine {
     pub ledger: Arc<Ledger>,
     pub lake: Lake,
     pub limits: QueryLimits,
+    /// Who else keeps what of the log.
+    pub outside: Outside,
     /// How long records are kept, if there is a policy.
     retention: Option<Arc<Retention>>,
     /// Whoever has it may dispose of records or change the holds on them.
@@ -115,7 +121,9 @@ impl Engine {
         let data = &std::path::absolute(data)?;
         let dir = ledger_dir(data);
         let ledger_options = options.ledger.clone();
-        let ledger = tokio::task::spawn_blocking(move || Ledger::open(&dir, &ledger_options)).await??;
+        let found = tokio::task::spawn_blocking(move || Ledger::find(&dir, &ledger_options)).await??;
+        options.outside.check(&found).await?;
+        let ledger = tokio::task::spawn_blocking(move || found.start()).await??;
         let reader = ledger.reader();
         let lake_options =
             LakeOptions { spill: Some(data.join("tmp")), index: Some(data.join("index")), ..options.lake };
@@ -127,6 +135,7 @@ impl Engine {
             ledger: Arc::new(ledger),
             lake,
             limits: options.limits,
+            outside: options.outside,
             retention: options.retention,
             disposing: tokio::sync::Mutex::new(()),
             reader,
@@ -179,6 +188,9 @@ impl Engine {
             ledger.close()
         })
         .await??;
+        if let (Some(anchor), Some(last)) = (&self.outside.anchor, self.reader.checkpoint()) {
+            anchor.keep(&last).await;
+        }
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ use crate::auth::Tokens;
 use crate::ingest::ClientSpans;
 
 pub(crate) use lanes::Lanes;
-pub(crate) use model_server::{Glob, Upstream, UpstreamSettings};
+pub(crate) use model_server::{Glob, Upstream, UpstreamSettings, connector};
 pub(crate) use routes::Routes;
 pub(crate) use serve::serve;
 

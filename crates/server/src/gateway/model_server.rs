@@ -109,7 +109,8 @@ pub(crate) fn below<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
     path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
 }
 
-fn connector(url: &Uri, connect_timeout: Duration) -> anyhow::Result<HttpsConnector<HttpConnector>> {
+/// Connects to a server over HTTP or, with the certificates of the system, HTTPS.
+pub(crate) fn connector(url: &Uri, connect_timeout: Duration) -> anyhow::Result<HttpsConnector<HttpConnector>> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);

@@ -17,6 +17,7 @@ mod full_disk;
 mod garbage;
 mod keep;
 mod llama;
+mod outside;
 mod performance;
 mod pipeline;
 mod routing;

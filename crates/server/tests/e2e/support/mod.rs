@@ -7,6 +7,7 @@ pub(crate) mod log;
 mod process;
 pub(crate) mod server;
 pub(crate) mod upstream;
+pub(crate) mod witness;
 
 pub(crate) use http::{Reply, chat, post};
 pub(crate) use llama::Llama;

@@ -1,0 +1,81 @@
+//! A client for the other ends that onrecord speaks to by itself: witnesses, anchors, other logs, time stamping.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
+use http::{Method, Request};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+/// Bytes of an answer. The largest is an entry bundle of 256 leaves of at most 4 KiB.
+const BODY_MAX: usize = 2 << 20;
+
+/// A place on the web that is spoken to. Redirects are not followed.
+#[derive(Debug, Clone)]
+pub(crate) struct Web {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    base: String,
+    /// For a whole exchange.
+    patience: Duration,
+    headers: HeaderMap,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub status: u16,
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// The body as text; what is no UTF-8 shows as such.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl Web {
+    /// `base` is an http:// or https:// URL.
+    pub(crate) fn new(base: &str, patience: Duration) -> anyhow::Result<Self> {
+        let uri = base.parse().with_context(|| format!("{base:?} is no URL"))?;
+        let client = Client::builder(TokioExecutor::new()).build(crate::gateway::connector(&uri, patience)?);
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("onrecord/", env!("CARGO_PKG_VERSION"))));
+        Ok(Self { client, base: base.trim_end_matches('/').to_owned(), patience, headers })
+    }
+
+    /// The URL below which it speaks.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Answer> {
+        self.ask(Method::GET, path, "", Bytes::new()).await
+    }
+
+    /// One exchange; `path` follows the base as it is.
+    pub(crate) async fn ask(&self, method: Method, path: &str, kind: &str, body: Bytes) -> anyhow::Result<Answer> {
+        let url = format!("{}{path}", self.base);
+        let mut request = Request::builder().method(method).uri(&url);
+        if !kind.is_empty() {
+            request = request.header(CONTENT_TYPE, kind);
+        }
+        let mut request = request.body(Full::new(body)).with_context(|| format!("{url:?} is no URL"))?;
+        request.headers_mut().extend(self.headers.clone());
+        let exchange = async {
+            let (head, body) = self.client.request(request).await?.into_parts();
+            let body = Limited::new(body, BODY_MAX).collect().await.map_err(|e| anyhow::anyhow!("{e}"))?;
+            anyhow::Ok(Answer { status: head.status.as_u16(), body: body.to_bytes() })
+        };
+        let answer = tokio::time::timeout(self.patience, exchange).await;
+        answer
+            .map_err(|_| anyhow::anyhow!("no answer within {} s", self.patience.as_secs_f64()))
+            .flatten()
+            .with_context(|| format!("asking {url}"))
+    }
+}
