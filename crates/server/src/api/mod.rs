@@ -10,6 +10,7 @@ mod ingest;
 mod keep;
 mod log;
 mod query;
+mod rows;
 mod search;
 mod sessions;
 mod templates;

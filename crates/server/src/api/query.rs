@@ -1,18 +1,18 @@
 //! SQL over HTTP.
 
 use axum::Json;
-use axum::body::Body;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
-use axum::http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
-use onrecord_lake::QueryResult;
-use onrecord_lake::datafusion::arrow::array::RecordBatch;
+use axum::http::header::{ACCEPT, HeaderMap};
+use axum::response::Response;
+use futures::TryStreamExt;
+use onrecord_lake::QueryLimits;
+use onrecord_lake::datafusion::common::ScalarValue;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::encode::{Encoder, Format};
+use super::rows::{Rest, rows};
 use super::{Api, ApiError, Reader};
 use crate::engine::Access;
 
@@ -21,16 +21,76 @@ use crate::engine::Access;
 pub(super) struct Ask {
     /// The statement.
     sql: String,
+    /// Values for its parameters `$1`, `$2`, …: texts, numbers, booleans and nulls.
+    #[serde(default)]
+    params: Values,
+    /// At most so many rows, and more are left out; without it an answer with more than `query_rows` breaks off.
+    rows: Option<usize>,
     /// `json`, `jsonl`, `csv`, `parquet` or `arrow`; without it the `Accept` header decides.
     format: Option<Format>,
+}
+
+/// A JSON array; in a URL its text.
+#[derive(Debug, Default, Deserialize)]
+#[serde(try_from = "Value")]
+struct Values(Vec<Value>);
+
+impl TryFrom<Value> for Values {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Self, String> {
+        match value {
+            Value::Array(values) => Ok(Self(values)),
+            Value::String(text) => {
+                serde_json::from_str(&text).map(Self).map_err(|error| format!("`params` is no JSON array: {error}"))
+            }
+            other => Err(format!("`params` must be an array, not {other}")),
+        }
+    }
+}
+
+impl Values {
+    fn scalars(&self) -> Result<Vec<ScalarValue>, ApiError> {
+        self.0.iter().enumerate().map(|(n, value)| scalar(n + 1, value)).collect()
+    }
+}
+
+fn scalar(n: usize, value: &Value) -> Result<ScalarValue, ApiError> {
+    Ok(match value {
+        Value::Null => ScalarValue::Null,
+        Value::Bool(value) => (*value).into(),
+        Value::String(text) => text.as_str().into(),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => whole.into(),
+            (None, float) => float.into(),
+        },
+        Value::Array(_) | Value::Object(_) => {
+            let problem = format!("the value for ${n} must be a text, a number, a boolean or null, not {value}");
+            return Err(ApiError::bad_request(problem));
+        }
+    })
+}
+
+impl Ask {
+    /// What goes on record: the statement with what was bound to it.
+    fn statement(&self) -> String {
+        let Values(values) = &self.params;
+        let bound = values.iter().enumerate().map(|(n, value)| format!("\n-- ${} = {value}", n + 1));
+        bound.fold(self.sql.clone(), |statement, value| statement + &value)
+    }
+
+    fn limits(&self, usual: &QueryLimits) -> QueryLimits {
+        QueryLimits { rows: self.rows.map_or(usual.rows, |rows| rows.min(usual.rows)), ..usual.clone() }
+    }
 }
 
 pub(super) async fn get(
     state: State<Api>,
     reader: Reader,
     headers: HeaderMap,
-    Query(ask): Query<Ask>,
+    ask: Result<Query<Ask>, QueryRejection>,
 ) -> Result<Response, ApiError> {
+    let Query(ask) = ask.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
     run(state, reader, &headers, ask).await
 }
 
@@ -38,8 +98,12 @@ pub(super) async fn post(
     state: State<Api>,
     reader: Reader,
     headers: HeaderMap,
-    Json(ask): Json<Ask>,
+    ask: Result<Json<Ask>, JsonRejection>,
 ) -> Result<Response, ApiError> {
+    let Json(ask) = ask.map_err(|rejection| match rejection {
+        JsonRejection::MissingJsonContentType(_) => ApiError::unsupported_media_type(rejection.body_text()),
+        _ => ApiError::bad_request(rejection.body_text()),
+    })?;
     run(state, reader, &headers, ask).await
 }
 
@@ -51,52 +115,15 @@ async fn run(
 ) -> Result<Response, ApiError> {
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = ask.format.or_else(|| accept.and_then(Format::of_accept)).unwrap_or(Format::Json);
+    let values = ask.params.scalars()?;
     // First the access, then the rows: what cannot be put on record is not read.
-    api.engine.accessed(&reading, Access { event: "query", statement: &ask.sql }, None).await?;
-    let mut result = api.engine.lake.query(&ask.sql, api.engine.limits.clone()).await?;
+    api.engine.accessed(&reading, Access { event: "query", statement: &ask.statement() }, None).await?;
+    let mut result = api.engine.lake.query_with(&ask.sql, values, ask.limits(&api.engine.limits)).await?;
     // Most that can go wrong goes wrong before the first row, and then has a status of its own.
     let first = result.try_next().await?;
     let encoder = Encoder::new(format, &result.schema()).map_err(ApiError::internal)?;
-    let body = Body::from_stream(encoded(encoder, first, result));
-    Ok(([(CONTENT_TYPE, format.content_type())], body).into_response())
-}
-
-enum Step {
-    Batch(Option<RecordBatch>),
-    Rest,
-    Done,
-}
-
-/// The rows in their format. An error breaks the body off, so that nobody takes half a result for a whole one.
-fn encoded(
-    encoder: Encoder,
-    first: Option<RecordBatch>,
-    result: QueryResult,
-) -> impl futures::Stream<Item = anyhow::Result<Bytes>> {
-    let step = if first.is_some() { Step::Batch(first) } else { Step::Rest };
-    stream::unfold((Some(encoder), result, step), |(mut encoder, mut result, step)| async move {
-        let batch = match step {
-            Step::Batch(first) => Ok(first),
-            Step::Rest => result.try_next().await,
-            Step::Done => return None,
-        };
-        let (bytes, next) = match (batch, encoder.as_mut()) {
-            (Ok(Some(batch)), Some(writing)) => (writing.write(&batch), Step::Rest),
-            (Ok(_), _) => (finish(encoder.take(), result.truncated()), Step::Done),
-            (Err(error), _) => (Err(error.into()), Step::Done),
-        };
-        Some((bytes, (encoder, result, next)))
-    })
-    .boxed()
-}
-
-fn finish(encoder: Option<Encoder>, truncated: bool) -> anyhow::Result<Bytes> {
-    if truncated {
-        anyhow::bail!(
-            "there are more rows than a query may give; add a LIMIT, or raise `query_rows` in the configuration"
-        );
-    }
-    encoder.map_or_else(|| Ok(Bytes::new()), Encoder::finish)
+    let rest = if ask.rows.is_some() { Rest::LeftOut } else { Rest::Error };
+    Ok(rows(format, encoder, first, result, rest))
 }
 
 /// The documentation of every table, view and column.

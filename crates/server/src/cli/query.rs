@@ -8,7 +8,7 @@ use http_body_util::BodyExt as _;
 use onrecord_lake::datafusion::arrow::array::RecordBatch;
 use onrecord_lake::datafusion::arrow::ipc::reader::StreamReader;
 use onrecord_lake::datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::Client;
 use super::options::QueryArgs;
@@ -19,7 +19,7 @@ use crate::terminal::{Cell, Column, Terminal, table};
 const CELL: usize = 12;
 
 pub(super) async fn query(client: &Client, args: QueryArgs) -> anyhow::Result<()> {
-    let QueryArgs { sql, format, output, columns } = args;
+    let QueryArgs { sql, params, format, output, columns } = args;
     if columns {
         return list_columns(client).await;
     }
@@ -31,7 +31,8 @@ pub(super) async fn query(client: &Client, args: QueryArgs) -> anyhow::Result<()
         Some(sql) => sql.to_owned(),
     };
     let (ask, to_file) = (format.unwrap_or(Format::Arrow), output.is_some());
-    let body = json!({ "sql": sql, "format": ask });
+    let params: Vec<Value> = params.into_iter().map(parameter).collect();
+    let body = json!({ "sql": sql, "params": params, "format": ask });
     let response = client.post("/api/v1/query", &body, None).await?;
     match format {
         None if !to_file => print_rows(&response.into_body().collect().await.map_err(broke_off)?.to_bytes()),
@@ -49,6 +50,14 @@ pub(super) async fn query(client: &Client, args: QueryArgs) -> anyhow::Result<()
             }
             Ok(out.flush()?)
         }
+    }
+}
+
+/// What is typed for a parameter is a text unless it reads as another value.
+fn parameter(typed: String) -> Value {
+    match serde_json::from_str(&typed) {
+        Ok(value @ (Value::Null | Value::Bool(_) | Value::Number(_))) => value,
+        _ => Value::String(typed),
     }
 }
 
@@ -90,11 +99,9 @@ fn cells(batch: &RecordBatch) -> anyhow::Result<Vec<Vec<Cell>>> {
 }
 
 async fn list_columns(client: &Client) -> anyhow::Result<()> {
-    let columns: Vec<serde_json::Value> = client.json("/api/v1/columns").await?;
+    let columns: Vec<Value> = client.json("/api/v1/columns").await?;
     let head = ["table", "name", "type", "meaning"];
-    let row = |column: &serde_json::Value| {
-        head.iter().map(|name| column[*name].as_str().unwrap_or_default().into()).collect()
-    };
+    let row = |column: &Value| head.iter().map(|name| column[*name].as_str().unwrap_or_default().into()).collect();
     let rows: Vec<Vec<Cell>> = columns.iter().map(row).collect();
     let titles = head.iter().map(|name| Column::new(*name).cut_to(CELL)).collect();
     write!(std::io::stdout(), "{}", table(titles, &rows, Terminal::stdout()))?;
