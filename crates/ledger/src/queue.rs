@@ -41,10 +41,12 @@ impl Op {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     ops: Vec<Op>,
     bytes: usize,
+    /// The sequencer is woken when so many are there.
+    wanted: usize,
     /// Who wants a new segment to be begun.
     rotate: Vec<Reply<()>>,
     closed: bool,
@@ -67,7 +69,8 @@ pub(crate) enum Taken {
 
 impl Queue {
     pub(crate) fn new(max_bytes: usize) -> Self {
-        Self { state: Mutex::default(), arrived: Condvar::new(), max_bytes }
+        let state = State { ops: Vec::new(), bytes: 0, wanted: 1, rotate: Vec::new(), closed: false };
+        Self { state: Mutex::new(state), arrived: Condvar::new(), max_bytes }
     }
 
     /// Adds an intent, unless more than the queue's bytes are waiting.
@@ -92,7 +95,7 @@ impl Queue {
         }
         state.bytes += op.bytes().len();
         state.ops.push(op);
-        if state.ops.len() == 1 {
+        if state.ops.len() == state.wanted {
             self.arrived.notify_one();
         }
         Ok(())
@@ -114,9 +117,16 @@ impl Queue {
         std::mem::take(&mut self.lock().rotate)
     }
 
-    /// Waits for work, at most `patience` if given.
-    pub(crate) fn take(&self, patience: Option<Duration>) -> Taken {
+    /// Waits for work, at most `patience` if given. Of a crowd of `expected` all may come first, if they do within `grace`.
+    pub(crate) fn take(&self, patience: Option<Duration>, expected: usize, grace: Duration) -> Taken {
         let mut state = self.lock();
+        if expected > 1 {
+            state.wanted = expected;
+            let missing = |state: &mut State| state.ops.len() < expected && state.rotate.is_empty() && !state.closed;
+            let waited = self.arrived.wait_timeout_while(state, grace, missing);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.wanted = 1;
+        }
         while state.ops.is_empty() && state.rotate.is_empty() && !state.closed {
             let Some(patience) = patience else {
                 state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);

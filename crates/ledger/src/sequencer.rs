@@ -27,6 +27,8 @@ const STALLED_MAX: usize = 16_384;
 const AHEAD: u64 = 256 << 10;
 /// So many operations in one batch come from many calls at a time: each has two.
 const CROWD: usize = 8;
+/// How long a batch waits for a crowd to gather: a few syncs of a quick disk.
+const GRACE: Duration = Duration::from_micros(500);
 /// How long records that could not be written wait for the next attempt.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -93,21 +95,18 @@ impl Begun {
 impl Sequencer {
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self) {
-        let mut crowded = false;
+        let mut expected = 1;
         loop {
             let patience = (!self.stalled.is_empty()).then_some(RETRY);
-            // Those who were just answered often send the next record. If they are many, they may do so first: one sync for
-            // all of them leaves more of a busy machine to the calls. A few are not made to wait.
-            if crowded {
-                std::thread::yield_now();
-            }
-            let taken = self.shared.queue.take(patience);
+            let taken = self.shared.queue.take(patience, expected, GRACE);
             let closing = matches!(taken, Taken::Closed);
             let mut ops = std::mem::take(&mut self.stalled);
             if let Taken::Ops(new) = taken {
                 ops.extend(new);
             }
-            crowded = ops.len() >= CROWD;
+            // Those who are answered now often send the next record at once. If they are many, they may all do so first: one
+            // sync for all of them leaves more of a busy machine to the calls. A few are not made to wait.
+            expected = if ops.len() >= CROWD { ops.len() } else { 1 };
             self.rotate_as_asked();
             self.work(ops);
             if closing {

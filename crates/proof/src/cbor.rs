@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
+use minicbor::Decoder;
 use minicbor::data::Type;
-use minicbor::{Decoder, Encoder};
 
 use crate::Malformed;
 
@@ -81,9 +81,9 @@ impl Map {
 
     /// The canonical bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Encoder::new(Vec::with_capacity(self.size_hint()));
-        write_map(&mut out, self);
-        out.into_writer()
+        let mut out = Writer::with_capacity(self.size_hint());
+        out.fields(self);
+        out.into_bytes()
     }
 
     /// Reads canonical bytes; anything else is refused.
@@ -175,9 +175,9 @@ impl Value {
 
     /// The canonical bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Encoder::new(Vec::with_capacity(self.size_hint()));
-        write_value(&mut out, self);
-        out.into_writer()
+        let mut out = Writer::with_capacity(self.size_hint());
+        out.value(self);
+        out.into_bytes()
     }
 
     /// Reads canonical bytes; anything else is refused.
@@ -233,52 +233,133 @@ value_from! {
     Map => |x| Value::Map(x);
 }
 
-type Out = Encoder<Vec<u8>>;
+/// Writes deterministic CBOR: every head in its shortest form, every length known beforehand.
+#[derive(Debug, Default)]
+pub(crate) struct Writer(Vec<u8>);
 
-/// Writing into memory cannot fail; this drops the unreachable error in one place.
-#[expect(clippy::needless_pass_by_value, reason = "it takes what the encoder returns")]
-pub(crate) fn infallible<T>(result: Result<T, minicbor::encode::Error<std::convert::Infallible>>) {
-    debug_assert!(result.is_ok(), "a Vec takes every write");
+/// The major types (RFC 8949 §3.1) that are part of the format.
+#[derive(Debug, Clone, Copy)]
+enum Major {
+    Unsigned = 0x00,
+    Negative = 0x20,
+    Bytes = 0x40,
+    Text = 0x60,
+    Array = 0x80,
+    Map = 0xa0,
 }
 
-fn write_map(out: &mut Out, map: &Map) {
-    infallible(out.map(map.0.len() as u64));
-    for (name, value) in &map.0 {
-        infallible(out.str(name));
-        write_value(out, value);
+impl Writer {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
     }
-}
 
-fn write_value(out: &mut Out, value: &Value) {
-    match value {
-        Value::Null => infallible(out.null()),
-        Value::Bool(b) => infallible(out.bool(*b)),
-        Value::Int(n) => infallible(out.i64(*n)),
-        Value::Float(n) => write_float(out, *n),
-        Value::Text(text) => infallible(out.str(text)),
-        Value::Bytes(bytes) => infallible(out.bytes(bytes)),
-        Value::Array(items) => {
-            infallible(out.array(items.len() as u64));
-            for item in items {
-                write_value(out, item);
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    /// What was written.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Forgets what was written and keeps its memory.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn head(&mut self, major: Major, n: u64) {
+        let (major, bytes) = (major as u8, n.to_be_bytes());
+        match n {
+            0..24 => self.0.push(major + n as u8),
+            24..0x100 => self.0.extend_from_slice(&[major + 24, n as u8]),
+            0x100..0x1_0000 => self.0.extend_from_slice(&[major + 25, bytes[6], bytes[7]]),
+            0x1_0000..0x1_0000_0000 => {
+                self.0.extend_from_slice(&[major + 26, bytes[4], bytes[5], bytes[6], bytes[7]]);
+            }
+            _ => {
+                self.0.push(major + 27);
+                self.0.extend_from_slice(&bytes);
             }
         }
-        Value::Map(map) => write_map(out, map),
     }
-}
 
-/// The shortest of the three float widths that keeps the value; NaN is always `f9 7e00`.
-fn write_float(out: &mut Out, n: f64) {
-    let (single, half) = (n as f32, half::f16::from_f64(n));
-    if n.is_nan() {
-        out.writer_mut().extend([0xf9, 0x7e, 0x00]);
-    } else if half.to_f64().to_bits() == n.to_bits() {
-        out.writer_mut().push(0xf9);
-        out.writer_mut().extend(half.to_be_bytes());
-    } else if f64::from(single).to_bits() == n.to_bits() {
-        infallible(out.f32(single));
-    } else {
-        infallible(out.f64(n));
+    pub(crate) fn unsigned(&mut self, n: impl Into<u64>) -> &mut Self {
+        self.head(Major::Unsigned, n.into());
+        self
+    }
+
+    pub(crate) fn int(&mut self, n: i64) -> &mut Self {
+        // A negative number n stands as -1 - n.
+        let (major, n) = if n < 0 { (Major::Negative, !n) } else { (Major::Unsigned, n) };
+        self.head(major, n as u64);
+        self
+    }
+
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.head(Major::Bytes, bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    pub(crate) fn text(&mut self, text: &str) -> &mut Self {
+        self.head(Major::Text, text.len() as u64);
+        self.0.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    /// An array of `len` items, which follow.
+    pub(crate) fn array(&mut self, len: usize) -> &mut Self {
+        self.head(Major::Array, len as u64);
+        self
+    }
+
+    /// A map of `len` keys with a value each, which follow.
+    pub(crate) fn map(&mut self, len: usize) -> &mut Self {
+        self.head(Major::Map, len as u64);
+        self
+    }
+
+    /// Names and values.
+    pub(crate) fn fields(&mut self, fields: &Map) {
+        self.map(fields.0.len());
+        for (name, value) in &fields.0 {
+            self.text(name).value(value);
+        }
+    }
+
+    fn value(&mut self, value: &Value) {
+        match value {
+            Value::Null => self.0.push(0xf6),
+            Value::Bool(b) => self.0.push(0xf4 | u8::from(*b)),
+            Value::Int(n) => _ = self.int(*n),
+            Value::Float(n) => self.float(*n),
+            Value::Text(text) => _ = self.text(text),
+            Value::Bytes(bytes) => _ = self.bytes(bytes),
+            Value::Array(items) => {
+                self.array(items.len());
+                for item in items {
+                    self.value(item);
+                }
+            }
+            Value::Map(map) => self.fields(map),
+        }
+    }
+
+    /// The shortest of the three float widths that keeps the value; NaN is always `f9 7e00`.
+    fn float(&mut self, n: f64) {
+        let (single, half) = (n as f32, half::f16::from_f64(n));
+        if n.is_nan() {
+            self.0.extend_from_slice(&[0xf9, 0x7e, 0x00]);
+        } else if half.to_f64().to_bits() == n.to_bits() {
+            self.0.push(0xf9);
+            self.0.extend_from_slice(&half.to_be_bytes());
+        } else if f64::from(single).to_bits() == n.to_bits() {
+            self.0.push(0xfa);
+            self.0.extend_from_slice(&single.to_be_bytes());
+        } else {
+            self.0.push(0xfb);
+            self.0.extend_from_slice(&n.to_be_bytes());
+        }
     }
 }
 
@@ -370,6 +451,26 @@ mod tests {
             if let Ok(value) = Value::from_bytes(&bytes) {
                 prop_assert_eq!(value.to_bytes(), bytes);
             }
+        }
+    }
+
+    #[test]
+    fn heads_are_those_of_another_encoder() {
+        let edges = [0, 23, 24, 0xff, 0x100, 0xffff, 0x1_0000, 0xffff_ffff, 0x1_0000_0000, i64::MAX];
+        for n in edges.into_iter().flat_map(|n| [n, n.saturating_sub(1), -n, (-1) - n]) {
+            let mut other = minicbor::Encoder::new(Vec::new());
+            other.i64(n).unwrap();
+            assert_eq!(Value::Int(n).to_bytes(), other.into_writer(), "{n}");
+        }
+        for len in [0, 23, 24, 255, 256, 65535, 65536] {
+            let (text, items) = ("x".repeat(len), vec![Value::Null; len]);
+            let mut other = minicbor::Encoder::new(Vec::new());
+            other.array(3).unwrap().str(&text).unwrap().bytes(text.as_bytes()).unwrap().array(len as u64).unwrap();
+            for _ in 0..len {
+                other.null().unwrap();
+            }
+            let value = Value::Array(vec![text.as_str().into(), text.as_bytes().into(), items.into()]);
+            assert_eq!(value.to_bytes(), other.into_writer(), "{len}");
         }
     }
 

@@ -1,10 +1,10 @@
 //! The leaf: what the tree holds of a record. It names the record and commits to its groups, and holds no content.
 
-use minicbor::{Decoder, Encoder};
+use minicbor::Decoder;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::cbor::infallible;
+use crate::cbor::Writer;
 use crate::group::{Group, Salt};
 use crate::record::{Kind, Ref, read_refs, write_refs};
 use crate::{FORMAT_VERSION, Hash, Malformed, merkle};
@@ -48,20 +48,19 @@ pub struct Leaf {
 impl Leaf {
     /// The deterministic CBOR of the leaf.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Encoder::new(Vec::with_capacity(64 + 22 * self.refs.len() + 35 * self.commitments.len()));
-        infallible(out.map(7));
-        infallible(out.u8(0).and_then(|o| o.u64(FORMAT_VERSION)));
-        infallible(out.u8(1).and_then(|o| o.bytes(self.id.as_bytes())));
-        infallible(out.u8(2).and_then(|o| o.u8(self.kind.code())));
-        infallible(out.u8(3).and_then(|o| o.i64(self.captured_at)));
-        infallible(out.u8(4).and_then(|o| o.i64(self.committed_at)));
-        infallible(out.u8(5));
-        write_refs(&mut out, &self.refs);
-        infallible(out.u8(6).and_then(|o| o.map(self.commitments.len() as u64)));
+        let mut out = Writer::with_capacity(64 + 22 * self.refs.len() + 35 * self.commitments.len());
+        out.map(7);
+        out.unsigned(0_u8).unsigned(FORMAT_VERSION);
+        out.unsigned(1_u8).bytes(self.id.as_bytes());
+        out.unsigned(2_u8).unsigned(self.kind.code());
+        out.unsigned(3_u8).int(self.captured_at);
+        out.unsigned(4_u8).int(self.committed_at);
+        write_refs(out.unsigned(5_u8), &self.refs);
+        out.unsigned(6_u8).map(self.commitments.len());
         for (group, commitment) in &self.commitments {
-            infallible(out.u8(group.code()).and_then(|o| o.bytes(commitment)));
+            out.unsigned(group.code()).bytes(commitment);
         }
-        out.into_writer()
+        out.into_bytes()
     }
 
     /// Reads a leaf; bytes that are not its canonical encoding, or exceed [`LEAF_MAX`], are refused.

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use minicbor::Decoder;
 use minicbor::data::Type;
-use minicbor::{Decoder, Encoder};
 use uuid::Uuid;
 
-use crate::cbor::{DEPTH_MAX, Map, Value, infallible};
+use crate::cbor::{DEPTH_MAX, Map, Value, Writer};
 use crate::field::Field;
 use crate::group::{Group, GroupSet, Salt, SaltKey, Secret};
 use crate::leaf::{Commitment, commit, expect_key, read_32, read_group, read_id, read_version};
@@ -16,7 +16,6 @@ use crate::{FORMAT_VERSION, Leaf, Malformed};
 /// The most references a record can hold; with them a leaf stays well under [`LEAF_MAX`](crate::LEAF_MAX).
 pub const REFS_MAX: usize = 64;
 
-type Out = Encoder<Vec<u8>>;
 type ReadError = minicbor::decode::Error;
 
 macro_rules! codes {
@@ -327,31 +326,30 @@ impl Record {
 
     /// `each` is given the canonical bytes of every group with fields that is encoded.
     fn encode(&self, without: GroupSet, mut each: impl FnMut(Group, &[u8])) -> Vec<u8> {
-        let mut out = Encoder::new(Vec::with_capacity(512));
-        infallible(out.map(7));
-        infallible(out.u8(0).and_then(|o| o.u64(FORMAT_VERSION)));
-        infallible(out.u8(1).and_then(|o| o.bytes(self.id.as_bytes())));
-        infallible(out.u8(2).and_then(|o| o.u8(self.kind.code())));
-        infallible(out.u8(3).and_then(|o| o.i64(self.captured_at)));
-        infallible(out.u8(4));
-        write_refs(&mut out, &self.refs);
-        infallible(out.u8(5));
-        write_salts(&mut out, &self.salts);
-        infallible(out.u8(6));
-        let groups: Vec<_> = self.groups.iter().filter(|(group, _)| !without.contains(**group)).collect();
-        infallible(out.map(groups.len() as u64));
-        for (group, state) in groups {
-            infallible(out.u8(group.code()));
+        let mut out = Writer::with_capacity(512);
+        out.map(7);
+        out.unsigned(0_u8).unsigned(FORMAT_VERSION);
+        out.unsigned(1_u8).bytes(self.id.as_bytes());
+        out.unsigned(2_u8).unsigned(self.kind.code());
+        out.unsigned(3_u8).int(self.captured_at);
+        write_refs(out.unsigned(4_u8), &self.refs);
+        write_salts(out.unsigned(5_u8), &self.salts);
+        let groups = || self.groups.iter().filter(|(group, _)| !without.contains(**group));
+        out.unsigned(6_u8).map(groups().count());
+        let mut fields = Writer::default();
+        for (group, state) in groups() {
+            out.unsigned(group.code());
             match state {
                 GroupState::Open(map) => {
-                    let bytes = map.to_bytes();
-                    each(*group, &bytes);
-                    infallible(out.bytes(&bytes));
+                    fields.clear();
+                    fields.fields(map);
+                    each(*group, fields.as_bytes());
+                    out.bytes(fields.as_bytes());
                 }
                 GroupState::Erased { commitment, disposal } => write_erased(&mut out, commitment, *disposal),
             }
         }
-        out.into_writer()
+        out.into_bytes()
     }
 
     /// Refuses what could be encoded but not read back.
@@ -383,26 +381,26 @@ impl Record {
     }
 }
 
-fn write_salts(out: &mut Out, salts: &Salts) {
+fn write_salts(out: &mut Writer, salts: &Salts) {
     match salts {
-        Salts::Secret(secret) => infallible(out.bytes(secret)),
+        Salts::Secret(secret) => _ = out.bytes(secret),
         Salts::Each(salts) => {
-            infallible(out.map(salts.len() as u64));
+            out.map(salts.len());
             for (group, salt) in salts {
-                infallible(out.u8(group.code()).and_then(|o| o.bytes(salt)));
+                out.unsigned(group.code()).bytes(salt);
             }
         }
     }
 }
 
-fn write_erased(out: &mut Out, commitment: &Commitment, disposal: Uuid) {
-    infallible(out.array(2).and_then(|o| o.bytes(commitment)).and_then(|o| o.bytes(disposal.as_bytes())));
+fn write_erased(out: &mut Writer, commitment: &Commitment, disposal: Uuid) {
+    out.array(2).bytes(commitment).bytes(disposal.as_bytes());
 }
 
-pub(crate) fn write_refs(out: &mut Out, refs: &[Ref]) {
-    infallible(out.array(refs.len() as u64));
+pub(crate) fn write_refs(out: &mut Writer, refs: &[Ref]) {
+    out.array(refs.len());
     for Ref { rel, id } in refs {
-        infallible(out.array(2).and_then(|o| o.u8(rel.code())).and_then(|o| o.bytes(id.as_bytes())));
+        out.array(2).unsigned(rel.code()).bytes(id.as_bytes());
     }
 }
 

@@ -19,19 +19,24 @@ impl Usage {
     /// one API and `input_tokens` in the other, each with its details; Anthropic says `input_tokens` for those that were
     /// neither read from a cache nor written to it, and OpenTelemetry wants all of them.
     pub(crate) fn take(&mut self, usage: &RawValue) {
-        let count = |names: &[&str]| names.iter().find_map(|name| count(usage, name));
-        let detail = |of: [&str; 2], name| of.iter().find_map(|of| count_in(usage, of, name));
-        let read = count(&["cache_read_input_tokens"]);
-        let written = count(&["cache_creation_input_tokens"]);
-        let beside = read.unwrap_or(0).saturating_add(written.unwrap_or(0));
-        let input = count(&["prompt_tokens", "input_tokens"]).map(|input| input.saturating_add(beside));
-        self.set(&Self {
-            input,
-            output: count(&["completion_tokens", "output_tokens"]),
-            cached: read.or_else(|| detail(["prompt_tokens_details", "input_tokens_details"], "cached_tokens")),
-            cache_written: written,
-            reasoning: detail(["completion_tokens_details", "output_tokens_details"], "reasoning_tokens"),
+        let (mut of_api, mut of_cache) = (Self::default(), Self::default());
+        let _ = json::members(usage.get(), |name, value| match &*name {
+            "prompt_tokens" | "input_tokens" => of_api.input = json::int(value).or(of_api.input),
+            "completion_tokens" | "output_tokens" => of_api.output = json::int(value).or(of_api.output),
+            "cache_read_input_tokens" => of_cache.cached = json::int(value),
+            "cache_creation_input_tokens" => of_cache.cache_written = json::int(value),
+            "prompt_tokens_details" | "input_tokens_details" => {
+                of_api.cached = count(value, "cached_tokens").or(of_api.cached);
+            }
+            "completion_tokens_details" | "output_tokens_details" => {
+                of_api.reasoning = count(value, "reasoning_tokens").or(of_api.reasoning);
+            }
+            _ => {}
         });
+        let beside = of_cache.cached.unwrap_or(0).saturating_add(of_cache.cache_written.unwrap_or(0));
+        of_api.input = of_api.input.map(|input| input.saturating_add(beside));
+        self.set(&of_api);
+        self.set(&of_cache);
     }
 
     /// Takes the counts that `new` has.
@@ -66,10 +71,6 @@ impl Usage {
 
 fn count(usage: &RawValue, name: &str) -> Option<i64> {
     json::member_of(usage, name).and_then(json::int)
-}
-
-fn count_in(usage: &RawValue, details: &str, name: &str) -> Option<i64> {
-    json::member_of(usage, details).and_then(|details| count(details, name))
 }
 
 #[cfg(test)]

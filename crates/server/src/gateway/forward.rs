@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -50,8 +51,13 @@ impl Stop {
 }
 
 /// Takes one request through. The call begins here and not when the future is first polled: a request whose client is gone
-/// by then is on record too.
-pub(crate) fn handle(lane: Arc<Lane>, peer: IpAddr, request: Request<Incoming>) -> impl Future<Output = Answer> + Send {
+/// by then is on record too. The future has 15 KiB and is moved about by the HTTP library, so it is boxed, which also spares
+/// these to connections that are idle.
+pub(crate) fn handle(
+    lane: Arc<Lane>,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Pin<Box<impl Future<Output = Answer> + Send>> {
     let path = request.uri().path();
     let upstream = lane.gateway.routes.by_path(path);
     let dialect = Dialect::of(request.method().as_str(), upstream.map_or(path, |upstream| upstream.path(path)));
@@ -60,7 +66,7 @@ pub(crate) fn handle(lane: Arc<Lane>, peer: IpAddr, request: Request<Incoming>) 
     if let Some(upstream) = upstream {
         call.route(upstream);
     }
-    answer(lane, call, request)
+    Box::pin(answer(lane, call, request))
 }
 
 async fn answer(lane: Arc<Lane>, mut call: Call, request: Request<Incoming>) -> Answer {
