@@ -95,6 +95,8 @@ fields! {
         STATEMENT "db.query.text" Text "The statement or command of an access; the condition of a disposal or a hold.";
         NOTE "onrecord.note" Text "What somebody says about an event, e.g. a deployment.";
         PURPOSE "onrecord.purpose" Text "Why payload was read, erased or held, as the caller says.";
+        EXPORT_FILES "onrecord.export.files" Bytes "SHA-256 of the list of files of an export, as `sha256sum` prints it.";
+        EXPORT_LEAVES "onrecord.export.leaves" Bytes "SHA-256 of the leaves whose records an export has rows of: index (8 bytes, big-endian) and hash of each.";
         DISPOSAL_GROUPS "onrecord.disposal.groups" TextList "The groups that a disposal erases.";
         DISPOSAL_RECORDS "onrecord.disposal.records" Int "How many records a disposal is about.";
         RETENTION_RULE "onrecord.retention.rule" Text "The retention rule that a disposal follows.";

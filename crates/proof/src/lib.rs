@@ -4,6 +4,7 @@
 //! No clock, no files, no sockets, no async. `FORMAT.md` at the root of the repository is the byte-exact
 //! specification of everything here; `testdata/v1/` holds its test vectors.
 
+pub mod batch;
 pub mod cbor;
 pub mod checkpoint;
 pub mod cosignature;
@@ -12,6 +13,7 @@ pub mod field;
 mod group;
 mod key;
 mod leaf;
+pub mod manifest;
 pub mod merkle;
 pub mod note;
 mod prepared;

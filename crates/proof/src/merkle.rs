@@ -103,7 +103,7 @@ fn node<R: HashReader>(reader: &R, level: u32, at: u64) -> Result<Hash, R::Error
     Ok(hashes.first().copied().unwrap_or_else(empty_root))
 }
 
-fn subtree<R: HashReader>(reader: &R, start: u64, end: u64) -> Result<Hash, R::Error> {
+pub(crate) fn subtree<R: HashReader>(reader: &R, start: u64, end: u64) -> Result<Hash, R::Error> {
     let roots = perfect_subtrees(start, end).into_iter().map(|(level, at)| node(reader, level, at));
     Ok(fold(&roots.collect::<Result<Vec<_>, _>>()?).unwrap_or_else(empty_root))
 }
@@ -114,7 +114,7 @@ pub fn root<R: HashReader>(reader: &R, size: u64) -> Result<Hash, R::Error> {
 }
 
 /// The largest power of two below `n`, for `n` > 1.
-const fn split(n: u64) -> u64 {
+pub(crate) const fn split(n: u64) -> u64 {
     1 << (n - 1).ilog2()
 }
 

@@ -44,6 +44,7 @@ const INTERACTIONS: View = View {
         ("source", "onrecord_source", ""),
         ("principal", "onrecord_principal", ""),
         ("user_id", "user_id", ""),
+        ("client_address", "client_address", ""),
         ("upstream", "onrecord_upstream", ""),
         ("operation", "gen_ai_operation_name", ""),
         ("provider", "gen_ai_provider_name", ""),

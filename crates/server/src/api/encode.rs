@@ -82,13 +82,13 @@ enum Writer {
 }
 
 /// Writes batches of rows one after the other.
-pub(super) struct Encoder {
+pub(crate) struct Encoder {
     buffer: Buffer,
     writer: Writer,
 }
 
 impl Encoder {
-    pub(super) fn new(format: Format, schema: &Arc<Schema>) -> anyhow::Result<Self> {
+    pub(crate) fn new(format: Format, schema: &Arc<Schema>) -> anyhow::Result<Self> {
         let buffer = Buffer::default();
         let to = buffer.clone();
         let writer = match format {
@@ -101,7 +101,7 @@ impl Encoder {
         Ok(Self { buffer, writer })
     }
 
-    pub(super) fn write(&mut self, batch: &RecordBatch) -> anyhow::Result<Bytes> {
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> anyhow::Result<Bytes> {
         match &mut self.writer {
             Writer::Json(writer) => writer.write(batch)?,
             Writer::Jsonl(writer) => writer.write(batch)?,
@@ -112,7 +112,7 @@ impl Encoder {
         Ok(self.buffer.take())
     }
 
-    pub(super) fn finish(self) -> anyhow::Result<Bytes> {
+    pub(crate) fn finish(self) -> anyhow::Result<Bytes> {
         match self.writer {
             Writer::Json(mut writer) => {
                 writer.finish()?;

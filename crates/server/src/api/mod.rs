@@ -6,6 +6,7 @@ mod calls;
 mod configs;
 mod encode;
 mod error;
+mod export;
 mod ingest;
 mod keep;
 mod log;
@@ -30,11 +31,14 @@ use crate::auth::{Denied, Identity, Role, Tokens};
 use crate::engine::{Engine, Reading};
 
 pub(crate) use calls::UNWITNESSED;
-pub(crate) use encode::Format;
+pub(crate) use encode::{Encoder, Format};
 pub(crate) use error::ApiError;
 
 /// Bytes of a request with records.
 const RECORDS_MAX: usize = 16 << 20;
+
+/// Bytes of the contents of an export: some hundred thousand runs of leaves.
+const EXPORT_MAX: usize = 16 << 20;
 
 /// What every handler has.
 #[derive(Clone)]
@@ -75,6 +79,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/slow", get(calls::slow))
         .route("/api/v1/tail", get(calls::tail))
         .route("/api/v1/query", get(query::get).post(query::post))
+        .route("/api/v1/exports", post(export::record).layer(DefaultBodyLimit::max(EXPORT_MAX)))
         .route("/api/v1/search", get(search::search))
         .route("/api/v1/columns", get(query::columns))
         .route("/api/v1/verify", post(verify::verify))

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::NOT_GOOD;
 use super::client::Client;
+use super::export;
 use super::options::{CheckArgs, ProveArgs};
 use crate::api::UNWITNESSED;
 use crate::engine::DISPOSAL_LEAVES;
@@ -56,6 +57,9 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let witnesses = args.witness.iter().map(|key| read_key(key)).collect::<anyhow::Result<Vec<Witness>>>()?;
     let quorum = args.quorum.unwrap_or(witnesses.len());
     let bytes = std::fs::read(&args.evidence).with_context(|| format!("reading {}", args.evidence.display()))?;
+    if export::is_manifest(&bytes) {
+        return export::check(args, &bytes, &key, |checked| witnessed(checked, &witnesses, quorum).map(|(_, by)| by));
+    }
     let checked = serde_json::from_slice::<Evidence>(&bytes)
         .map_err(anyhow::Error::from)
         .and_then(|evidence| Ok(evidence.check(&key)?))

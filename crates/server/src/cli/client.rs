@@ -38,6 +38,11 @@ pub(crate) struct Remote {
     pub purpose: Option<String>,
 }
 
+/// More was asked for than one query may give.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct TooMuch(pub String);
+
 fn http() -> Http {
     hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http()
 }
@@ -153,6 +158,7 @@ async fn refused(response: Response<Body>) -> anyhow::Error {
         .and_then(|body| Some(body["error"]["message"].as_str()?.to_owned()));
     match message {
         Some(message) if status == StatusCode::UNAUTHORIZED => anyhow::anyhow!("{message} (--token or ONRECORD_TOKEN)"),
+        Some(message) if status == StatusCode::UNPROCESSABLE_ENTITY => TooMuch(message).into(),
         Some(message) => anyhow::anyhow!(message),
         None => anyhow::anyhow!("the server answered {status}"),
     }

@@ -4,6 +4,7 @@ mod calls;
 mod check;
 mod client;
 mod configs;
+mod export;
 mod format;
 mod keep;
 mod options;
@@ -119,6 +120,7 @@ async fn ask(command: Command, client: Client) -> anyhow::Result<ExitCode> {
         Command::Slow(args) => slow::slow(&client, args).await,
         Command::Search(args) => search::search(&client, &args).await,
         Command::Query(args) => query::query(&client, args).await,
+        Command::Export(args) => export::export(&client, &args).await,
         Command::Prove(args) => check::prove(&client, &args).await,
         Command::Erase(args) => keep::erase(&client, args).await,
         Command::Hold { command } => keep::hold(&client, command).await,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::client::Remote;
+use super::export::Rows;
 use crate::api::Format;
 use crate::auth::Role;
 use crate::engine::{By, Measure, Slow};
@@ -109,6 +110,8 @@ pub(crate) enum Command {
     Search(SearchArgs),
     /// Ask in SQL; the tables are `interactions`, `steps`, `feedback`, `configs`, `accesses`, `events` and `records`
     Query(QueryArgs),
+    /// Write records to files, with a manifest that ties each row to the log
+    Export(ExportArgs),
     /// Verify that nothing in the log was changed, lost or added; exit code 1 if it was
     Verify {
         /// The report as JSON
@@ -365,6 +368,34 @@ pub(crate) struct QueryArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The folder for the files; a new one, unless an export goes on
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Of the rows
+    #[arg(long, value_enum, default_value_t = Rows::Jsonl)]
+    pub format: Rows,
+    /// What the rows are of; `onrecord query --columns` lists the views
+    #[arg(long, default_value = "interactions")]
+    pub view: String,
+    /// Which rows, as SQL, e.g. "model = 'qwen' AND time > now() - INTERVAL '1 day'"
+    #[arg(long = "where", value_name = "SQL")]
+    pub condition: Option<String>,
+    /// Which columns, as SQL, separated by commas; all without it
+    #[arg(long, value_name = "SQL")]
+    pub columns: Option<String>,
+    /// A new file begins after so many rows, or some more
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub rows_per_file: u64,
+    /// Go on with the export that broke off in this folder
+    #[arg(long, conflicts_with_all = ["format", "view", "condition", "columns", "rows_per_file"])]
+    pub resume: bool,
+    /// The result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ProveArgs {
     /// Its id or its leaf index
     pub record: String,
@@ -378,7 +409,7 @@ pub(crate) struct ProveArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// The evidence
+    /// The evidence, or the manifest of an export
     pub evidence: PathBuf,
     /// The log's public key, or a file that holds it (`onrecord key` prints it)
     #[arg(long, value_name = "KEY")]

@@ -1,6 +1,6 @@
 //! Reading payload is on record too: who read what, with which statement, how much, and why.
 
-use onrecord_proof::{Kind, field};
+use onrecord_proof::{Kind, Record, field};
 
 use super::{Engine, new_record};
 
@@ -33,6 +33,16 @@ impl Engine {
         access: Access<'_>,
         rows: Option<i64>,
     ) -> anyhow::Result<()> {
+        let mut record = Self::access_record(reading, access);
+        if let Some(rows) = rows {
+            record.set(&field::ACCESS_ROWS, rows);
+        }
+        self.ledger.append(&record)?.await?;
+        Ok(())
+    }
+
+    /// The record of an access.
+    pub(super) fn access_record(reading: &Reading, access: Access<'_>) -> Record {
         let mut record = new_record(Kind::Access);
         record.set(&field::PRINCIPAL, reading.principal.as_str());
         if let Some(address) = &reading.address {
@@ -43,10 +53,6 @@ impl Engine {
         }
         record.set(&field::EVENT, access.event);
         record.set(&field::STATEMENT, access.statement);
-        if let Some(rows) = rows {
-            record.set(&field::ACCESS_ROWS, rows);
-        }
-        self.ledger.append(&record)?.await?;
-        Ok(())
+        record
     }
 }

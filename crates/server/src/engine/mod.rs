@@ -5,6 +5,7 @@ mod changes;
 mod deployment;
 mod erasures;
 mod evidence;
+mod export;
 mod find;
 mod keep;
 mod receipt;

@@ -13,6 +13,7 @@ mod decisions;
 mod dialects;
 mod embedded;
 mod engines;
+mod export;
 mod exporters;
 mod full_disk;
 mod garbage;

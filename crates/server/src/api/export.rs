@@ -1,0 +1,16 @@
+//! The manifest of an export. Its rows are asked for by SQL.
+
+use axum::Json;
+use axum::extract::State;
+use onrecord_proof::manifest::{Contents, Manifest};
+
+use super::{Api, ApiError, Reader};
+
+/// Puts an export on record and answers with its manifest.
+pub(super) async fn record(
+    State(api): State<Api>,
+    Reader(reading): Reader,
+    Json(contents): Json<Contents>,
+) -> Result<Json<Manifest>, ApiError> {
+    Ok(Json(api.engine.exported(&reading, contents).await?))
+}

@@ -1,0 +1,141 @@
+//! `onrecord check` of an export.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use onrecord_proof::cosignature::Cosigned;
+use onrecord_proof::evidence::Checked;
+use onrecord_proof::manifest::{CheckedManifest, Contents, FORMAT, File, Manifest};
+use onrecord_proof::note::Verifier;
+use serde_json::{Value, json};
+
+use super::part;
+use crate::cli::NOT_GOOD;
+use crate::cli::options::CheckArgs;
+use crate::terminal::{escape, print_json};
+
+/// True of a file that says that it is a manifest, of whatever version.
+pub(in crate::cli) fn is_manifest(bytes: &[u8]) -> bool {
+    let family = FORMAT.split('/').next().unwrap_or_default();
+    let json = serde_json::from_slice::<Value>(bytes).unwrap_or_default();
+    json["format"].as_str().is_some_and(|format| format.starts_with(family))
+}
+
+/// Checks a manifest and the files beside it.
+pub(in crate::cli) fn check(
+    args: &CheckArgs,
+    bytes: &[u8],
+    key: &Verifier,
+    witnessed: impl FnOnce(Checked) -> anyhow::Result<Vec<Cosigned>>,
+) -> anyhow::Result<ExitCode> {
+    let checked = serde_json::from_slice::<Manifest>(bytes).map_err(anyhow::Error::from).and_then(|manifest| {
+        let checked = manifest.check(key)?;
+        let by = witnessed(checked.checked.clone())?;
+        let damaged = damaged(&args.evidence, &manifest.contents);
+        if !damaged.is_empty() {
+            bail!("{}", damaged.join("; "));
+        }
+        Ok((manifest.contents, checked, by))
+    });
+    let mut out = std::io::stdout();
+    match (checked, args.json) {
+        (Ok((contents, checked, by)), false) => write!(out, "{}", text(&contents, &checked, &by))?,
+        (Ok((contents, checked, by)), true) => print_json(&format!("{:#}", json(&contents, &checked, &by)))?,
+        (Err(error), as_json) => {
+            let problem = format!("{error:#}");
+            if as_json {
+                print_json(&format!("{:#}", json!({ "ok": false, "problem": problem })))?;
+            } else {
+                writeln!(out, "NOT PROVED  {}: {}", escape(&args.evidence.display().to_string()), escape(&problem))?;
+            }
+            return Ok(ExitCode::from(NOT_GOOD));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is wrong with the files of an export.
+fn damaged(manifest: &Path, contents: &Contents) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    let mut problem = |file: &File| {
+        // A manifest comes from outside: it names files beside itself, and no others.
+        if file.name.is_empty() || file.name == ".." || file.name == "." || file.name.contains(['/', '\\']) {
+            return Some(format!("{:?} is no name of a file", file.name));
+        }
+        if !seen.insert(file.name.clone()) {
+            return Some(format!("{:?} is there twice", file.name));
+        }
+        match part::digest(&manifest.with_file_name(&file.name)) {
+            Ok((bytes, sha256)) if bytes == file.bytes && sha256 == file.sha256 => None,
+            Ok(_) => Some(format!("{} is not the file that was exported", file.name)),
+            Err(error) => Some(format!("{}: {error}", file.name)),
+        }
+    };
+    contents.files.iter().filter_map(&mut problem).collect()
+}
+
+fn json(contents: &Contents, CheckedManifest { checked, leaves }: &CheckedManifest, by: &[Cosigned]) -> Value {
+    json!({
+        "ok": true,
+        "origin": checked.checkpoint.origin,
+        "checkpoint_size": checked.checkpoint.size,
+        "witnesses": by.iter().map(|by| &by.witness).collect::<Vec<_>>(),
+        "export": checked.entries.first().map(|entry| json!({ "id": entry.leaf.id, "leaf_index": entry.index })),
+        "view": contents.view,
+        "condition": contents.condition,
+        "rows": leaves.len(),
+        "files": contents.files,
+    })
+}
+
+/// What is proved, and what is not.
+fn text(contents: &Contents, CheckedManifest { checked, leaves }: &CheckedManifest, by: &[Cosigned]) -> String {
+    let mut out = format!(
+        "PROVED  {} rows of `{}` are of as many leaves of the log {}, which had {} records and was signed\n",
+        leaves.len(),
+        escape(&contents.view),
+        escape(&checked.checkpoint.origin),
+        checked.checkpoint.size
+    );
+    if let Some(condition) = &contents.condition {
+        out += &format!("  where {}\n", escape(condition));
+    }
+    for file in &contents.files {
+        out += &format!("  {}: {} rows, as they were exported\n", escape(&file.name), file.rows);
+    }
+    if let Some(entry) = checked.entries.first() {
+        out += &format!("  the export is record {} at leaf {} of that log\n", entry.leaf.id, entry.index);
+    }
+    for by in by {
+        out += &format!("WITNESSED  by {}\n", escape(&by.witness));
+    }
+    if by.is_empty() {
+        out += "UNWITNESSED  that the log shows this history to everybody is its own word; a witness is named with --witness\n";
+    }
+    out + "Not proved: that every record that meets the condition is here, and what a row says of its record but by the word of the log, \
+        which is signed; `onrecord prove` reveals a record itself.\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_names_files_beside_itself_alone() {
+        for name in ["../x", "/etc/passwd", "..", ".", "a/b", "", "a\\b"] {
+            let file = File { name: name.into(), rows: 1, bytes: 0, sha256: String::new() };
+            let (view, condition, rows, leaves) = (String::new(), None, String::new(), Vec::new());
+            let contents = Contents { view, condition, rows, files: vec![file], leaves };
+            assert!(damaged(Path::new("/tmp/manifest.json"), &contents)[0].contains("no name of a file"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_says_what_it_is() {
+        assert!(is_manifest(br#"{"format":"onrecord-export/v9"}"#));
+        assert!(!is_manifest(br#"{"format":"onrecord-evidence/v1"}"#) && !is_manifest(b"[]") && !is_manifest(b"\xff"));
+    }
+}
