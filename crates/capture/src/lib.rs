@@ -31,6 +31,7 @@ mod ollama;
 mod openai;
 pub mod otlp;
 mod problem;
+mod refusal;
 mod request;
 mod response;
 mod scan;
@@ -45,7 +46,7 @@ pub use dialect::Dialect;
 pub use generated::Generated;
 pub use injection::{Ask, Undo};
 pub use request::plugins::{DECLARED, declare};
-pub use request::{Request, RequestFacts};
+pub use request::{NamedModel, Request, RequestFacts};
 pub use response::Response;
 pub use timings::{TIMING_HEADERS, record_timing_headers};
 

@@ -4,11 +4,12 @@ use onrecord_proof::Record;
 
 use crate::answer::{Answer, stop};
 use crate::body::{Body, OUTPUT};
+use crate::coding::{self, Coding, Unpack};
 use crate::error::Failure;
 use crate::injection::{Strip, Undo};
 use crate::problem::{Problem, record_capture};
-use crate::stream::{Framing, Stream};
-use crate::{BodyHead, Dialect, End, Limits, coding, json};
+use crate::stream::{DECODED_MAX, Framing, Stream};
+use crate::{BodyHead, Dialect, End, Limits, json};
 
 /// Raw bytes of a stream that are kept for the case that it cannot be parsed: enough to see why.
 const RAW_PREFIX: usize = 64 << 10;
@@ -27,6 +28,9 @@ pub struct Response {
     stream: Option<Stream>,
     /// What takes out again what was asked for on the client's behalf, and the decisions so far of one that is no stream.
     strip: Option<Strip>,
+    /// What decodes it before that, and why it could not.
+    unpack: Option<Unpack>,
+    damage: Option<Problem>,
     taken: Vec<(i64, String)>,
 }
 
@@ -45,24 +49,35 @@ impl Response {
             body: Body::new(if adds_up { RAW_PREFIX.min(limits.body) } else { limits.body }),
             stream,
             strip: None,
+            unpack: None,
+            damage: None,
             taken: Vec::new(),
         }
     }
 
-    /// The same of an answer to a request that was changed: its bytes are given to [`pass`](Self::pass).
+    /// The same of an answer to a request that was changed: its bytes are given to [`pass`](Self::pass). The encoding that
+    /// the [`Undo`] knows of is no more in its head.
     #[must_use]
     pub fn with_undo(mut self, undo: Undo) -> Self {
         let framing = self.content_type.as_deref().and_then(Framing::of);
-        // What is encoded against our wish cannot be changed.
-        let is_plain = self.content_encoding.as_deref().is_none_or(|coding| coding == "identity");
-        self.strip = is_plain.then(|| Strip::new(undo, framing, STRIPPED_MAX));
+        let coding = undo.coding();
+        let limit = self.limits.body.saturating_mul(DECODED_MAX);
+        self.unpack = (coding != Coding::Identity).then(|| Unpack::new(coding, limit));
+        self.strip = Some(Strip::new(undo, framing, STRIPPED_MAX));
         self
     }
 
     /// Takes the next bytes of such an answer and appends to `out` what the client gets of them, which is what
     /// [`push`](Self::push) takes. Tells how many of all bytes in `out` may flow.
     pub fn pass(&mut self, piece: &[u8], at_us: i64, out: &mut Vec<u8>) -> usize {
-        self.strip_into(at_us, out, |strip, out, taken| strip.push(piece, out, taken))
+        let (mut unpack, mut damage) = (self.unpack.take(), self.damage.take());
+        let free = self.strip_into(at_us, out, |strip, out, taken| match &mut unpack {
+            None => strip.push(piece, out, taken),
+            Some(_) if damage.is_some() => {}
+            Some(unpack) => damage = unpack.push(piece, |plain| strip.push(plain, out, &mut *taken)).err(),
+        });
+        (self.unpack, self.damage) = (unpack, damage);
+        free
     }
 
     /// Nothing more comes of such an answer: appends to `out` what was held of it. Tells how much of it may flow.
@@ -91,6 +106,11 @@ impl Response {
         self.strip.is_some()
     }
 
+    /// True if what came cannot be decoded, so that the client does not get all of it.
+    pub const fn is_damaged(&self) -> bool {
+        self.damage.is_some()
+    }
+
     /// Takes the next bytes of the body, `at_us` microseconds after the request's head, and tells how many of them
     /// may go to the client before the record is durable.
     ///
@@ -114,6 +134,11 @@ impl Response {
         self.stream.as_ref().is_some_and(Stream::has_ended)
     }
 
+    /// The model server's id of a streamed answer, once it has said it. Of any other answer the record has it in the end.
+    pub fn id(&self) -> Option<&str> {
+        self.stream.as_ref()?.id()
+    }
+
     /// Records the body, as the client got it, and what it says. The bytes of a stream are left out if what it adds up to is recorded.
     pub fn finish(mut self, end: End, record: &mut Record) {
         let stream = self.stream.take();
@@ -122,6 +147,7 @@ impl Response {
             Some(stream) => stream.finish(end, self.status, record),
             None => self.whole(record),
         };
+        let result = self.damage.take().map_or(result, |damage| Some(Err(damage)));
         if self.dialect != Dialect::Unknown {
             stop::record_end(end, record);
         }

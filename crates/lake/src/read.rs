@@ -1,15 +1,18 @@
 //! Reading records back, sealed or hot.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::datatypes::Int64Type;
 use datafusion::parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection, RowSelector};
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
 use datafusion::parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use datafusion::parquet::file::metadata::PageIndexPolicy;
 use datafusion::scalar::ScalarValue;
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, future};
 use onrecord_ledger::Committed;
 use onrecord_proof::Group;
 use uuid::Uuid;
@@ -23,6 +26,8 @@ use crate::table::{DataFile, Sealed};
 
 /// Rows of a data file that are decoded at once.
 const BATCH_ROWS: usize = 512;
+/// Leaves that are read for nothing rather than beginning anew behind them.
+const GAP: u64 = 16;
 /// Payload that is read from the log at once, in bytes.
 const CHUNK: usize = 4 << 20;
 
@@ -36,21 +41,35 @@ impl Lake {
 
     /// The record with that id, if it is there.
     pub async fn find(&self, id: Uuid) -> Result<Option<Committed>> {
-        match self.leaf_of_id(id).await? {
-            Ok(leaf) => return self.get(leaf).await,
-            // Every file has an index, and none has the id.
-            Err(true) => return Ok(None),
-            Err(false) => {}
+        self.find_all(HashSet::from([id])).await?.try_next().await
+    }
+
+    /// The records with these ids, as far as they are there. All are looked up at once; each is read as it is asked for.
+    pub async fn find_all(&self, ids: HashSet<Uuid>) -> Result<BoxStream<'static, Result<Committed>>> {
+        let (mut leaves, left) = self.leaves_of_ids(ids.clone()).await?;
+        if !left.is_empty() {
+            leaves.extend(self.leaves_in_rows(&left).await?);
         }
-        let values = vec![ScalarValue::from(id.to_string()), ScalarValue::from(self.origin())];
-        let statement = "SELECT leaf_index FROM records WHERE id = $1 AND origin = $2";
-        let mut rows = self.query_with(statement, values, QueryLimits::default()).await?;
+        leaves.sort_unstable();
+        let lake = self.clone();
+        // What was sent together stands together.
+        let runs: Vec<_> =
+            leaves.chunk_by(|one, next| next - one <= GAP).map(|run| run[0]..run[run.len() - 1] + 1).collect();
+        let records = stream::iter(runs).flat_map(move |run| lake.records(run));
+        Ok(records.try_filter(move |found| future::ready(ids.contains(&found.record.id))).boxed())
+    }
+
+    /// The leaves of the records with these ids, from the rows themselves.
+    async fn leaves_in_rows(&self, ids: &HashSet<Uuid>) -> Result<Vec<u64>> {
+        let list = ids.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(", ");
+        let statement = format!("SELECT leaf_index FROM records WHERE origin = $1 AND id IN ({list})");
+        let limits = QueryLimits { rows: ids.len(), ..QueryLimits::default() };
+        let mut rows = self.query_with(&statement, vec![ScalarValue::from(self.origin())], limits).await?;
+        let mut leaves = Vec::new();
         while let Some(batch) = rows.try_next().await? {
-            if let ScalarValue::Int64(Some(index)) = ScalarValue::try_from_array(batch.column(0), 0)? {
-                return self.get(index as u64).await;
-            }
+            leaves.extend(batch.column(0).as_primitive::<Int64Type>().values().iter().map(|leaf| *leaf as u64));
         }
-        Ok(None)
+        Ok(leaves)
     }
 
     /// The records of `leaves` in the order of the log, as far as they are committed. A leaf whose record is gone from

@@ -17,7 +17,7 @@ use crate::auth::Tokens;
 use crate::config::{self, AnchorPlace, AnchorSettings, Config};
 use crate::engine::{self, Engine};
 use crate::gateway::{self, Gateway, Glob, OnLogFailure, Routes, Settings, Upstream, UpstreamSettings};
-use crate::ingest::{Ingest, Listeners};
+use crate::ingest::{Ingest, KnownCalls, Listeners};
 use crate::local::model_file::Files;
 use crate::outside::{Anchor, Outside, Witnesses};
 use crate::probe::{Prober, Prompts, Sampler, Schedule};
@@ -175,13 +175,13 @@ impl Server {
         options.outside.ask_first = true;
         let engine = Engine::open(&config.data, options).await?;
         engine.event("start").await?;
-        let client_spans = Ingest::client_spans();
+        let known_calls = Arc::new(KnownCalls::default());
         let gateway = Gateway::new(
             Arc::clone(&engine.ledger),
             Arc::clone(&tokens),
             settings(config),
             ways,
-            Arc::clone(&client_spans),
+            Arc::clone(&known_calls),
         );
         let gateway = Arc::new(gateway);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -205,7 +205,7 @@ impl Server {
         }
         let lanes = gateway::Lanes::start(&gateway, tls.as_ref())?;
         tasks.spawn(gateway::serve(lanes, gateway_listener, stop.clone()));
-        let ingest = Ingest::new(Arc::clone(&engine.ledger), Arc::clone(&tokens), client_spans);
+        let ingest = Ingest::new(Arc::clone(&engine.ledger), Arc::clone(&tokens), known_calls);
         let otlp = spans.addresses();
         spans.serve(&Arc::new(ingest), &stop, &tasks);
         let router = api::router(Api {
@@ -241,7 +241,7 @@ async fn follow_policy(engine: Arc<Engine>, every: std::time::Duration, stop: Ca
         tokio::select! {
             () = stop.cancelled() => return,
             // A disposal that has begun goes on by itself, or at the next start.
-            done = engine.run_retention(&reading) => match done {
+            done = engine.follow_retention(&reading) => match done {
                 Ok(lines) => {
                     let records: u64 = lines.iter().map(|line| line.records).sum();
                     tracing::info!(records, "disposed of what the retention policy says");

@@ -93,6 +93,11 @@ impl Answer {
         keep_first(&mut self.id, id, &mut self.budget);
     }
 
+    /// What the answer is called, once that is known.
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
     /// Sets the model that answers, if it is not known yet.
     pub(crate) fn set_model(&mut self, model: Option<&RawValue>) {
         keep_first(&mut self.model, model, &mut self.budget);

@@ -11,6 +11,7 @@ pub use request::Ask;
 pub(crate) use strip::Strip;
 
 use crate::Dialect;
+use crate::coding::Coding;
 
 /// What is to be undone in the answer to a request that was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,22 @@ pub struct Undo {
     keep: Option<usize>,
     /// What `n_probs` would have been in the settings that llama.cpp tells.
     n_probs: String,
+    /// What the answer is encoded with.
+    coding: Coding,
+}
+
+impl Undo {
+    /// The same for an answer that is encoded, which servers do although they are asked not to: the client then gets it
+    /// plain. `None` if the encoding cannot be undone.
+    #[must_use]
+    pub fn encoded(self, content_encoding: &str) -> Option<Self> {
+        let coding = Coding::of(Some(content_encoding)).ok()?;
+        Some(Self { coding, ..self })
+    }
+
+    pub(crate) const fn coding(&self) -> Coding {
+        self.coding
+    }
 }
 
 /// Dialects that ask and answer alike.

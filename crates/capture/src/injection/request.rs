@@ -2,6 +2,7 @@
 
 use super::{Family, Undo};
 use crate::Dialect;
+use crate::coding::Coding;
 use crate::scan::Cursor;
 
 /// How a request asks for token decisions.
@@ -107,7 +108,7 @@ impl<'a> Asked<'a> {
         };
         edits.push(self.put(self.count, name, &number));
         let n_probs = self.count.map_or("0", |(count, _)| if count == "null" { "0" } else { count }).to_owned();
-        Some((self.apply(json, edits), Undo { family, keep, n_probs }))
+        Some((self.apply(json, edits), Undo { family, keep, n_probs, coding: Coding::Identity }))
     }
 
     /// Replaces a value, or adds a member.

@@ -10,6 +10,8 @@ mod kind;
 mod names;
 mod nested;
 
+use std::borrow::Cow;
+
 use onrecord_proof::{Group, Kind, Record, Ref, Rel, field};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
@@ -18,6 +20,7 @@ use prost::Message as _;
 use uuid::Uuid;
 
 use self::attributes::Attributes;
+use crate::json;
 
 pub use self::names::kept_as;
 
@@ -127,6 +130,14 @@ impl<'a> Span<'a> {
             && !events::have_content(&self.message.events)
     }
 
+    /// The model server's id of the answer, as the span says it, or else the JSON of the answer in it.
+    pub fn response_id(&self) -> Option<Cow<'a, str>> {
+        let attributes = Attributes::of(self.message);
+        let within = || json::member_of(json::parse(attributes.text("output.value")?).ok()?, "id").and_then(json::text);
+        let id = attributes.text("gen_ai.response.id").map(Cow::Borrowed).or_else(within);
+        id.filter(|id| !id.is_empty())
+    }
+
     /// Who made it: the service and the instrumentation.
     pub fn origin(&self) -> (&'a str, &'a str) {
         let service = self.resource.iter().find(|attribute| attribute.key == "service.name");
@@ -137,6 +148,11 @@ impl<'a> Span<'a> {
     /// When it began, in microseconds since 1970-01-01 UTC by the clock of its sender; 0 if it does not say.
     pub fn started_at(&self) -> i64 {
         micros(self.message.start_time_unix_nano)
+    }
+
+    /// When it ended, by the same clock.
+    pub fn ended_at(&self) -> i64 {
+        micros(self.message.end_time_unix_nano)
     }
 
     /// What goes on record of it: an interaction or a step, then the judgements among its events as feedback. `call` is

@@ -1,9 +1,12 @@
 //! One request body.
 
 pub(crate) mod asked;
+mod model;
 pub(crate) mod plugins;
 
 use onrecord_proof::Record;
+
+pub use model::NamedModel;
 
 use crate::body::{Body, INPUT};
 use crate::{BodyHead, Dialect, Limits, coding, json};

@@ -9,7 +9,7 @@ use onrecord_proof::{Record, field};
 
 use self::gate::Gate;
 use self::parser::Parser;
-use crate::coding::{Coding, Inflate};
+use crate::coding::{Coding, Unpack};
 use crate::error::Failure;
 use crate::problem::Problem;
 use crate::wire::Last;
@@ -17,7 +17,7 @@ use crate::{Dialect, End, Limits};
 
 /// Decoded bytes of one compressed stream, in multiples of what is kept of a body: more than any answer has, and an
 /// end to what a small input can cost.
-const DECODED_MAX: usize = 64;
+pub(crate) const DECODED_MAX: usize = 64;
 
 /// How a stream is cut into events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub(crate) struct Unended<'a> {
 
 /// A stream that is being received.
 pub(crate) struct Stream {
-    inflate: Option<Inflate>,
+    unpack: Option<Unpack>,
     plain: Plain,
     /// Why its end cannot be seen.
     blind: Option<Problem>,
@@ -74,12 +74,12 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn new(dialect: Dialect, framing: Framing, encoding: Option<&str>, limits: Limits) -> Self {
-        let (inflate, blind) = match Coding::of(encoding) {
+        let (unpack, blind) = match Coding::of(encoding) {
             Ok(Coding::Identity) => (None, None),
-            Ok(coding) => (Some(Inflate::new(coding, limits.body.saturating_mul(DECODED_MAX))), None),
+            Ok(coding) => (Some(Unpack::new(coding, limits.body.saturating_mul(DECODED_MAX))), None),
             Err(problem) => (None, Some(problem)),
         };
-        Self { inflate, plain: Plain::new(dialect, framing, limits), blind }
+        Self { unpack, plain: Plain::new(dialect, framing, limits), blind }
     }
 
     /// True if the dialect is known and the bytes can be read.
@@ -92,14 +92,19 @@ impl Stream {
         self.plain.gate.is_closed()
     }
 
+    /// What the answer is called, once that is known.
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.plain.parser.as_ref()?.id()
+    }
+
     /// How many bytes of `piece` may flow. While the end cannot be seen, none may: it could be among them.
     pub(crate) fn push(&mut self, piece: &[u8], at_us: i64) -> usize {
         if self.blind.is_some() {
             return 0;
         }
-        let Some(inflate) = &mut self.inflate else { return self.plain.push(piece, at_us) };
+        let Some(unpack) = &mut self.unpack else { return self.plain.push(piece, at_us) };
         let plain = &mut self.plain;
-        let result = inflate.push(piece, |decoded| {
+        let result = unpack.push(piece, |decoded| {
             plain.push(decoded, at_us);
         });
         self.blind = result.err();

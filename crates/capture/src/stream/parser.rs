@@ -57,6 +57,11 @@ impl Parser {
         last
     }
 
+    /// What the answer is called, once that is known.
+    pub(super) fn id(&self) -> Option<&str> {
+        self.answer.id()
+    }
+
     /// Takes the decisions of an answer's message that were taken out of the stream.
     pub(super) fn decided(&mut self, index: i64, decisions: &str, at_us: i64) {
         self.answer.decided(index, decisions, at_us);

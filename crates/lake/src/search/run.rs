@@ -1,5 +1,6 @@
 //! Runs a search over everything that is committed: indexes where there are some, else the rows themselves.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,14 +99,11 @@ impl Lake {
         self.inner.engine.spawn_within(found, time).await
     }
 
-    /// The leaf of the record with that id, from the indexes and the log. `Err(true)` if there is no such record,
-    /// `Err(false)` if it may be in a file that has no index.
-    pub(crate) async fn leaf_of_id(&self, id: Uuid) -> Result<Result<u64, bool>> {
-        let search = Search {
-            query: Arc::new(Query::Exact { term: exact_term("id", &id.to_string()), prefix: false }),
-            ..Search::all(self)
-        };
-        self.inner.engine.spawn(async move { search.leaf_of_id(id).await }).await
+    /// The leaves of the records with these ids, from the indexes and the log. The ids that are left may be in files that
+    /// have no index; if there are no such files, none is left.
+    pub(crate) async fn leaves_of_ids(&self, ids: HashSet<Uuid>) -> Result<(Vec<u64>, HashSet<Uuid>)> {
+        let search = Search::all(self);
+        self.inner.engine.spawn(async move { search.leaves_of_ids(ids).await }).await
     }
 }
 
@@ -243,33 +241,65 @@ impl Search {
         .await
     }
 
-    async fn leaf_of_id(&self, id: Uuid) -> Result<Result<u64, bool>> {
-        let mut complete = true;
+    async fn leaves_of_ids(&self, ids: HashSet<Uuid>) -> Result<(Vec<u64>, HashSet<Uuid>)> {
+        let (mut left, mut leaves, mut complete) = (ids, Vec::new(), true);
         for file in self.snapshot.sealed.own_files().iter().rev() {
-            let found = match self.lake.inner.indexes.get(file) {
-                Some(index) => self.of_index(file, index).await?,
-                None => None,
+            let Some(index) = self.lake.inner.indexes.get(file).filter(|_| !left.is_empty()) else {
+                complete &= left.is_empty();
+                continue;
             };
-            match found.as_deref() {
-                Some([found, ..]) => return Ok(Ok(found.leaf)),
-                Some([]) => {}
-                None => complete = false,
-            }
+            let damaged;
+            (left, damaged) = self.ids_in_index(file, index, left, &mut leaves).await?;
+            complete &= !damaged;
         }
-        Ok(self.leaf_in_log(id).await?.ok_or(complete))
+        let mut left = self.ids_in_log(left, &mut leaves).await?;
+        if complete {
+            left.clear();
+        }
+        Ok((leaves, left))
     }
 
-    async fn leaf_in_log(&self, id: Uuid) -> Result<Option<u64>> {
-        let search = self.clone();
-        blocking_while_awaited(move |awaited| {
-            let mut found = None;
-            search.walk_log(|row| {
-                found = (row.record.id == id).then_some(row.index);
-                found.is_none() && !awaited.is_over()
-            })?;
-            Ok(found)
+    /// Adds the leaves of those ids that an index has, and gives the others; and if the index is damaged.
+    async fn ids_in_index(
+        &self,
+        file: &Arc<DataFile>,
+        index: Arc<Index>,
+        mut left: HashSet<Uuid>,
+        leaves: &mut Vec<u64>,
+    ) -> Result<(HashSet<Uuid>, bool)> {
+        let (search, file) = (self.clone(), Arc::clone(file));
+        let (left, found, damaged) = blocking_while_awaited(move |awaited| {
+            let mut found = Vec::new();
+            let asked = take_ids(&index, &mut left, &mut found, awaited);
+            if let Err(error) = &asked
+                && !awaited.is_over()
+            {
+                search.lake.inner.indexes.bad(&file, error);
+            }
+            Ok((left, found, asked.is_err()))
         })
-        .await
+        .await?;
+        leaves.extend(found);
+        Ok((left, damaged))
+    }
+
+    /// The same for hot rows, which are walked over once.
+    async fn ids_in_log(&self, mut left: HashSet<Uuid>, leaves: &mut Vec<u64>) -> Result<HashSet<Uuid>> {
+        if left.is_empty() {
+            return Ok(left);
+        }
+        let search = self.clone();
+        let (left, found) = blocking_while_awaited(move |awaited| {
+            let mut found = Vec::new();
+            search.walk_log(|row| {
+                found.extend(left.remove(&row.record.id).then_some(row.index));
+                !left.is_empty() && !awaited.is_over()
+            })?;
+            Ok((left, found))
+        })
+        .await?;
+        leaves.extend(found);
+        Ok(left)
     }
 
     /// Calls `each` with every hot row, until it says false.
@@ -365,4 +395,24 @@ fn first(found: &mut Vec<Found>, limit: usize, newest: bool) {
         by_score.then((b.time, b.leaf).cmp(&(a.time, a.leaf)))
     });
     found.truncate(limit);
+}
+
+/// Moves the ids that an index has from `left` to `found`, as their leaves.
+fn take_ids(index: &Index, left: &mut HashSet<Uuid>, found: &mut Vec<u64>, awaited: &Awaited) -> std::io::Result<()> {
+    for part in index.parts()? {
+        let mut leaves = None;
+        let mut seen = HashSet::new();
+        for id in left.iter() {
+            let query = Query::Exact { term: exact_term("id", &id.to_string()), prefix: false };
+            let Some((row, _)) = ask(&part, &query, awaited)?.first().copied() else { continue };
+            let leaves = match &mut leaves {
+                Some(leaves) => leaves,
+                none => none.insert(part.leaves()?),
+            };
+            found.extend(leaves.get(row as usize));
+            seen.insert(*id);
+        }
+        left.retain(|id| !seen.contains(id));
+    }
+    Ok(())
 }

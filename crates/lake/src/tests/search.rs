@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use onrecord_ledger::Committed;
 use onrecord_proof::{Group, GroupSet, Kind, Record, Value, field};
 use proptest::prelude::*;
@@ -385,6 +386,23 @@ async fn records_are_found_by_their_id() {
         assert_eq!(fixture.lake.find(call(index).record.id).await.unwrap(), Some(call(index)));
     }
     assert_eq!(fixture.lake.find(call(250).record.id).await.unwrap(), None);
+    let wanted = [249, 3, 250, 40, 41, 100, 251].map(|index| call(index).record.id);
+    for indexed in [true, false] {
+        let found: Vec<_> = fixture
+            .lake
+            .find_all(wanted.into())
+            .await
+            .unwrap()
+            .map_ok(|found| found.index)
+            .try_collect()
+            .await
+            .unwrap();
+        assert_eq!(found, [3, 40, 41, 100, 249], "indexed: {indexed}");
+        for file in index_files(&fixture) {
+            std::fs::remove_file(file).unwrap();
+        }
+        fixture.lake.inner.indexes.forget();
+    }
 }
 
 #[tokio::test]

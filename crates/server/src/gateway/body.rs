@@ -23,6 +23,8 @@ use super::upstream::AnswerBody;
 /// How much of an answer may be held until its record is durable, in bytes. Whole answers of small models are some
 /// kilobytes; of a larger one the front flows on.
 pub(crate) const HOLD_MAX: usize = 1 << 20;
+/// What is said of an answer that cannot be decoded.
+pub(crate) const DAMAGED: &str = "the model server's compressed answer cannot be decoded";
 /// How long a model server may take to close a stream after its terminal event.
 const AFTER_END: Duration = Duration::from_secs(1);
 
@@ -64,6 +66,8 @@ pub(crate) enum UpBody {
 
 /// A request's body that goes up as it comes in, and is copied on the way.
 pub(crate) struct Tee {
+    /// What was read, and copied, before.
+    begun: VecDeque<Bytes>,
     inner: Incoming,
     copy: Copy,
     seen: u64,
@@ -73,9 +77,21 @@ pub(crate) struct Tee {
 }
 
 impl Tee {
-    /// At most `max` bytes, and at most `patience` without any.
-    pub(crate) fn new(inner: Incoming, copy: &Copy, max: u64, patience: Duration) -> Self {
-        Self { inner, copy: Arc::clone(copy), seen: 0, max, patience, idle: Box::pin(sleep(patience)) }
+    /// At most `max` bytes, of which `begun` have come and are in the copy, and at most `patience` without any.
+    pub(crate) fn new(begun: VecDeque<Bytes>, inner: Incoming, copy: &Copy, max: u64, patience: Duration) -> Self {
+        let seen = size_of_all(&begun);
+        Self { begun, inner, copy: Arc::clone(copy), seen, max, patience, idle: Box::pin(sleep(patience)) }
+    }
+
+    /// What is still to go up.
+    fn size_hint(&self) -> SizeHint {
+        let (begun, inner) = (size_of_all(&self.begun), self.inner.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower().saturating_add(begun));
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper.saturating_add(begun));
+        }
+        hint
     }
 
     fn take(&mut self, data: &Bytes) -> Result<(), Broken> {
@@ -89,6 +105,9 @@ impl Tee {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(piece) = self.begun.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx).map_err(Broken::Client)? else {
             ready!(self.idle.as_mut().poll(cx));
             return Poll::Ready(Some(Err(Broken::Stopped(self.patience))));
@@ -112,16 +131,26 @@ impl Body for UpBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Read(body) => body.is_end_stream(),
-            Self::Flowing(body) => body.inner.is_end_stream(),
+            Self::Flowing(body) => body.begun.is_empty() && body.inner.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Read(body) => body.size_hint(),
-            Self::Flowing(body) => body.inner.size_hint(),
+            Self::Flowing(body) => body.size_hint(),
         }
     }
+}
+
+/// The end of an answer whose encoding is none.
+fn damaged() -> Ending {
+    let failure = Failure::new("upstream_garbled", "stream", DAMAGED);
+    (Outcome::UpstreamError(failure), Some(BodyError(DAMAGED.into())))
+}
+
+fn size_of_all(pieces: &VecDeque<Bytes>) -> u64 {
+    pieces.iter().map(|piece| piece.len() as u64).sum()
 }
 
 /// Where the answer is on its way.
@@ -269,8 +298,9 @@ impl Recorded {
         }
     }
 
-    fn end(&mut self, (outcome, broken): Ending) {
+    fn end(&mut self, ending: Ending) {
         let rest = self.call.received_all();
+        let (outcome, broken) = if self.call.is_damaged() { damaged() } else { ending };
         if !rest.is_empty() {
             self.held.push_back(rest);
         }
@@ -354,7 +384,7 @@ impl Body for Recorded {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held: u64 = self.held.iter().map(|piece| piece.len() as u64).sum();
+        let held = size_of_all(&self.held);
         self.remaining.map_or_else(SizeHint::new, |remaining| SizeHint::with_exact(remaining + held))
     }
 }

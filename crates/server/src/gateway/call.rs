@@ -13,7 +13,6 @@ use uuid::Uuid;
 
 use super::{Gateway, Upstream};
 use crate::engine::new_record;
-use crate::ingest::Within;
 use crate::probe::Watched;
 
 /// How a call ended.
@@ -84,6 +83,8 @@ pub(crate) struct Call {
     /// What is to be undone in the answer, because the request was changed.
     undo: Option<Undo>,
     response: Option<Response>,
+    /// It is known by the id of its answer.
+    is_named: bool,
     /// The record was sent, or the call goes without one.
     settled: bool,
 }
@@ -102,6 +103,7 @@ impl Call {
             intent: None,
             undo: None,
             response: None,
+            is_named: false,
             settled: false,
         }
     }
@@ -148,6 +150,11 @@ impl Call {
         self.response.as_ref().is_some_and(Response::is_changed)
     }
 
+    /// True if not all of the answer reaches the client, because it cannot be decoded.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.response.as_ref().is_some_and(Response::is_damaged)
+    }
+
     /// Microseconds since the call began.
     pub(crate) fn elapsed_us(&self) -> i64 {
         i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX)
@@ -161,7 +168,7 @@ impl Call {
     /// Sends the beginning of the call to the log; to be called once the request is known.
     pub(crate) fn begin(&mut self) -> Result<(), Error> {
         if let Some(client) = otlp::parent_of(&self.record) {
-            self.gateway.client_spans.insert(client, Within { call: self.record.id, carries: true });
+            self.gateway.known_calls.came_in(client, self.record.id);
         }
         self.intent = Some(self.gateway.ledger.begin(&mut self.record)?);
         Ok(())
@@ -202,7 +209,7 @@ impl Call {
     /// belongs to the end of the answer and waits for the record.
     pub(crate) fn received(&mut self, piece: Bytes) -> (Bytes, usize) {
         let at = self.elapsed_us();
-        match &mut self.response {
+        let received = match &mut self.response {
             None => (piece, 0),
             Some(response) if response.is_changed() => {
                 let mut out = Vec::with_capacity(piece.len());
@@ -213,6 +220,18 @@ impl Call {
                 let free = response.push(&piece, at);
                 (piece, free)
             }
+        };
+        if !self.is_named && !self.settled {
+            self.name(self.response.as_ref().and_then(Response::id).map(str::to_owned));
+        }
+        received
+    }
+
+    /// The answer has this id. It is noted before the client gets it, so that whatever the client says of it finds the call.
+    fn name(&mut self, id: Option<String>) {
+        if let Some(id) = id {
+            self.is_named = true;
+            self.gateway.known_calls.answered(&id, self.record.id, self.record.captured_at);
         }
     }
 
@@ -249,6 +268,9 @@ impl Call {
                 Outcome::UpstreamError(_) | Outcome::Rejected(_) => End::CutOff,
             };
             response.finish(end, &mut self.record);
+            if !self.is_named {
+                self.name(self.record.text(&field::RESPONSE_ID).map(str::to_owned));
+            }
             if let Some(upstream) = &self.upstream {
                 upstream.in_force.complete(&mut self.record);
             }

@@ -7,10 +7,10 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Request, request};
 use http_body_util::Full;
-use onrecord_capture::{Ask, Dialect};
+use onrecord_capture::{Ask, Dialect, Undo};
 use onrecord_proof::field;
 
 use super::Upstream;
@@ -93,18 +93,29 @@ pub(super) async fn send_asking(
     changed.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let mut answer = send(lane, upstream, request_of(changed, asking.into())).await?;
     let status = answer.parts.status.as_u16();
-    if !matches!(status, 400 | 422) {
+    let undo = readable(undo, &answer.parts.headers);
+    let (accepts, is_readable) = (!matches!(status, 400 | 422), undo.is_some());
+    if let Some(undo) = undo.filter(|_| accepts) {
         call.injected(undo);
         answer.parts.headers.remove(CONTENT_LENGTH);
+        answer.parts.headers.remove(CONTENT_ENCODING);
         return Ok(answer);
     }
     drop(answer);
     let answer = send(lane, upstream, request_of(parts, body)).await?;
-    if answer.parts.status.as_u16() != status {
+    if !is_readable || answer.parts.status.as_u16() != status {
         call.record().set(&field::DECISIONS_SOURCE, "refused");
         decisions.refuse(question, &upstream.settings.name, status);
     }
     Ok(answer)
+}
+
+/// What undoes the question in an answer with this head; `None` if that is encoded in a way that nobody here can read.
+fn readable(undo: Undo, headers: &HeaderMap) -> Option<Undo> {
+    match headers.get(CONTENT_ENCODING) {
+        None => Some(undo),
+        Some(coding) => undo.encoded(coding.to_str().ok()?),
+    }
 }
 
 fn request_of(parts: request::Parts, body: Bytes) -> Request<UpBody> {

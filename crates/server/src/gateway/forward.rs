@@ -17,12 +17,13 @@ use onrecord_proof::{Ref, Rel, field};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::body::{Broken, COMMIT_PATIENCE, HOLD_MAX, Recorded, ReplyBody, Rules, Tee, UpBody};
+use super::body::{Broken, COMMIT_PATIENCE, DAMAGED, HOLD_MAX, Recorded, ReplyBody, Rules, Tee, UpBody};
 use super::call::{Call, Failure, Outcome};
 use super::decisions::send_asking;
 use super::lanes::Lane;
+use super::peek::{self, Peeked};
 use super::upstream::{self, AnswerBody, SendError};
-use super::{Gateway, OnLogFailure, Upstream, headers, reply, tunnel};
+use super::{Gateway, OnLogFailure, Upstream, headers, lists, reply, tunnel};
 use crate::auth::{Denied, Identity, Role};
 
 /// A request's body up to here, in bytes, is read before the model server is called, so that its intent is written while
@@ -41,11 +42,21 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    fn rejected(status: StatusCode, kind: &'static str, stage: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn rejected(
+        status: StatusCode,
+        kind: &'static str,
+        stage: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
         Self { status, outcome: Outcome::Rejected(Failure::new(kind, stage, message)) }
     }
 
-    fn upstream(status: StatusCode, kind: &'static str, stage: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn upstream(
+        status: StatusCode,
+        kind: &'static str,
+        stage: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
         Self { status, outcome: Outcome::UpstreamError(Failure::new(kind, stage, message)) }
     }
 }
@@ -102,7 +113,7 @@ fn describe(call: &mut Call, dialect: Dialect, peer: IpAddr, request: &Request<I
 }
 
 /// An answer that can go to the client.
-enum Passed {
+pub(super) enum Passed {
     /// All of it is there and its record is durable.
     Whole(Answer),
     /// It flows while it is recorded.
@@ -125,6 +136,9 @@ async fn forward(lane: &Lane, call: &mut Call, request: Request<Incoming>) -> Re
     call.record().set(&field::CALLS_UNDER_WAY, i64::try_from(under_way).unwrap_or(i64::MAX) - 1);
     let (mut parts, body) = request.into_parts();
     let asked = tunnel::Asked::take(&mut parts);
+    if let Some(list) = lists::asked_for(gateway, call, &parts) {
+        return lists::merged(lane, call, &list, parts, identity.token_in_authorization, permit).await;
+    }
     let upstream::Answer { mut parts, body, connecting } =
         exchange(lane, call, parts, body, identity.token_in_authorization, asked.as_ref()).await?;
     call.answered(parts.status.as_u16(), body_head(&parts.headers), connecting);
@@ -169,7 +183,7 @@ async fn exchange(
     lane: &Lane,
     call: &mut Call,
     mut parts: http::request::Parts,
-    body: Incoming,
+    mut body: Incoming,
     token_in_authorization: bool,
     asked: Option<&tunnel::Asked>,
 ) -> Result<upstream::Answer, Stop> {
@@ -179,14 +193,13 @@ async fn exchange(
         call.record().set(&field::INPUT_SIZE, i64::try_from(body.size_hint().lower()).unwrap_or(i64::MAX));
         return Err(too_large(max));
     }
-    let copy = onrecord_capture::Request::new(gateway.limits);
+    let mut copy = onrecord_capture::Request::new(gateway.limits);
     let content = (parts.headers.get(CONTENT_TYPE).cloned(), parts.headers.get(CONTENT_ENCODING).cloned());
     let head = || BodyHead { content_type: str_of(content.0.as_ref()), content_encoding: str_of(content.1.as_ref()) };
     if body.size_hint().upper().is_some_and(|upper| upper <= READ_FIRST) {
-        let mut copy = copy;
         let bytes = read_body(gateway, body, &mut copy, call, head()).await?;
         let facts = call.requested(copy, head());
-        let upstream = route(gateway, call, facts.model.as_deref())?;
+        let upstream = route(gateway, call, facts.model.as_deref().or_else(|| named_by_path(&parts)))?;
         for_upstream(&mut parts, &upstream, token_in_authorization)?;
         if let Some(asked) = asked {
             asked.put(&mut parts.headers, call);
@@ -194,16 +207,37 @@ async fn exchange(
         begin(gateway, call).await?;
         return send_asking(lane, &upstream, call, parts, bytes).await;
     }
-    let upstream = route(gateway, call, None)?;
+    let mut peeked = Peeked::default();
+    if call.upstream().is_none() {
+        peeked = match peek::read(gateway, &mut body, &mut copy, head()).await {
+            Ok(peeked) => peeked,
+            Err(stop) => {
+                call.requested(copy, head());
+                return Err(stop);
+            }
+        };
+    }
+    let upstream = route(gateway, call, peeked.model.as_deref())?;
     for_upstream(&mut parts, &upstream, token_in_authorization)?;
+    if peeked.is_whole && peeked.size <= READ_FIRST {
+        call.requested(copy, head());
+        begin(gateway, call).await?;
+        return send_asking(lane, &upstream, call, parts, peeked.into_bytes()).await;
+    }
     let copy = Arc::new(Mutex::new(Some(copy)));
-    let tee = Tee::new(body, &copy, max, gateway.settings.client_timeout);
+    let tee = Tee::new(peeked.pieces, body, &copy, max, gateway.settings.client_timeout);
     let answer = send(lane, &upstream, Request::from_parts(parts, UpBody::Flowing(tee))).await;
     if let Some(copy) = copy.lock().unwrap_or_else(PoisonError::into_inner).take() {
         call.requested(copy, head());
     }
     begin(gateway, call).await?;
     answer
+}
+
+/// The model that a path names: `/v1/models/NAME`.
+fn named_by_path(parts: &http::request::Parts) -> Option<&str> {
+    let (_, name) = parts.uri.path().split_once("/v1/models/")?;
+    (!name.is_empty()).then_some(name)
 }
 
 /// The model server that the call goes to, now that the model is known if it ever will be.
@@ -223,7 +257,7 @@ fn route(gateway: &Gateway, call: &mut Call, model: Option<&str>) -> Result<Arc<
 }
 
 /// Turns the head of a request into the one that the model server gets.
-fn for_upstream(
+pub(super) fn for_upstream(
     parts: &mut http::request::Parts,
     upstream: &Upstream,
     token_in_authorization: bool,
@@ -257,17 +291,18 @@ async fn read_body(
             let message = format!("the request's body broke off: {error}");
             Err(Stop::rejected(StatusCode::BAD_REQUEST, "body_incomplete", "client", message))
         }
-        Err(_) => {
-            let message =
-                format!("the request's body did not arrive within {} s", gateway.settings.client_timeout.as_secs());
-            Err(Stop::rejected(StatusCode::REQUEST_TIMEOUT, "client_timeout", "client", message))
-        }
+        Err(_) => Err(too_slow(gateway)),
     }
+}
+
+pub(super) fn too_slow(gateway: &Gateway) -> Stop {
+    let message = format!("the request's body did not arrive within {} s", gateway.settings.client_timeout.as_secs());
+    Stop::rejected(StatusCode::REQUEST_TIMEOUT, "client_timeout", "client", message)
 }
 
 /// Sends the intent of the call to the log. While the log is known to fail the answer is waited for, so that nobody calls
 /// the model on the chance that it works again.
-async fn begin(gateway: &Gateway, call: &mut Call) -> Result<(), Stop> {
+pub(super) async fn begin(gateway: &Gateway, call: &mut Call) -> Result<(), Stop> {
     match call.begin() {
         Ok(()) if gateway.ledger.is_healthy() => Ok(()),
         Ok(()) => on_record(gateway, call).await,
@@ -329,13 +364,13 @@ fn sending_failed(error: &SendError, max: u64, url: &Uri) -> Stop {
     Stop::upstream(StatusCode::BAD_GATEWAY, "upstream_closed", "upstream", message)
 }
 
-fn too_large(max: u64) -> Stop {
+pub(super) fn too_large(max: u64) -> Stop {
     let message = format!("the request's body is larger than {max} bytes, the limit that `max_request_body` sets");
     Stop::rejected(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "client", message)
 }
 
 /// Reads an answer that is no stream and waits for its record. One that is too large to hold flows on.
-async fn collect(
+pub(super) async fn collect(
     gateway: &Gateway,
     call: &mut Call,
     parts: http::response::Parts,
@@ -370,6 +405,9 @@ async fn collect(
         }
     }
     let rest = call.received_all();
+    if call.is_damaged() {
+        return Err(Stop::upstream(StatusCode::BAD_GATEWAY, "upstream_garbled", "stream", DAMAGED));
+    }
     if !rest.is_empty() {
         pieces.push_back(rest);
     }
@@ -381,7 +419,7 @@ async fn collect(
     Ok(Passed::Whole(whole(gateway, call, parts, pieces, trailers).await))
 }
 
-async fn whole(
+pub(super) async fn whole(
     gateway: &Gateway,
     call: &mut Call,
     mut parts: http::response::Parts,
@@ -430,7 +468,7 @@ async fn commit(gateway: &Gateway, call: &mut Call, outcome: &Outcome) -> Result
         Err(_) => format!("the log has not taken it for {} s", COMMIT_PATIENCE.as_secs()),
     };
     let message = format!("The answer is withheld, because it is not on record yet: {problem}.");
-    Err(reply::error(StatusCode::SERVICE_UNAVAILABLE, LOG_UNAVAILABLE, &message))
+    Err(reply::error(call.dialect(), StatusCode::SERVICE_UNAVAILABLE, LOG_UNAVAILABLE, &message))
 }
 
 fn flow(
@@ -454,22 +492,22 @@ fn flow(
 
 async fn refuse(gateway: &Gateway, mut call: Call, Stop { status, outcome }: Stop) -> Answer {
     let (Outcome::Rejected(failure) | Outcome::UpstreamError(failure)) = &outcome else {
-        return reply::error(status, "error", "the call failed");
+        return reply::error(call.dialect(), status, "error", "the call failed");
     };
     call.record().set(&field::STATUS, i64::from(status.as_u16()));
     match commit(gateway, &mut call, &outcome).await {
         Err(answer) if failure.kind != LOG_UNAVAILABLE => answer,
         // That the log does not take the refusal either is no news.
-        _ => reply::error(status, failure.kind, &failure.message),
+        _ => reply::error(call.dialect(), status, failure.kind, &failure.message),
     }
 }
 
-fn body_head(headers: &HeaderMap) -> BodyHead<'_> {
+pub(super) fn body_head(headers: &HeaderMap) -> BodyHead<'_> {
     let of = |name: HeaderName| str_of(headers.get(name));
     BodyHead { content_type: of(CONTENT_TYPE), content_encoding: of(CONTENT_ENCODING) }
 }
 
-fn str_of(value: Option<&HeaderValue>) -> Option<&str> {
+pub(super) fn str_of(value: Option<&HeaderValue>) -> Option<&str> {
     value?.to_str().ok()
 }
 
@@ -480,7 +518,9 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 /// The terminal event can be seen in a stream that is not compressed, or in a way that is undone. Any other flows, and its
 /// last bytes are those that are held.
 fn end_is_seen(headers: &HeaderMap) -> bool {
-    let known = |value: &HeaderValue| [&b"identity"[..], b"gzip", b"x-gzip", b"deflate"].contains(&value.as_bytes());
+    let known = |value: &HeaderValue| {
+        [&b"identity"[..], b"gzip", b"x-gzip", b"deflate", b"br", b"zstd"].contains(&value.as_bytes())
+    };
     headers.get(CONTENT_ENCODING).is_none_or(known)
 }
 

@@ -19,6 +19,11 @@ pub(crate) const ID: HeaderName = HeaderName::from_static("x-onrecord-id");
 /// The leaf index of the record, where the answer waits for it.
 pub(crate) const LEAF: HeaderName = HeaderName::from_static("x-onrecord-leaf");
 
+/// What went wrong, in a word, where the gateway itself answers.
+pub(crate) const ERROR: HeaderName = HeaderName::from_static("x-onrecord-error");
+/// The model servers whose models are missing from a list, because they did not give theirs.
+pub(crate) const MISSING: HeaderName = HeaderName::from_static("x-onrecord-missing");
+
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");

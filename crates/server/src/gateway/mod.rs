@@ -12,7 +12,9 @@ mod forward;
 mod gap;
 mod headers;
 mod lanes;
+mod lists;
 mod model_server;
+mod peek;
 mod reply;
 mod routes;
 mod serve;
@@ -27,7 +29,7 @@ use onrecord_ledger::Ledger;
 use tokio::sync::Semaphore;
 
 use crate::auth::Tokens;
-use crate::ingest::ClientSpans;
+use crate::ingest::KnownCalls;
 
 pub(crate) use lanes::Lanes;
 pub(crate) use model_server::{Glob, Upstream, UpstreamSettings, connector};
@@ -74,7 +76,7 @@ pub(crate) struct Gateway {
     in_flight: Arc<Semaphore>,
     gap: gap::Gap,
     attempts: attempts::Attempts,
-    client_spans: Arc<ClientSpans>,
+    known_calls: Arc<KnownCalls>,
 }
 
 impl Gateway {
@@ -83,20 +85,20 @@ impl Gateway {
         self.routes.all()
     }
 
-    /// A gateway that records in `ledger`, and notes by whose spans it was called in `client_spans`.
+    /// A gateway that records in `ledger`, and notes in `known_calls` how clients name its calls.
     pub(crate) fn new(
         ledger: Arc<Ledger>,
         tokens: Arc<Tokens>,
         settings: Settings,
         routes: Routes,
-        client_spans: Arc<ClientSpans>,
+        known_calls: Arc<KnownCalls>,
     ) -> Self {
         Self {
             in_flight: Arc::new(Semaphore::new(settings.max_in_flight)),
             limits: settings.limits,
             gap: gap::Gap::default(),
             attempts: attempts::Attempts::default(),
-            client_spans,
+            known_calls,
             ledger,
             tokens,
             settings,

@@ -1,13 +1,14 @@
-//! Answers that the gateway gives itself, in the error shape of the OpenAI API, which clients already read.
+//! Answers that the gateway gives itself, in the shape that clients of each dialect already read.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
-use serde_json::json;
+use onrecord_capture::Dialect;
 
 use super::body::ReplyBody;
+use super::headers;
 
 /// A body that is there already.
 pub(crate) fn full(bytes: Bytes) -> ReplyBody {
@@ -20,11 +21,13 @@ pub(crate) fn with_trailers(bytes: Bytes, trailers: HeaderMap) -> ReplyBody {
     StreamBody::new(futures::stream::iter(frames.map(Ok))).boxed_unsync()
 }
 
-/// An error of the gateway's own. `code` is for programs, `message` says what to do.
-pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response<ReplyBody> {
-    let body = json!({ "error": { "message": message, "type": "onrecord_error", "code": code, "param": null } });
-    let mut response = Response::new(full(body.to_string().into()));
+/// An error of the gateway's own. `code` is for programs, which find it in a header too, since not all dialects have one;
+/// `message` says what to do.
+pub(crate) fn error(dialect: Dialect, status: StatusCode, code: &'static str, message: &str) -> Response<ReplyBody> {
+    let body = dialect.refusal(status.as_u16(), code, message);
+    let mut response = Response::new(full(body.into()));
     *response.status_mut() = status;
+    response.headers_mut().insert(headers::ERROR, HeaderValue::from_static(code));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

@@ -33,6 +33,12 @@ impl Routes {
         &self.upstreams
     }
 
+    /// Those that a model's name leads to; more than one where it is the name that decides.
+    pub(crate) fn sharing(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        let is_default = |one: &&Arc<Upstream>| self.default.as_ref().is_some_and(|all| Arc::ptr_eq(all, one));
+        self.upstreams.iter().filter(move |one| !one.settings.models.is_empty() || is_default(one))
+    }
+
     /// Where a call with this path goes, if that does not depend on its model.
     pub(crate) fn by_path(&self, path: &str) -> Option<&Arc<Upstream>> {
         let of = |one: &&Arc<Upstream>| one.settings.path_prefix.as_ref().is_some_and(|p| below(path, p).is_some());

@@ -4,6 +4,7 @@
 mod feedback;
 mod grpc;
 mod http;
+mod known;
 mod listen;
 mod recent;
 mod records;
@@ -18,12 +19,12 @@ use onrecord_ledger::{Error, Ledger, Pending, Receipt};
 use onrecord_proof::Record;
 use tokio::sync::Semaphore;
 use tower::limit::GlobalConcurrencyLimitLayer;
-use uuid::Uuid;
 
 use crate::auth::Tokens;
 use recent::Recent;
 
 pub(crate) use feedback::{Feedback, NotTaken};
+pub(crate) use known::KnownCalls;
 pub(crate) use listen::Listeners;
 pub(crate) use records::items;
 
@@ -41,22 +42,11 @@ const SPANS_ALONE: &str = "only spans are taken in, not logs and metrics; where 
 /// Makers of spans that are told once that content is missing.
 const MAKERS_MAX: usize = 1000;
 
-/// Calls of the gateway by the spans of their client that they are in.
-pub(crate) type ClientSpans = Recent<SpanKey, Within>;
-
-/// A call that is in a span.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Within {
-    pub call: Uuid,
-    /// It is the span that `traceparent` names, and not one around it.
-    pub carries: bool,
-}
-
 /// Takes in what comes from elsewhere.
 pub(crate) struct Ingest {
     ledger: Arc<Ledger>,
     tokens: Arc<Tokens>,
-    calls: Arc<ClientSpans>,
+    calls: Arc<KnownCalls>,
     /// Spans that are durable (true), or on their way.
     seen: Recent<SpanKey, bool>,
     told: Mutex<HashSet<String>>,
@@ -64,14 +54,9 @@ pub(crate) struct Ingest {
 }
 
 impl Ingest {
-    pub(crate) fn new(ledger: Arc<Ledger>, tokens: Arc<Tokens>, calls: Arc<ClientSpans>) -> Self {
+    pub(crate) fn new(ledger: Arc<Ledger>, tokens: Arc<Tokens>, calls: Arc<KnownCalls>) -> Self {
         let (seen, room) = (Recent::new(REMEMBERED), Arc::new(Semaphore::new(AT_A_TIME)));
         Self { ledger, tokens, calls, seen, told: Mutex::default(), room }
-    }
-
-    /// Nothing is known of any client yet.
-    pub(crate) fn client_spans() -> Arc<ClientSpans> {
-        Arc::new(Recent::new(REMEMBERED))
     }
 
     /// Has the requests of all listeners wait until there is room.

@@ -1,8 +1,9 @@
 //! Records in plain JSON, for whatever has no instrumentation.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use futures::TryStreamExt;
 use onrecord_capture::otlp;
 use onrecord_ledger::{Ledger, Receipt};
 use onrecord_proof::{Group, Kind, Map, Record, Ref, Rel, Value, field};
@@ -286,6 +287,7 @@ impl Engine {
     ) -> Result<Vec<Taken>, NotTaken> {
         // Two requests with one id at the same time would both find it unknown.
         let one_at_a_time = Arc::clone(&self.taking).lock_owned().await;
+        let on_record = self.on_record(&items).await?;
         let mut taken = Vec::with_capacity(items.len());
         let mut named: HashMap<Uuid, [u8; 32]> = HashMap::new();
         let (mut with_id, mut without) = (Vec::new(), Vec::new());
@@ -294,7 +296,7 @@ impl Engine {
                 None => None,
                 Some(id) => match named.get(&id) {
                     Some(other) => Some((id, *other == digest)),
-                    None => self.lake.find(id).await?.map(|found| (id, is_of(&found.record, &digest))),
+                    None => on_record.get(&id).map(|known| (id, *known == Some(digest))),
                 },
             };
             match known {
@@ -326,6 +328,16 @@ impl Engine {
         Ok(taken)
     }
 
+    /// Which of the items' ids are on record, each with the digest of the item that it was made of, if it was.
+    async fn on_record(&self, items: &[(Item, [u8; 32])]) -> Result<HashMap<Uuid, Option<[u8; 32]>>, NotTaken> {
+        let ids: HashSet<_> = items.iter().filter_map(|(item, _)| item.id).collect();
+        let (mut known, mut found) = (HashMap::new(), self.lake.find_all(ids).await?);
+        while let Some(found) = found.try_next().await? {
+            known.insert(found.record.id, digest_of(&found.record));
+        }
+        Ok(known)
+    }
+
     /// Commits records whose ids were chosen elsewhere. The log refuses to begin one whose call is under way, and which
     /// a record of that id would end; those that it began are committed in any case.
     async fn commit_once(&self, records: Vec<Record>) -> Result<(), onrecord_ledger::Error> {
@@ -353,8 +365,7 @@ fn all(done: Vec<Result<Receipt, onrecord_ledger::Error>>) -> Result<(), onrecor
     done.into_iter().try_for_each(|done| done.map(drop))
 }
 
-/// True if the record was made of the item with this digest.
-fn is_of(record: &Record, digest: &[u8; 32]) -> bool {
-    let known = record.group(Group::Context).and_then(|context| context.get(DIGEST)).and_then(Value::as_bytes);
-    known == Some(digest)
+/// The digest of the item that a record was made of.
+fn digest_of(record: &Record) -> Option<[u8; 32]> {
+    record.group(Group::Context)?.get(DIGEST)?.as_bytes()?.try_into().ok()
 }

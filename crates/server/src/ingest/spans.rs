@@ -9,9 +9,8 @@ use onrecord_proof::{Record, field};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
-use uuid::Uuid;
 
-use super::{Ingest, Within, commit};
+use super::{Ingest, commit};
 use crate::engine::new_record;
 
 /// How to have an instrumentation send content, which most leave out unless they are told otherwise.
@@ -91,7 +90,7 @@ impl Ingest {
     }
 
     fn add(&self, span: Span<'_>, key: SpanKey, principal: &str, batch: &mut Batch) {
-        for mut record in span.records(self.call(span, key), new_record) {
+        for mut record in span.records(self.calls.of(span, key), new_record) {
             record.set(&field::PRINCIPAL, principal);
             batch.records.push(record);
             batch.of.push(key);
@@ -106,16 +105,5 @@ impl Ingest {
             }
             batch.message.get_or_insert(warning);
         }
-    }
-
-    /// The call that a span is about, if the gateway has put it on record: that of what carried it, and of each client that
-    /// asked the model in it, since one instrumentation can be within another. A span around several calls is about none.
-    fn call(&self, span: Span<'_>, key: SpanKey) -> Option<Uuid> {
-        let Within { call, carries } = self.calls.get(&key)?;
-        // A child ends, and comes, before its parent.
-        if let Some(parent) = span.parent() {
-            self.calls.insert(parent, Within { call, carries: false });
-        }
-        (carries || span.is_model_call()).then_some(call)
     }
 }

@@ -1,5 +1,7 @@
 //! Token decisions: asked for by the gateway, on record, and nowhere in what the client gets.
 
+use std::io::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::support::http::{CHAT, open, request};
@@ -129,6 +131,37 @@ fn check_tokens(log: &Log, id: &str, answer: &str) {
     assert_eq!(text, answer);
     let table = log.run(&["show", "--tokens", id]).good();
     assert!(table.contains("instead, p %") && table.contains("“ string”"), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_compressed_against_our_wish_is_stripped_too() {
+    let logprobs = json!({ "content": [{ "token": "Yes", "logprob": -0.5, "top_logprobs": [] }] });
+    let plain = completion("Yes");
+    let with = plain.replace("\"finish_reason\"", &format!("\"logprobs\":{logprobs},\"finish_reason\""));
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(with.as_bytes()).unwrap();
+    let packed = gzip.finish().unwrap();
+    let head = |coding: &str| format!("content-type: application/json\r\ncontent-encoding: {coding}\r\n");
+    for (coding, body, status, text) in [
+        ("gzip", &packed[..], 200, "Yes"),
+        ("gzip", b"not gzip", 502, "cannot be decoded"),
+        ("x-own", b"own", 200, "own"),
+    ] {
+        let log = Log::with_config(ASKING);
+        let server = log.serve(script([answer("200 OK", &head(coding), body)]).await);
+        let reply = post(server.gateway, &[], chat("Hi", json!({}))).await;
+        assert_eq!((reply.status, reply.text().contains(text)), (status, true), "{coding}: {}", reply.text());
+        assert!(!reply.text().contains("top_logprobs"));
+        let record = log.show(&reply.id());
+        let source = if coding == "gzip" { "injected" } else { "refused" };
+        assert_eq!(field(&record, "decisions", "onrecord.decisions.source"), source);
+        if status == 200 && coding == "gzip" {
+            assert_eq!(reply.headers.get("content-encoding"), None);
+            assert_eq!(field(&record, "decisions", "onrecord.decisions.count"), 1);
+        }
+        server.stop();
+        log.verify();
+    }
 }
 
 #[tokio::test]

@@ -139,6 +139,14 @@ async fn an_erasure_that_a_crash_interrupts_is_completed_at_the_next_start() {
     let disposed = "SELECT leaf_index FROM records WHERE kind = 'disposal'";
     wait_for("the disposal", || (!log.query(disposed).is_empty()).then_some(()));
     assert_eq!(std::fs::read_dir(&notes).unwrap().count(), 1);
+    // Meanwhile others dispose of what they want, and hold it.
+    wait_for("the rows", || {
+        (log.query("SELECT prompt FROM interactions WHERE user_id = 'alice' AND prompt IS NOT NULL").is_empty())
+            .then_some(())
+    });
+    let held = log.run(&["hold", "add", "--where", "user_id = 'bob'", "--reason", "case 13"]).good();
+    log.run(&["hold", "release", held.lines().next().unwrap()]).good();
+    assert!(erasing.try_wait().unwrap().is_none(), "the erasure waits for the call under way");
     server.kill();
     assert!(!erasing.wait().unwrap().success());
     drop(pending);

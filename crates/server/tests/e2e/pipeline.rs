@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::http::{chat, open, post};
 use crate::support::log::field;
-use crate::support::upstream::{answer, completion, script};
+use crate::support::upstream::{STREAM, answer, completion, event, replay, script};
 use crate::support::{Log, Reply, Server, wait_for};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -180,6 +180,67 @@ async fn a_pipeline_and_its_call_are_one_tree_and_no_call_counts_twice() {
     );
     log.verify();
     server.stop();
+}
+
+/// The span of a client whose HTTP is not instrumented: what it knows of the call is the id of the answer.
+fn unrelated(id: &str, attributes: &[(&str, Value)], started_at: Option<jiff::Timestamp>) -> Value {
+    let mut span = span("chat", id, "", 0, attributes);
+    if let Some(at) = started_at {
+        let end = at.checked_add(std::time::Duration::from_secs(1)).unwrap();
+        span["startTimeUnixNano"] = json!(at.as_nanosecond().to_string());
+        span["endTimeUnixNano"] = json!(end.as_nanosecond().to_string());
+    }
+    export(&json!([span]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_and_its_span_that_only_share_the_id_of_the_answer_count_once() {
+    let log = Log::with_config(PORTS);
+    let answers =
+        ["chatcmpl-0f3a9c2b7d514e68", "chatcmpl-17"].map(|id| completion("Yes.").replace(r#""c""#, &format!("{id:?}")));
+    let said = |body: &str| {
+        format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let stream = STREAM.to_owned() + &event("Ye").replace(r#""c""#, r#""chatcmpl-5d0c1e8f92ab4737""#);
+    let model = replay([
+        ("POST", "long", said(&answers[0]).into_bytes()),
+        ("POST", "short", said(&answers[1]).into_bytes()),
+        ("POST", "stream", stream.into_bytes()),
+    ])
+    .await;
+    let server = log.serve(model);
+    let began_at = jiff::Timestamp::now();
+    let mut calls = Vec::new();
+    for question in ["long", "short", "stream"] {
+        calls.push(post(server.gateway, &[], chat(question, json!({ "stream": question == "stream" }))).await.id());
+    }
+    let named = |id: &str| {
+        vec![("gen_ai.operation.name", json!("chat")), ("gen_ai.response.id", json!(id)), ("input.value", json!("?"))]
+    };
+    let inferred = vec![
+        ("openinference.span.kind", json!("LLM")),
+        ("output.value", json!(r#"{"object":"x","id":"chatcmpl-0f3a9c2b7d514e68"}"#)),
+    ];
+    for (span, attributes, at) in [
+        ("00000000000000a1", named("chatcmpl-0f3a9c2b7d514e68"), None),
+        ("00000000000000a2", inferred, None),
+        ("00000000000000a3", named("chatcmpl-5d0c1e8f92ab4737"), None),
+        ("00000000000000a4", named("chatcmpl-17"), Some(began_at)),
+        // Another call, of which the gateway does not know, by the same short id.
+        ("00000000000000a5", named("chatcmpl-17"), None),
+        ("00000000000000a6", named("chatcmpl-99"), Some(began_at)),
+    ] {
+        assert_eq!(send_json(&server, &unrelated(span, &attributes, at)).await.status, 200);
+    }
+    let steps = log.query("SELECT span_id, interaction_id FROM steps WHERE step = 'model_call' ORDER BY span_id");
+    let subjects: Vec<_> = steps.iter().map(|step| step["interaction_id"].as_str().unwrap()).collect();
+    assert_eq!(subjects, [&*calls[0], &calls[0], &calls[2], &calls[1]]);
+    let others = log
+        .query("SELECT span_id FROM records WHERE kind = 'interaction' AND onrecord_source = 'otlp' ORDER BY span_id");
+    assert_eq!(others, [json!({ "span_id": "00000000000000a5" }), json!({ "span_id": "00000000000000a6" })]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use onrecord_lake::Erased;
 use onrecord_ledger::disk::{Disk, RealDisk};
 use onrecord_proof::Record;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::super::Engine;
@@ -21,15 +22,34 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 /// to be done stands in the record.
 const FOLDER: &str = "disposing";
 
+/// What is left of disposals once their rows are erased: the log lets go of its segments. It goes on by itself, and is
+/// done when nothing is left anywhere.
+#[derive(Default)]
+#[must_use = "whoever asked for a disposal waits for it, without holding `disposing`"]
+pub(super) struct Rest(Vec<JoinHandle<anyhow::Result<()>>>);
+
+impl Rest {
+    pub(super) fn add(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
+
+    pub(super) async fn done(self) -> anyhow::Result<()> {
+        for work in self.0 {
+            work.await??;
+        }
+        Ok(())
+    }
+}
+
 impl Engine {
-    /// Commits the record of a disposal and carries it out. In this order:
+    /// Commits the record of a disposal and erases its rows; what follows is left to the [`Rest`]. In this order:
     ///
     /// 1. The note of its id. A crash after it leaves a note without a record, which the next start removes.
     /// 2. The record is durable. From here on nothing but its completion ends it: a crash leaves it to the next start.
-    /// 3. The rows are sealed, their data files written again, the old ones gone, the log's segments gone: each of these
-    ///    can be done again.
-    /// 4. The note goes.
-    pub(super) async fn dispose(self: &Arc<Self>, record: Record) -> anyhow::Result<(Disposal, Erased)> {
+    /// 3. The rows are sealed, their data files written again, the old ones gone: each of these can be done again.
+    /// 4. The log's segments go, then the note. This waits for calls under way, which may take hours, so it is not done by
+    ///    whoever holds `disposing`.
+    pub(super) async fn dispose(self: &Arc<Self>, record: Record) -> anyhow::Result<(Disposal, Erased, Rest)> {
         let engine = Arc::clone(self);
         // A caller that goes away does not stop it half-way.
         let work = tokio::spawn(async move {
@@ -38,16 +58,21 @@ impl Engine {
             let committed =
                 onrecord_ledger::Committed { index: receipt.index, committed_at: receipt.committed_at, record };
             let disposal = Disposal::of(&committed).context("the disposal does not say what it erases")?;
-            let erased = engine.carry_out(&disposal).await?;
-            Ok((disposal, erased))
+            let erased = engine.erase_rows(&disposal).await?;
+            let (id, end) = (disposal.id, disposal.leaves.end());
+            let rest = Rest(vec![tokio::spawn(async move { engine.let_go(id, end).await })]);
+            Ok((disposal, erased, rest))
         });
         work.await?
     }
 
-    /// Erases what `disposal` names, and waits until nothing of it is left anywhere.
-    async fn carry_out(self: &Arc<Self>, disposal: &Disposal) -> anyhow::Result<Erased> {
-        let erased = self.lake.erase(&disposal.leaves, disposal.group_set(), disposal.id).await?;
-        let (mut told, mut look, end) = (false, LOOK, disposal.leaves.end());
+    async fn erase_rows(&self, disposal: &Disposal) -> anyhow::Result<Erased> {
+        Ok(self.lake.erase(&disposal.leaves, disposal.group_set(), disposal.id).await?)
+    }
+
+    /// Waits until the log has let go of what a disposal erased, whose leaves end at `end`: nothing is left of it anywhere.
+    async fn let_go(self: &Arc<Self>, disposal: Uuid, end: u64) -> anyhow::Result<()> {
+        let (mut told, mut look) = (false, LOOK);
         loop {
             self.lake.release();
             let engine = Arc::clone(self);
@@ -55,20 +80,20 @@ impl Engine {
                 break;
             }
             if !std::mem::replace(&mut told, true) {
-                tracing::info!(disposal = %disposal.id, "waiting for calls and queries that still need the log's segments");
+                tracing::info!(%disposal, "waiting for calls and queries that still need the log's segments");
             }
             tokio::time::sleep(look).await;
             look = LOOK_MAX.min(2 * look);
             // A call that began in one of these segments may have ended since; its record needs them until it is sealed.
             self.lake.seal_all().await?;
         }
-        self.forget_note(disposal.id)?;
-        Ok(erased)
+        self.forget_note(disposal)
     }
 
     /// Completes the disposals that an earlier run did not.
     pub(in crate::engine) async fn resume_disposals(self: &Arc<Self>) -> anyhow::Result<()> {
-        let _one = self.disposing.lock().await;
+        let one = self.disposing.lock().await;
+        let mut erased = Vec::new();
         for id in self.noted()? {
             let Some(committed) = self.lake.find(id).await? else {
                 self.forget_note(id)?;
@@ -76,7 +101,12 @@ impl Engine {
             };
             let disposal = Disposal::of(&committed).with_context(|| format!("the record {id} is no disposal"))?;
             tracing::warn!(disposal = %id, records = disposal.leaves.len(), "completing a disposal that was interrupted");
-            self.carry_out(&disposal).await?;
+            self.erase_rows(&disposal).await?;
+            erased.push((id, disposal.leaves.end()));
+        }
+        drop(one);
+        for (id, end) in erased {
+            self.let_go(id, end).await?;
         }
         Ok(())
     }

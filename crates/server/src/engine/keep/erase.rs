@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::super::{Access, Engine, Reading};
+use super::carry_out::Rest;
 use super::disposal::{Cause, record};
 use super::retention::younger_than;
 use super::{PAYLOAD, Refused, names};
@@ -82,7 +83,7 @@ impl Engine {
         }
         let statement = format!("{} FROM {} WHERE {}", names(&groups), ask.table, ask.condition);
         self.accessed(reading, Access { event: "erase_plan", statement: &statement }, None).await?;
-        let _one = self.disposing.lock().await;
+        let one = self.disposing.lock().await;
         let set: GroupSet = groups.iter().copied().collect();
         let selection = self.lake.select(&ask.table, &ask.condition, set, &LeafSet::default()).await?;
         let mut outcome = Outcome::of(&selection, &groups, ask.dry_run);
@@ -101,7 +102,9 @@ impl Engine {
             requested_by: ask.by.as_deref(),
             rule: None,
         };
-        self.erase_in_parts(reading, cause, &selection, &groups, &mut outcome).await?;
+        let rest = self.erase_in_parts(reading, cause, &selection, &groups, &mut outcome).await?;
+        drop(one);
+        rest.done().await?;
         Ok(outcome)
     }
 
@@ -113,13 +116,15 @@ impl Engine {
         selection: &Selection,
         groups: &[Group],
         outcome: &mut Outcome,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Rest> {
+        let mut rest = Rest::default();
         for leaves in selection.leaves.in_parts(RANGES) {
             let ids: &[Uuid] = if leaves == selection.leaves { &selection.ids } else { &[] };
-            let (disposal, erased) = self.dispose(record(reading, cause, &leaves, ids, groups)).await?;
+            let (disposal, erased, more) = self.dispose(record(reading, cause, &leaves, ids, groups)).await?;
             outcome.add(disposal.leaf_index, erased);
+            rest.add(more);
         }
-        Ok(())
+        Ok(rest)
     }
 
     /// The floor holds for whoever asks: it can be lowered only where the policy is written.

@@ -7,6 +7,7 @@ use onrecord_proof::Group;
 use serde::{Deserialize, Serialize};
 
 use super::super::{Access, Engine, Reading};
+use super::carry_out::Rest;
 use super::disposal::Cause;
 use super::{Outcome, PAYLOAD};
 
@@ -160,16 +161,34 @@ impl Engine {
         let statement = format!("ahead_days={ahead}");
         self.accessed(reading, Access { event: "retention_plan", statement: &statement }, None).await?;
         let _one = self.disposing.lock().await;
-        self.retain(reading, onrecord_ledger::now() + i64::from(ahead) * DAY, true).await
+        let (lines, _) = self.retain(reading, onrecord_ledger::now() + i64::from(ahead) * DAY, true).await?;
+        Ok(lines)
     }
 
-    /// Disposes of what is due.
+    /// Disposes of what is due, and waits until nothing is left of it.
     pub(crate) async fn run_retention(self: &Arc<Self>, reading: &Reading) -> anyhow::Result<Vec<PlanLine>> {
+        let (lines, rest) = self.begin_retention(reading).await?;
+        rest.done().await?;
+        Ok(lines)
+    }
+
+    /// Disposes of what is due; the log lets go of it when calls under way allow it.
+    pub(crate) async fn follow_retention(self: &Arc<Self>, reading: &Reading) -> anyhow::Result<Vec<PlanLine>> {
+        let (lines, _) = self.begin_retention(reading).await?;
+        Ok(lines)
+    }
+
+    async fn begin_retention(self: &Arc<Self>, reading: &Reading) -> anyhow::Result<(Vec<PlanLine>, Rest)> {
         let _one = self.disposing.lock().await;
         self.retain(reading, onrecord_ledger::now(), false).await
     }
 
-    async fn retain(self: &Arc<Self>, reading: &Reading, now: i64, dry_run: bool) -> anyhow::Result<Vec<PlanLine>> {
+    async fn retain(
+        self: &Arc<Self>,
+        reading: &Reading,
+        now: i64,
+        dry_run: bool,
+    ) -> anyhow::Result<(Vec<PlanLine>, Rest)> {
         let Some(policy) = self.retention.clone() else {
             return Err(super::Refused::Wrong(
                 "there is no retention policy; set `policy` in [retention] of the configuration".into(),
@@ -180,7 +199,7 @@ impl Engine {
         for (_, covered) in self.covered().await? {
             held.add(covered);
         }
-        let mut lines = Vec::new();
+        let (mut lines, mut rest) = (Vec::new(), Rest::default());
         // What loses everything loses its payload with it.
         for what in [What::Metadata, What::Payload] {
             for at in 0..policy.rules.len() {
@@ -200,7 +219,7 @@ impl Engine {
                         requested_by: None,
                         rule: Some((rule, &policy.digest)),
                     };
-                    self.erase_in_parts(reading, cause, &selection, groups, &mut outcome).await?;
+                    rest.add(self.erase_in_parts(reading, cause, &selection, groups, &mut outcome).await?);
                 }
                 lines.push(PlanLine {
                     rule: rule.to_owned(),
@@ -213,7 +232,7 @@ impl Engine {
                 });
             }
         }
-        Ok(lines)
+        Ok((lines, rest))
     }
 }
 
