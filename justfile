@@ -36,6 +36,10 @@ bench-gateway *args:
 bench-startup *args:
     bench/startup.sh {{args}}
 
+# Fuzzes every parser, or those that are named.
+fuzz *args:
+    fuzz/run.sh {{args}}
+
 # Everything that must hold before a change lands.
 ci:
     .ci/run

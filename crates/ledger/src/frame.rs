@@ -95,6 +95,14 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Frame<'_>, BadFrame> {
     Ok(Frame { batch: u32::from_le_bytes(word(8)), kind, bytes: contents })
 }
 
+/// Gives the frame at the start of `bytes` the checksum that fits it, and tells how long it is; `None` if there is none.
+pub(crate) fn mend_checksum(bytes: &mut [u8]) -> Option<usize> {
+    let end = HEADER + content_length(bytes.first_chunk()?);
+    let crc = checksum(*bytes.first_chunk()?, bytes.get(8..end)?);
+    bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+    Some(end)
+}
+
 /// The length of the contents of the frame whose header is `head`.
 pub(crate) fn content_length(head: &[u8; HEADER]) -> usize {
     u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize

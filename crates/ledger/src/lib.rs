@@ -15,6 +15,8 @@ pub mod disk;
 mod error;
 mod found;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod ledger;
 mod lock;
