@@ -165,6 +165,7 @@ fields! {
         PROMPT_TOKEN_IDS "onrecord.prompt.token_ids" Body "Numbers of the tokens that the model read: JSON list.";
         PROMPT_SOURCE "onrecord.prompt.source" Text "How these two are known: `reported` by the model server with its answer, or `reconstructed` by asking it for them afterwards.";
         INPUT_TEXT "onrecord.input.text" Text "Text of the last message of the input.";
+        INPUT_MEDIA "onrecord.input.media" Body "Images, audio and files within the request body: JSON list of `kind`, `media_type`, `bytes`, `sha256` of what the base64 stands for, and `at`, the RFC 6901 pointer to it.";
         INPUT_SIZE "http.request.body.size" Int "Bytes of the request body.";
         INPUT_SHA256 "onrecord.input.sha256" Bytes "SHA-256 of the whole request body.";
         INPUT_CONTENT_TYPE "onrecord.input.content_type" Text "`Content-Type` of the request.";

@@ -1,8 +1,11 @@
 //! One request body.
 
 pub(crate) mod asked;
+mod media;
 mod model;
 pub(crate) mod plugins;
+
+use std::borrow::Cow;
 
 use onrecord_proof::Record;
 
@@ -56,7 +59,14 @@ impl Request {
     /// person or a session are left alone.
     pub fn finish(self, dialect: Dialect, head: BodyHead<'_>, record: &mut Record) -> RequestFacts {
         let decoded = coding::decode(head.content_encoding, self.body.kept(), self.limits.body);
-        let facts = decoded.map(|body| dialect.request(&json::utf8(&body), record)).unwrap_or_default();
+        let read = |body: Cow<'_, [u8]>| {
+            let json = json::utf8(&body);
+            if dialect != Dialect::Unknown {
+                media::record(&json, record);
+            }
+            dialect.request(&json, record)
+        };
+        let facts = decoded.map(read).unwrap_or_default();
         self.body.record(&INPUT, head, true, record);
         facts
     }

@@ -72,9 +72,10 @@ const SEARCHED: [(Group, Place); 3] =
 const JUDGEMENTS: [&Field; 4] = [&field::VERDICT, &field::EVALUATION, &field::LABEL, &field::EXPLANATION];
 
 /// Fields of these groups that say nothing in words.
-const NOT_SEARCHED: [&Field; 13] = [
+const NOT_SEARCHED: [&Field; 14] = [
     &field::PROMPT_SOURCE,
     &field::PROMPT_TOKEN_IDS,
+    &field::INPUT_MEDIA,
     &field::INPUT_CONTENT_TYPE,
     &field::INPUT_ENCODING,
     &field::OUTPUT_CONTENT_TYPE,

@@ -65,6 +65,11 @@ const INTERACTIONS: View = View {
         ("plugins", "onrecord_plugins", ""),
         ("tools", "onrecord_tools", ""),
         ("mcp_servers", "onrecord_mcp_servers", ""),
+        (
+            "media",
+            "body_text(onrecord_input_media)",
+            "Images, audio and files of the request: JSON list of kind, media type, bytes, SHA-256 and where each stands.",
+        ),
         ("stream", "gen_ai_request_stream", ""),
         ("outcome", "onrecord_outcome", ""),
         ("status", "http_response_status_code", ""),
