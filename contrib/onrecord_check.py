@@ -17,7 +17,9 @@ import hmac
 import json
 import re
 import struct
+import subprocess
 import sys
+import tempfile
 import uuid
 
 GROUPS = {1: "who", 2: "context", 3: "config", 4: "input", 5: "output", 6: "decisions", 7: "performance", 8: "outcome"}
@@ -405,53 +407,131 @@ def is_name(name):
 
 
 class Key:
-    """The public key of a log."""
+    """The public key of a log, or with the type 4 that of a witness."""
 
-    def __init__(self, text):
+    def __init__(self, text, kind=1):
         parts = text.strip().split("+", 2)
         need(len(parts) == 3, "a public key has the form name+hash+key")
+        self.text = text.strip()
         self.name, hash_hex, data = parts
         need(is_name(self.name), "the name of the key is not allowed")
         need(re.fullmatch("[0-9a-f]{8}", hash_hex), "the hash of the key is not 8 hexadecimal digits")
         data = unbase64(data, "the key")
-        need(len(data) == 33 and data[0] == 1, "the key is no Ed25519 key")
+        need(len(data) == 33 and data[0] == kind, f"the key is no Ed25519 key of type {kind}")
         self.public = data[1:]
-        self.hash = sha256(self.name.encode(), b"\n\1", self.public)[:4]
+        self.hash = sha256(self.name.encode(), bytes([10, kind]), self.public)[:4]
         need(self.hash.hex() == hash_hex, "the hash of the key does not match its name and bytes")
+
+    def lines_of(self, note):
+        """The signatures of the note that say that they are by this key."""
+        return [signature for name, hash_, signature in note.lines if (name, hash_) == (self.name, self.hash)]
+
+    def signed(self, note):
+        ours = self.lines_of(note)
+        return bool(ours) and all(verifies(self.public, note.text.encode(), signature) for signature in ours)
+
+
+class Note:
+    """A text with signature lines, which are not checked yet."""
+
+    def __init__(self, note):
+        need(not any(c < " " and c != "\n" for c in note), "the note has control characters")
+        need("\n\n" in note, "the note has no signatures")
+        self.text, signatures = note[:note.rindex("\n\n") + 1], note[note.rindex("\n\n") + 2:]
+        need(self.text not in ("", "\n"), "the note has no text")
+        need(signatures.endswith("\n"), "the note has no signatures")
+        self.lines = [self.line(line.split(" ")) for line in signatures[:-1].split("\n")]
+
+    @staticmethod
+    def line(parts):
+        need(len(parts) == 3 and parts[0] == "\u2014" and is_name(parts[1]), "a signature line is malformed")
+        data = unbase64(parts[2], "a signature")
+        need(len(data) > 4, "a signature is too short")
+        return parts[1], data[:4], data[4:]
+
+
+class Rotation:
+    """The statement that one key of a log gave way to another."""
+
+    def __init__(self, text):
+        need(isinstance(text, str), "a key rotation is no text")
+        note = Note(text)
+        lines = note.text.split("\n")
+        need(len(lines) == 5 and lines[0] == "onrecord/v1/key-rotation", "a key rotation does not have its four lines")
+        self.old, self.new = Key(lines[1]), Key(lines[2])
+        need((self.old.text, self.new.text) == (lines[1], lines[2]), "a key in a rotation has white space around it")
+        need(re.fullmatch("size (0|[1-9][0-9]*)", lines[3], re.ASCII), "a key rotation has no size")
+        self.size = int(lines[3][5:])
+        need(self.size < 1 << 64, "the size of a key rotation is too large")
+        need(self.old.name == self.new.name and self.old.public != self.new.public, "a rotation is not about two keys of one log")
+        need(self.old.signed(note) and self.new.signed(note), "a key rotation is not signed by both keys")
+
+
+class Keys:
+    """The keys of a log, each with the sizes from which and up to which it signs."""
+
+    def __init__(self, text):
+        first, *rest = text.split("onrecord/v1/key-rotation\n")
+        self.keys, self.sizes = [Key(first)], [0]
+        for part in rest:
+            self.rotate(Rotation("onrecord/v1/key-rotation\n" + part.rstrip("\n") + "\n"))
+
+    @property
+    def name(self):
+        return self.keys[0].name
+
+    def rotate(self, rotation):
+        need(rotation.old.text == self.keys[-1].text, "a key rotation does not go on from the newest key")
+        need(all(rotation.new.text != key.text for key in self.keys), "a key rotation goes back to a key that was given up")
+        need(rotation.size >= self.sizes[-1], "a key rotation ends a key before it began")
+        self.keys.append(rotation.new)
+        self.sizes.append(rotation.size)
+
+    def follow(self, rotations):
+        known = [at for at, rotation in enumerate(rotations) if rotation.old.text == self.keys[-1].text]
+        for rotation in rotations[known[0]:] if known else []:
+            self.rotate(rotation)
 
 
 class Checkpoint:
     """A signed note with origin, size and root of a log."""
 
-    def __init__(self, note, key):
-        need(not any(c < " " and c != "\n" for c in note), "the note has control characters")
-        need("\n\n" in note, "the note has no signatures")
-        text, signatures = note[:note.rindex("\n\n") + 1], note[note.rindex("\n\n") + 2:]
-        self.check_signatures(text, signatures, key)
-        lines = text.split("\n")[:-1]
+    def __init__(self, note, keys):
+        self.note = Note(note)
+        lines = self.note.text.split("\n")[:-1]
         need(len(lines) >= 3, "the checkpoint has fewer than three lines")
         self.origin = lines[0]
-        need(self.origin == key.name, f"the checkpoint is of the log {self.origin!r}, not of {key.name!r}")
+        need(self.origin == keys.name, f"the checkpoint is of the log {self.origin!r}, not of {keys.name!r}")
         need(re.fullmatch("0|[1-9][0-9]*", lines[1], re.ASCII), "the size of the checkpoint is no number")
         self.size = int(lines[1])
         need(self.size < 1 << 64, "the size of the checkpoint is too large")
         self.root = unbase64(lines[2], "the root of the checkpoint")
         need(len(self.root) == 32, "the root of the checkpoint is no SHA-256")
+        self.check_signatures(keys)
 
-    @staticmethod
-    def check_signatures(text, signatures, key):
-        need(text not in ("", "\n"), "the note has no text")
-        need(signatures.endswith("\n"), "the note has no signatures")
-        found = False
-        for line in signatures[:-1].split("\n"):
-            parts = line.split(" ")
-            need(len(parts) == 3 and parts[0] == "\u2014" and is_name(parts[1]), "a signature line is malformed")
-            data = unbase64(parts[2], "a signature")
-            need(len(data) > 4, "a signature is too short")
-            if parts[1] == key.name and data[:4] == key.hash:
-                need(verifies(key.public, text.encode(), data[4:]), "a signature of the key does not verify")
-                found = True
-        need(found, f"the checkpoint is not signed by the key {key.name}+{key.hash.hex()}")
+    def check_signatures(self, keys):
+        until = keys.sizes[1:] + [1 << 64]
+        for key, first, last in zip(keys.keys, keys.sizes, until):
+            if key.signed(self.note):
+                need(first <= self.size <= last, f"the key {key.text} signed from {first} to {last} leaves")
+                return
+        raise Refused(f"the checkpoint is not signed by a key of {keys.name}")
+
+    def cosigned(self, witnesses):
+        """Which of these witnesses have cosigned it, and when. A key counts once."""
+        found = {}
+        for witness in witnesses:
+            times = [self.cosigned_at(witness, signature) for signature in witness.lines_of(self.note)]
+            if times and None not in times and witness.public not in found:
+                found[witness.public] = (witness.name, max(times))
+        return list(found.values())
+
+    def cosigned_at(self, witness, signature):
+        if len(signature) != 72 or signature[0] >= 128:
+            return None
+        at = int.from_bytes(signature[:8], "big")
+        message = f"cosignature/v1\ntime {at}\n{self.note.text}".encode()
+        return at if verifies(witness.public, message, signature[8:]) else None
 
 
 # Section 8: evidence.
@@ -481,10 +561,11 @@ def parse_json(data):
         raise Refused(f"the evidence is not JSON: {error}") from None
 
 
-def members(value, names, what):
+def members(value, names, what, optional=()):
     need(isinstance(value, dict), f"{what} is no object")
-    need(set(value) == set(names), f"{what} does not have the keys {', '.join(names)}, and no others")
-    return [value[name] for name in names]
+    known = set(names) <= set(value) <= set(names) | set(optional)
+    need(known, f"{what} does not have the keys {', '.join(names)}, and no others")
+    return [value.get(name) for name in [*names, *optional]]
 
 
 class Entry:
@@ -519,13 +600,20 @@ class Entry:
 class Evidence:
     """Evidence that holds."""
 
-    def __init__(self, data, key):
-        form, note, entries = members(parse_json(data), ["format", "checkpoint", "entries"], "the evidence")
+    def __init__(self, data, keys, witnesses=(), quorum=0):
+        form, note, entries, rotations, timestamp = members(
+            parse_json(data), ["format", "checkpoint", "entries"], "the evidence", ["keys", "timestamp"])
         need(form == "onrecord-evidence/v1", f"the format {form!r} is not known")
         need(isinstance(note, str), "the checkpoint is no text")
-        self.checkpoint = Checkpoint(note, key)
+        need(rotations is None or isinstance(rotations, list), "`keys` is no list")
+        keys.follow([Rotation(text) for text in rotations or []])
+        self.checkpoint = Checkpoint(note, keys)
+        self.timestamp = None if timestamp is None else unbase64(timestamp, "the timestamp")
         need(isinstance(entries, list) and entries, "the evidence has no entries")
         self.entries = [Entry(entry, self.checkpoint) for entry in entries]
+        self.cosigned = self.checkpoint.cosigned(witnesses)
+        enough = len(self.cosigned) >= quorum
+        need(enough, f"{len(self.cosigned)} witnesses have cosigned the checkpoint, {quorum} must")
 
 
 # The command.
@@ -549,7 +637,7 @@ def printable(value):
     return json.dumps(value, ensure_ascii=True, default=other)
 
 
-def explain(evidence):
+def explain(evidence, checked):
     checkpoint = evidence.checkpoint
     print(f"VERIFIED  The log {checkpoint.origin!a} had {checkpoint.size} records with the root {checkpoint.root.hex()}.")
     for entry in evidence.entries:
@@ -565,8 +653,25 @@ def explain(evidence):
         hidden = [GROUPS[group] for group in leaf.commitments if GROUPS[group] not in entry.shown]
         if hidden:
             print(f"  hidden or erased: {', '.join(hidden)}")
-    print("\nNot proved: what hidden groups contain, that the times are true, that the log shows the same tree to others,")
+    for name, at in evidence.cosigned:
+        print(f"\nWITNESSED by {name!a}, {time(at * 1_000_000)}")
+    if evidence.timestamp is not None:
+        print("\nIt has a timestamp, which is " + ("checked." if checked else "not checked: name its authority with --tsa."))
+    others = "" if evidence.cosigned else " that the log shows the same tree to others,"
+    print(f"\nNot proved: what hidden groups contain, that the times are true,{others}")
     print("and what never reached the log.")
+
+
+def check_timestamp(evidence, authority):
+    """RFC 3161 is left to OpenSSL: the token is over the SHA-256 of the checkpoint's text."""
+    need(evidence.timestamp is not None, "the evidence has no timestamp")
+    digest = hashlib.sha256(evidence.checkpoint.note.text.encode()).hexdigest()
+    with tempfile.NamedTemporaryFile() as token:
+        token.write(evidence.timestamp)
+        token.flush()
+        command = ["openssl", "ts", "-verify", "-in", token.name, "-token_in", "-digest", digest, "-CAfile", authority]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    need(ran.returncode == 0, f"the timestamp does not hold: {ran.stderr.strip()}")
 
 
 def key_text(argument):
@@ -579,17 +684,24 @@ def key_text(argument):
 def main():
     parser = argparse.ArgumentParser(description="Checks evidence of an onrecord log, offline.")
     parser.add_argument("evidence", help="the evidence file")
-    parser.add_argument("--key", required=True, help="the log's public key, or a file that holds it")
+    parser.add_argument("--key", required=True, help="the log's public key or key history, or a file that holds it")
+    parser.add_argument("--witness", action="append", default=[], help="a witness's public key, or a file that holds it")
+    parser.add_argument("--quorum", type=int, help="how many of them must have cosigned (default: all)")
+    parser.add_argument("--tsa", help="certificates (PEM) of the authority that the timestamp must lead to; asks openssl")
     arguments = parser.parse_args()
     try:
         with open(arguments.evidence, "rb") as file:
             data = file.read()
-        key = key_text(arguments.key)
+        key, witnesses = key_text(arguments.key), [key_text(witness) for witness in arguments.witness]
     except (OSError, UnicodeDecodeError) as error:
         print(f"cannot be read: {error}", file=sys.stderr)
         return 2
     try:
-        explain(Evidence(data, Key(key)))
+        quorum = len(witnesses) if arguments.quorum is None else arguments.quorum
+        evidence = Evidence(data, Keys(key), [Key(witness, kind=4) for witness in witnesses], quorum)
+        if arguments.tsa:
+            check_timestamp(evidence, arguments.tsa)
+        explain(evidence, arguments.tsa is not None)
     except Refused as refused:
         print(f"REFUSED  {refused}")
         return 1

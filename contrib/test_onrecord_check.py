@@ -111,7 +111,7 @@ def tree(vectors):
 
 
 def notes(vectors):
-    key = check.Key(vectors["public_key"])
+    key = check.Keys(vectors["public_key"])
     for vector in vectors["valid"]:
         found = check.Checkpoint(vector["note"], key)
         expect(f"note {vector['what']}", (found.size, found.root.hex()) == (vectors["size"], vectors["root"]))
@@ -120,13 +120,20 @@ def notes(vectors):
 
 
 def bundles(vectors, folder):
-    key = check.Key(vectors["public_key"])
     for vector in vectors["bundles"]:
         data = (folder / vector["file"]).read_bytes()
+
+        def evidence_of():
+            keys = check.Keys(vector.get("known_keys", vectors["public_key"]))
+            witnesses = [check.Key(witness, kind=4) for witness in vector.get("witnesses", [])]
+            return check.Evidence(data, keys, witnesses, vector.get("quorum", 0))
+
         if vector["verdict"] == "refused":
-            expect_refused(vector["file"], lambda: check.Evidence(data, key))
+            expect_refused(vector["file"], evidence_of)
             continue
-        evidence = check.Evidence(data, key)
+        evidence = evidence_of()
+        expect(f"who has cosigned {vector['file']}",
+               evidence.cosigned == [tuple(by) for by in vector.get("cosigned", [])])
         found = evidence.checkpoint.size, evidence.checkpoint.root.hex(), len(evidence.entries)
         expect(vector["file"], found == (vector["size"], vector["root"], len(vector["entries"])))
         for entry, want in zip(evidence.entries, vector["entries"]):

@@ -6,7 +6,7 @@ use onrecord_proof::cosignature::Witness;
 use onrecord_proof::evidence::Evidence;
 use onrecord_proof::note::{Note, Signer, Verifier};
 use onrecord_proof::tile::{EntryBundle, Tile};
-use onrecord_proof::{Checkpoint, Group, Leaf, Record, Value};
+use onrecord_proof::{Checkpoint, Group, KeyHistory, Leaf, Record, Value};
 use uuid::Uuid;
 
 /// The log of the test vectors, so that some signatures are right.
@@ -80,17 +80,18 @@ pub(crate) fn tile_path(bytes: &[u8]) {
 /// Evidence that holds still holds when it was written and read again.
 pub(crate) fn evidence(bytes: &[u8]) {
     let Ok(evidence) = serde_json::from_slice::<Evidence>(bytes) else { return };
-    let Ok(checked) = evidence.check(&LOG) else { return };
+    let known = KeyHistory::from(LOG.clone());
+    let Ok(checked) = evidence.check(&known) else { return };
     for entry in &checked.entries {
         assert!(entry.index < checked.checkpoint.size);
         let _ = entry.to_string();
     }
     let again = serde_json::to_string(&evidence).expect("evidence is JSON");
     let again: Evidence = serde_json::from_str(&again).expect("what was written can be read");
-    assert_eq!(again.check(&LOG), Ok(checked));
+    assert_eq!(again.check(&known), Ok(checked));
 }
 
-/// Keys in the texts in which they are given: of a log, of a witness.
+/// Keys in the texts in which they are given: of a log, all of them, and of a witness.
 pub(crate) fn key(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     if let Ok(verifier) = text.parse::<Verifier>() {
@@ -98,6 +99,9 @@ pub(crate) fn key(bytes: &[u8]) {
     }
     if let Ok(witness) = text.parse::<Witness>() {
         assert_eq!(witness.to_string().parse::<Witness>().map(|key| key.to_string()), Ok(witness.to_string()));
+    }
+    if let Ok(history) = text.parse::<KeyHistory>() {
+        assert_eq!(history.to_string().parse::<KeyHistory>(), Ok(history));
     }
     let _ = text.parse::<Signer>();
 }

@@ -7,9 +7,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use onrecord_proof::Hash;
 use onrecord_proof::merkle::Frontier;
 use onrecord_proof::note::Verifier;
+use onrecord_proof::{Hash, KeyHistory};
 
 use crate::checkpoints::{Checkpoints, Day, Published};
 use crate::disk::{Disk, DiskFile};
@@ -56,16 +56,16 @@ const CHUNK: usize = 65_536;
 ///
 /// An error means that the check could not be made; what is wrong with the log is in [`Checked::problems`].
 pub fn check(disk: &Arc<dyn Disk>, dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Checked, Error> {
-    let verifier = identity::read(&**disk, dir)?;
+    let keys = identity::read(&**disk, dir)?;
     let mut problems = Vec::new();
-    let checkpoints = read_checkpoints(disk, &dir.join("checkpoints"), &verifier, &mut problems)?;
+    let checkpoints = read_checkpoints(disk, &dir.join("checkpoints"), &keys, &mut problems)?;
     let last = checkpoints.last().cloned();
     let signed = last.as_ref().map_or(0, |last| last.checkpoint.size);
     check_tree(&**disk, &dir.join("tree"), &checkpoints, progress, &mut problems)?;
-    check_cosigned(disk, dir, &verifier, &checkpoints, &mut problems)?;
-    let scan = check_segments(&**disk, dir, verifier.name(), signed, &mut problems)?;
+    check_cosigned(disk, dir, &keys, &checkpoints, &mut problems)?;
+    let scan = check_segments(&**disk, dir, keys.name(), signed, &mut problems)?;
     Ok(Checked {
-        verifier,
+        verifier: keys.current().clone(),
         checkpoints: checkpoints.len() as u64,
         committed: scan.index.size().max(signed),
         first_in_segments: scan.index.first,
@@ -98,7 +98,7 @@ fn note<T>(result: Result<T, Error>, path: &Path, problems: &mut Vec<Problem>) -
 fn check_cosigned(
     disk: &Arc<dyn Disk>,
     dir: &Path,
-    verifier: &Verifier,
+    keys: &KeyHistory,
     checkpoints: &[Published],
     problems: &mut Vec<Problem>,
 ) -> Result<(), Error> {
@@ -106,7 +106,7 @@ fn check_cosigned(
     if disk.list(&path).is_err() {
         return Ok(());
     }
-    for cosigned in read_checkpoints(disk, &path, verifier, problems)? {
+    for cosigned in read_checkpoints(disk, &path, keys, problems)? {
         let size = cosigned.checkpoint.size;
         let signed = checkpoints.binary_search_by_key(&size, |published| published.checkpoint.size);
         if signed.ok().map(|at| checkpoints[at].checkpoint.root) != Some(cosigned.checkpoint.root) {
@@ -120,13 +120,13 @@ fn check_cosigned(
 fn read_checkpoints(
     disk: &Arc<dyn Disk>,
     dir: &Path,
-    verifier: &Verifier,
+    keys: &KeyHistory,
     problems: &mut Vec<Problem>,
 ) -> Result<Vec<Published>, Error> {
     let files = Checkpoints::new(Arc::clone(disk), dir);
     let mut all = Vec::<Published>::new();
     for name in files.days()? {
-        let Some(day) = note(read_day(&files, &name, verifier), dir, problems)? else { continue };
+        let Some(day) = note(read_day(&files, &name, keys), dir, problems)? else { continue };
         if let Some(at) = day.torn_at {
             let problem =
                 format!("at byte {at}: the checkpoint is not whole; if a crash cut it off, the next start repairs it");
@@ -144,13 +144,13 @@ fn read_checkpoints(
 }
 
 /// Reads a file of checkpoints, once more if its last one may be under the pen just now.
-fn read_day(files: &Checkpoints, name: &str, verifier: &Verifier) -> Result<Day, Error> {
-    let day = files.read(name, verifier)?;
+fn read_day(files: &Checkpoints, name: &str, keys: &KeyHistory) -> Result<Day, Error> {
+    let day = files.read(name, keys)?;
     if day.torn_at.is_none() {
         return Ok(day);
     }
     std::thread::sleep(std::time::Duration::from_millis(50));
-    files.read(name, verifier)
+    files.read(name, keys)
 }
 
 /// Rebuilds the tree from its leaf hashes and compares every stored hash and the root of every checkpoint.

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use onrecord_proof::Checkpoint;
-use onrecord_proof::note::{Note, Verifier};
+use onrecord_proof::note::Note;
+use onrecord_proof::{Checkpoint, KeyHistory};
 
 use crate::Error;
 use crate::clock::day;
@@ -52,7 +52,7 @@ impl Checkpoints {
     }
 
     /// Reads one file. A checkpoint that does not verify is an error; one that was cut off while it was written is not.
-    pub(crate) fn read(&self, name: &str, verifier: &Verifier) -> Result<Day, Error> {
+    pub(crate) fn read(&self, name: &str, keys: &KeyHistory) -> Result<Day, Error> {
         let path = self.dir.join(name);
         let bytes = self.disk.read(&path).map_err(|e| Error::io("read", &path, &e))?;
         let mut day = Day { path, published: Vec::new(), torn_at: None, end: 0 };
@@ -67,7 +67,7 @@ impl Checkpoints {
             };
             let text = std::str::from_utf8(&bytes[at..at + len]);
             let text = text.map_err(|_| Error::corrupt(&day.path, at as u64, "the checkpoint is not UTF-8"))?;
-            let published = open(text, verifier).map_err(|e| Error::corrupt(&day.path, at as u64, e.to_string()))?;
+            let published = open(text, keys).map_err(|e| Error::corrupt(&day.path, at as u64, e.to_string()))?;
             day.published.push(published);
             at += len + END.len();
             day.end = at as u64;
@@ -76,9 +76,9 @@ impl Checkpoints {
     }
 
     /// The newest checkpoint; what was cut off behind it is removed.
-    pub(crate) fn recover(&self, verifier: &Verifier) -> Result<Option<Published>, Error> {
+    pub(crate) fn recover(&self, keys: &KeyHistory) -> Result<Option<Published>, Error> {
         for name in self.days()?.into_iter().rev() {
-            let day = self.read(&name, verifier)?;
+            let day = self.read(&name, keys)?;
             if let Some(at) = day.torn_at {
                 tracing::warn!(file = %day.path.display(), at, "cut off a checkpoint that was not written whole");
                 self.cut(&day.path, at)?;
@@ -139,9 +139,9 @@ fn is_cut_off(bytes: &[u8]) -> bool {
     !bytes.ends_with(b"\n\n") || lines <= 3
 }
 
-fn open(text: &str, verifier: &Verifier) -> Result<Published, onrecord_proof::Malformed> {
+fn open(text: &str, keys: &KeyHistory) -> Result<Published, onrecord_proof::Malformed> {
     let note: Note = text.parse()?;
-    let checkpoint = Checkpoint::open(&note, verifier)?;
+    let checkpoint = keys.open(&note)?;
     Ok(Published { note, checkpoint })
 }
 
@@ -166,7 +166,7 @@ mod tests {
             checkpoints.append(&checkpoint.sign(&signer), now).unwrap();
             if size % 2 == 0 {
                 checkpoints = open();
-                let last = checkpoints.recover(&signer.verifier()).unwrap().unwrap();
+                let last = checkpoints.recover(&signer.verifier().into()).unwrap().unwrap();
                 assert_eq!(last.checkpoint.size, size);
             }
         }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use onrecord_proof::note::Verifier;
+use onrecord_proof::KeyHistory;
 
 use crate::checkpoints::{Checkpoints, Published};
 use crate::disk::Disk;
@@ -29,12 +29,12 @@ impl Cosigned {
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         log: &Path,
-        verifier: &Verifier,
+        keys: &KeyHistory,
         signed: Option<&Published>,
     ) -> Result<Self, Error> {
         let dir = folder(log);
         let files = Checkpoints::new(Arc::clone(disk), &dir);
-        let last = if disk.list(&dir).is_ok() { files.recover(verifier)? } else { None };
+        let last = if disk.list(&dir).is_ok() { files.recover(keys)? } else { None };
         let signed = signed.map_or(0, |signed| signed.checkpoint.size);
         if let Some(size) = last.as_ref().map(|last| last.checkpoint.size).filter(|size| *size > signed) {
             let problem = format!("witnesses have cosigned {size} leaves, the last checkpoint has {signed}");

@@ -67,6 +67,14 @@ pub enum Error {
         /// The log that was asked for.
         wanted: String,
     },
+    /// The key at hand is not that of the log.
+    #[error("{}: {problem}. Name the key that signed it last in [key], or leave [key] out if that is in the folder", path.display())]
+    OtherKey {
+        /// The folder.
+        path: PathBuf,
+        /// How they differ.
+        problem: String,
+    },
     /// A file of the folder is not of the right form.
     #[error("{}: {problem}", path.display())]
     Invalid {

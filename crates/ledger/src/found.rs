@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use onrecord_proof::merkle::{HashReader, root};
-use onrecord_proof::note::{Note, Verifier};
-use onrecord_proof::{Checkpoint, Hash};
+use onrecord_proof::merkle::{HashReader, empty_root, root};
+use onrecord_proof::note::Note;
+use onrecord_proof::{Checkpoint, Hash, KeyHistory};
 
 use crate::disk::Disk;
 use crate::ledger::{Options, SEGMENT_MAX};
@@ -26,13 +26,13 @@ pub struct Found {
 impl Found {
     pub(crate) fn read(disk: Arc<dyn Disk>, dir: &Path, options: &Options, lock: Option<Lock>) -> Result<Self, Error> {
         Error::limit("segment size", options.segment_size, SEGMENT_MAX)?;
-        let recovered = recovery::open(&disk, dir, options.origin.as_deref())?;
+        let recovered = recovery::open(&disk, dir, options)?;
         Ok(Self { recovered, disk, dir: dir.to_owned(), options: options.clone(), lock })
     }
 
-    /// The public key of the log.
-    pub fn verifier(&self) -> Verifier {
-        self.recovered.signer.verifier()
+    /// The public keys of the log.
+    pub fn keys(&self) -> &KeyHistory {
+        &self.recovered.keys.history
     }
 
     /// How many leaves there are.
@@ -46,17 +46,18 @@ impl Found {
     }
 
     /// The last checkpoint, or one over nothing if there is none, to show to those who may have seen more.
-    pub fn checkpoint(&self) -> Published {
-        self.recovered.published.clone().unwrap_or_else(|| {
-            let origin = self.verifier().name().to_owned();
-            let checkpoint = Checkpoint { origin, size: 0, root: onrecord_proof::merkle::empty_root() };
-            Published { note: checkpoint.sign(&self.recovered.signer), checkpoint }
-        })
+    pub fn checkpoint(&self) -> Result<Published, Error> {
+        if let Some(published) = &self.recovered.published {
+            return Ok(published.clone());
+        }
+        let origin = self.keys().name().to_owned();
+        let checkpoint = Checkpoint { origin, size: 0, root: empty_root() };
+        Ok(Published { note: self.recovered.keys.sign(&checkpoint)?, checkpoint })
     }
 
     /// Refuses the log if a checkpoint of it, kept at `place`, is of more than there is or of something else. Gives its size.
     pub fn must_hold(&self, kept: &Note, place: &str) -> Result<u64, Error> {
-        let Checkpoint { size, root: kept, .. } = Checkpoint::open(kept, &self.verifier())?;
+        let Checkpoint { size, root: kept, .. } = self.keys().open(kept)?;
         if size > self.size() {
             let problem = format!("the checkpoint in {place} has {size} leaves, the log {}", self.size());
             return Err(Error::Rollback { problem });

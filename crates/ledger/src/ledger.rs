@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use onrecord_proof::merkle::{HashReader, inclusion_proof};
 use onrecord_proof::note::{Signer, Verifier};
-use onrecord_proof::{Checkpoint, Hash, Record, field};
+use onrecord_proof::{Checkpoint, Hash, KeyHistory, Record, field};
 
 use crate::checkpoints::{Checkpoints, Published};
 use crate::committed::Committed;
 use crate::cosigned::Cosigned;
 use crate::disk::{Disk, RealDisk};
 use crate::found::Found;
+use crate::keys::{Holder, Keys};
 use crate::lock::{Lock, lock};
 use crate::pending::Pending;
 use crate::queue::{Op, Queue, Receipt};
@@ -36,6 +37,8 @@ const RECORD_MAX: u64 = 1 << 30;
 pub struct Options {
     /// The name of the log. One is made up for a new log if it is left out; it must match a log that is there.
     pub origin: Option<String>,
+    /// Who signs, if the secret key is not in the folder.
+    pub key: Option<Arc<dyn Holder>>,
     /// Size of a segment in bytes, at most 2 GiB; a record that is larger gets a segment of its own.
     pub segment_size: u64,
     /// How often a checkpoint is signed when the log has grown.
@@ -48,6 +51,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             origin: None,
+            key: None,
             segment_size: 64 << 20,
             checkpoint_interval: Duration::from_secs(1),
             max_queued_bytes: 256 << 20,
@@ -75,7 +79,8 @@ struct Threads {
 /// Signs checkpoints and gives the space of released segments back.
 #[derive(Debug)]
 struct Publisher {
-    signer: Signer,
+    /// Locked after `last` where both are.
+    keys: Mutex<Keys>,
     disk: Arc<dyn Disk>,
     tree: Arc<Tree>,
     wal: Arc<Wal>,
@@ -109,13 +114,13 @@ impl Ledger {
 
     pub(crate) fn start(found: Found) -> Result<Self, Error> {
         let Found { recovered, disk, dir, options, lock } = found;
-        let Recovered { signer, published, checkpoints, cosigned, tree, wal, last, highest, open } = recovered;
+        let Recovered { keys, published, checkpoints, cosigned, tree, wal, last, highest, open } = recovered;
         let (tree, wal) = (Arc::new(tree), Arc::new(wal));
         let shared = Arc::new(Shared {
             disk: Arc::clone(&disk),
             segments: dir.join("segments"),
             segment_size: options.segment_size,
-            origin: origin_hash(signer.verifier().name()),
+            origin: origin_hash(keys.history.name()),
             queue: Queue::new(options.max_queued_bytes),
             wal: Arc::clone(&wal),
             tree: Arc::clone(&tree),
@@ -132,7 +137,8 @@ impl Ledger {
         let active = shared.create_segment(head, 0)?;
         shared.free_tail(last.0);
         let (last, released, closed) = (Mutex::new(published), AtomicU64::new(0), AtomicBool::new(false));
-        let publisher = Arc::new(Publisher { signer, disk, tree, wal, checkpoints, cosigned, last, released, closed });
+        let keys = Mutex::new(keys);
+        let publisher = Arc::new(Publisher { keys, disk, tree, wal, checkpoints, cosigned, last, released, closed });
         let sequencer = Sequencer {
             shared: Arc::clone(&shared),
             active,
@@ -235,6 +241,15 @@ impl Ledger {
         Ok(())
     }
 
+    /// Gives the log a new key. `record` makes the record that names it, which the old key signs. A second attempt after an
+    /// error goes on with the same new key.
+    pub fn rotate_key(&self, record: impl FnOnce(&Verifier) -> Record) -> Result<KeyHistory, Error> {
+        let to = self.publisher.keys().next()?;
+        self.append(&record(&to.verifier()))?.wait()?;
+        self.publisher.rotate(to)?;
+        Ok(self.reader().keys())
+    }
+
     /// Reads what is committed.
     pub fn reader(&self) -> Reader {
         let (wal, publisher) = (Arc::clone(&self.shared.wal), Arc::clone(&self.publisher));
@@ -316,11 +331,25 @@ impl Publisher {
             return Err(Error::Closed);
         }
         let (size, root) = self.tree.store()?;
-        let checkpoint = Checkpoint { origin: self.signer.verifier().name().to_owned(), size, root };
-        let note = checkpoint.sign(&self.signer);
+        let keys = self.keys();
+        let checkpoint = Checkpoint { origin: keys.history.name().to_owned(), size, root };
+        let note = keys.sign(&checkpoint)?;
         self.checkpoints.append(&note, clock::now())?;
         *last = Some(Published { note, checkpoint });
         Ok(())
+    }
+
+    /// Gives the log over to the next key, which a record names that is committed.
+    fn rotate(&self, to: Signer) -> Result<(), Error> {
+        let mut last = self.lock();
+        self.publish(&mut last)?;
+        let size = last.as_ref().map_or(0, |last| last.checkpoint.size);
+        // Which key is in force is not known after an error, so that neither may sign until the next start reads it.
+        self.keys().rotate(to, size).inspect_err(|_| self.closed.store(true, Ordering::Release))
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Keys> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes segments whose records are in the lake and whose hashes are in the tree.
@@ -350,12 +379,17 @@ pub struct Reader {
 impl Reader {
     /// The name of the log.
     pub fn origin(&self) -> String {
-        self.verifier().name().to_owned()
+        self.publisher.keys().history.name().to_owned()
     }
 
     /// The public key of the log.
     pub fn verifier(&self) -> Verifier {
-        self.publisher.signer.verifier()
+        self.publisher.keys().history.current().clone()
+    }
+
+    /// The public keys that the log has had.
+    pub fn keys(&self) -> KeyHistory {
+        self.publisher.keys().history.clone()
     }
 
     /// How many leaves are committed.

@@ -18,6 +18,7 @@ mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
 mod identity;
+mod keys;
 mod ledger;
 mod lock;
 mod pending;
@@ -38,9 +39,15 @@ pub use clock::now;
 pub use committed::Committed;
 pub use error::Error;
 pub use found::Found;
+pub use keys::Holder;
 pub use ledger::{Ledger, Options, Reader};
 pub use pending::Pending;
 pub use queue::Receipt;
+
+/// The public keys of the log in `dir`, without changing anything.
+pub fn keys(dir: &std::path::Path) -> Result<onrecord_proof::KeyHistory, Error> {
+    identity::read(&disk::RealDisk, dir)
+}
 
 /// The folders of a log.
 const FOLDERS: [&str; 3] = ["segments", "tree", "checkpoints"];

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use onrecord_proof::note::Signer;
 use onrecord_proof::{Checkpoint, Hash, Record, merkle};
 use uuid::Uuid;
 
@@ -12,6 +11,8 @@ use crate::checkpoints::{Checkpoints, Published};
 use crate::cosigned::Cosigned;
 use crate::disk::{Disk, DiskFile};
 use crate::frame::{Frame, FrameKind};
+use crate::keys::Keys;
+use crate::ledger::Options;
 use crate::segment::{self, LeafHead, Place, SegmentHead, record_id, walk};
 use crate::tree::Tree;
 use crate::wal::{Index, Segment, Wal, contents, frame_at};
@@ -20,7 +21,7 @@ use crate::{Error, identity};
 /// A log as it was found, before anything new is written.
 #[derive(Debug)]
 pub(crate) struct Recovered {
-    pub signer: Signer,
+    pub keys: Keys,
     pub published: Option<Published>,
     pub checkpoints: Checkpoints,
     pub cosigned: Cosigned,
@@ -35,17 +36,17 @@ pub(crate) struct Recovered {
 }
 
 /// Reads the log in `dir`.
-pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, origin: Option<&str>) -> Result<Recovered, Error> {
+pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, options: &Options) -> Result<Recovered, Error> {
     for part in crate::FOLDERS {
         let path = dir.join(part);
         disk.create_dir(&path).map_err(|e| Error::io("create", &path, &e))?;
     }
-    let signer = identity::open(&**disk, dir, origin)?;
+    let keys = identity::open(disk, dir, options.origin.as_deref(), options.key.clone())?;
     let checkpoints = Checkpoints::new(Arc::clone(disk), &dir.join("checkpoints"));
-    let published = checkpoints.recover(&signer.verifier())?;
-    let cosigned = Cosigned::open(disk, dir, &signer.verifier(), published.as_ref())?;
+    let published = checkpoints.recover(&keys.history)?;
+    let cosigned = Cosigned::open(disk, dir, &keys.history, published.as_ref())?;
     let tree = open_tree(disk, dir, published.as_ref())?;
-    let mut chain = Chain::find(&**disk, &dir.join("segments"), signer.verifier().name())?;
+    let mut chain = Chain::find(&**disk, &dir.join("segments"), keys.history.name())?;
     let covered = published.as_ref().map_or(0, |published| published.checkpoint.size);
     let mut scan = Scan::new(covered);
     while let Some(segment) = chain.next() {
@@ -56,7 +57,7 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, origin: Option<&str>) -> Re
     let Scan { index, open, last, .. } = scan;
     let wal = Wal::new(index);
     let open = begun(&wal, open)?;
-    Ok(Recovered { signer, published, checkpoints, cosigned, tree, wal, last, highest: chain.highest, open })
+    Ok(Recovered { keys, published, checkpoints, cosigned, tree, wal, last, highest: chain.highest, open })
 }
 
 /// The tree must be the one that the last checkpoint was signed over.

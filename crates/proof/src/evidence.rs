@@ -11,8 +11,8 @@ use crate::cbor::Map;
 use crate::group::{Group, GroupSet, Salt};
 use crate::leaf::{Leaf, commit};
 use crate::merkle::check_inclusion;
-use crate::note::{Note, Verifier};
-use crate::{Checkpoint, GroupState, Hash, Malformed, Record};
+use crate::note::Note;
+use crate::{Checkpoint, GroupState, Hash, KeyHistory, Malformed, Record, Rotation};
 
 /// The value of `format` in a bundle.
 pub const FORMAT: &str = "onrecord-evidence/v1";
@@ -76,6 +76,12 @@ from_objects! { Evidence Entry Revealed Opening }
 pub struct Evidence {
     format: String,
     checkpoint: String,
+    /// The statements of all key rotations of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keys: Option<Vec<String>>,
+    /// A timestamp of the checkpoint (RFC 3161), which this crate does not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timestamp: Option<Blob>,
     entries: Vec<Entry>,
 }
 
@@ -163,7 +169,22 @@ impl Evidence {
     /// Evidence about `records` under a signed checkpoint, with the groups in `reveal` shown.
     pub fn new(checkpoint: &Note, records: &[Proved<'_>], reveal: GroupSet) -> Self {
         let entries = records.iter().map(|proved| Entry::new(proved, reveal)).collect();
-        Self { format: FORMAT.to_owned(), checkpoint: checkpoint.to_string(), entries }
+        Self { format: FORMAT.to_owned(), checkpoint: checkpoint.to_string(), keys: None, timestamp: None, entries }
+    }
+
+    /// Adds the keys that the log has had, for those who know an older one.
+    #[must_use]
+    pub fn with_keys(mut self, keys: &KeyHistory) -> Self {
+        let statements: Vec<_> = keys.rotations().iter().map(|rotation| rotation.note().to_string()).collect();
+        self.keys = (!statements.is_empty()).then_some(statements);
+        self
+    }
+
+    /// Adds a timestamp of the checkpoint's text: a `TimeStampToken` of RFC 3161, DER.
+    #[must_use]
+    pub fn with_timestamp(mut self, token: Option<Vec<u8>>) -> Self {
+        self.timestamp = token.map(Blob);
+        self
     }
 
     /// Adds another record under the same checkpoint, with the groups in `reveal` shown: the proof is in its tree.
@@ -173,18 +194,23 @@ impl Evidence {
         self
     }
 
-    /// Checks the evidence against the log's public key. What comes back is proved, and everything else is not.
-    pub fn check(&self, key: &Verifier) -> Result<Checked, Malformed> {
+    /// Checks the evidence against the keys of the log that the checker knows. What comes back is proved, and everything
+    /// else is not.
+    pub fn check(&self, known: &KeyHistory) -> Result<Checked, Malformed> {
         if self.format != FORMAT {
             return Err(Malformed::new("evidence", format!("its format is {:?}, not {FORMAT:?}", self.format)));
         }
         let note: Note = self.checkpoint.parse()?;
-        let checkpoint = Checkpoint::open(&note, key)?;
+        let statements = self.keys.iter().flatten().map(|statement| Rotation::open(&statement.parse()?));
+        let mut keys = known.clone();
+        keys.follow(&statements.collect::<Result<Vec<_>, _>>()?)?;
+        let checkpoint = keys.open(&note)?;
         if self.entries.is_empty() {
             return Err(Malformed::new("evidence", "it is about no record"));
         }
         let entries = self.entries.iter().map(|entry| entry.check(&checkpoint)).collect::<Result<_, _>>()?;
-        Ok(Checked { checkpoint, note, entries })
+        let timestamp = self.timestamp.as_ref().map(|token| token.0.clone());
+        Ok(Checked { checkpoint, note, keys, timestamp, entries })
     }
 }
 
@@ -233,6 +259,10 @@ pub struct Checked {
     pub checkpoint: Checkpoint,
     /// Its note, whose other signature lines, those of witnesses say, are not checked yet.
     pub note: Note,
+    /// The keys of the log, as far as the evidence leads from those that were known.
+    pub keys: KeyHistory,
+    /// A timestamp of the checkpoint's text (RFC 3161), which is not checked yet.
+    pub timestamp: Option<Vec<u8>>,
     /// The records that are in it.
     pub entries: Vec<CheckedEntry>,
 }
@@ -272,7 +302,7 @@ mod tests {
         record
     }
 
-    fn evidence(reveal: &[Group]) -> (Evidence, Verifier) {
+    fn evidence(reveal: &[Group]) -> (Evidence, KeyHistory) {
         let signer = Signer::from_seed("a/log", &[1; 32]).unwrap();
         let (mut levels, mut frontier) = (Levels::default(), Frontier::default());
         for n in 0..11 {
@@ -282,7 +312,10 @@ mod tests {
         let proof = inclusion_proof(&levels, 4, 11).unwrap();
         let record = record(4);
         let proved = Proved { index: 4, committed_at: 5, record: &record, proof };
-        (Evidence::new(&checkpoint.sign(&signer), &[proved], reveal.iter().copied().collect()), signer.verifier())
+        (
+            Evidence::new(&checkpoint.sign(&signer), &[proved], reveal.iter().copied().collect()),
+            signer.verifier().into(),
+        )
     }
 
     #[test]
@@ -322,7 +355,7 @@ mod tests {
             "a group too many"
         );
         let stranger = Signer::from_seed("a/log", &[2; 32]).unwrap().verifier();
-        assert!(good.check(&stranger).is_err(), "unknown key");
+        assert!(good.check(&stranger.into()).is_err(), "unknown key");
     }
 
     #[test]

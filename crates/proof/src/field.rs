@@ -93,6 +93,7 @@ fields! {
         DIALECT "onrecord.dialect" Text "The wire dialect, e.g. `openai.chat`; `unknown` for what was passed through.";
         EVENT "onrecord.event" Text "What happened, in `system`, `access` and `disposal` records.";
         STATEMENT "db.query.text" Text "The statement or command of an access; the condition of a disposal or a hold.";
+        KEY_NEXT "onrecord.key.next" Text "Public key that signs the log from here on, in the record of a key rotation.";
         NOTE "onrecord.note" Text "What somebody says about an event, e.g. a deployment.";
         PURPOSE "onrecord.purpose" Text "Why payload was read, erased or held, as the caller says.";
         EXPORT_FILES "onrecord.export.files" Bytes "SHA-256 of the list of files of an export, as `sha256sum` prints it.";

@@ -121,7 +121,7 @@ impl Manifest {
 
     /// Checks the manifest against the log's public key: the leaves are in the log, and the log says that files with these
     /// digests were handed out as rows of these leaves. The files themselves are for the caller to hash.
-    pub fn check(&self, key: &crate::note::Verifier) -> Result<CheckedManifest, Malformed> {
+    pub fn check(&self, key: &crate::KeyHistory) -> Result<CheckedManifest, Malformed> {
         let bad = |problem: &str| Err(Malformed::new("manifest", problem));
         if self.format != FORMAT {
             return bad(&format!("its format is {:?}, not {FORMAT:?}", self.format));
@@ -164,11 +164,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::KeyHistory;
     use crate::batch::batch_proof;
     use crate::evidence::Proved;
     use crate::merkle::tests::Levels;
     use crate::merkle::{Frontier, inclusion_proof};
-    use crate::note::{Signer, Verifier};
+    use crate::note::Signer;
     use crate::{Checkpoint, GroupSet, Record};
 
     fn file(name: &str, rows: u64) -> File {
@@ -182,7 +183,7 @@ mod tests {
     }
 
     /// A log of nine records, the last of which says that `contents` were exported.
-    fn manifest(said: impl FnOnce(&mut Record)) -> (Manifest, Verifier) {
+    fn manifest(said: impl FnOnce(&mut Record)) -> (Manifest, KeyHistory) {
         let signer = Signer::from_seed("a/log", &[1; 32]).unwrap();
         let contents = contents();
         let (mut levels, mut frontier) = (Levels::default(), Frontier::default());
@@ -202,7 +203,7 @@ mod tests {
         let reveal: GroupSet = [Group::Context].into_iter().collect();
         let evidence = Evidence::new(&checkpoint.sign(&signer), &[proved], reveal);
         let proof = batch_proof(&levels, &[1, 2, 3, 6], 9).unwrap();
-        (Manifest::new(contents, &hashes, &proof, evidence), signer.verifier())
+        (Manifest::new(contents, &hashes, &proof, evidence), signer.verifier().into())
     }
 
     #[test]
@@ -235,7 +236,7 @@ mod tests {
         assert!(check(&|m| m.proof = String::new()).contains("too few"));
         assert!(check(&|m| m.proof = "AAAA".into()).contains("cut"));
         let stranger = Signer::from_seed("a/log", &[2; 32]).unwrap().verifier();
-        assert!(good.check(&stranger).is_err());
+        assert!(good.check(&stranger.into()).is_err());
         let other_leaves = manifest(|record| record.set(&field::EXPORT_LEAVES, [0; 32])).0;
         assert!(other_leaves.check(&key).unwrap_err().to_string().contains("other leaves"));
         let other_event = manifest(|record| record.set(&field::EVENT, "query")).0;

@@ -63,6 +63,18 @@ impl Verifier {
     }
 }
 
+impl Verifier {
+    /// The note over `text` with a signature that was made elsewhere. Refused if it is not right.
+    pub fn note(&self, text: String, signature: Vec<u8>) -> Result<Note, Malformed> {
+        let key_hash = KeyType::Note.hash(&self.name, &self.key);
+        let note = Note { text, signatures: vec![SignatureLine { name: self.name.clone(), key_hash, signature }] };
+        if self.verify(&note) {
+            return Ok(note);
+        }
+        Err(Malformed::new("signature", format!("it is none by {self} over the text")))
+    }
+}
+
 impl fmt::Display for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&KeyType::Note.write_public(&self.name, &self.key))

@@ -16,6 +16,7 @@ mod outside;
 mod probe;
 mod render;
 mod server;
+mod signing;
 mod terminal;
 mod tls;
 mod watch;

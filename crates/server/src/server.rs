@@ -54,6 +54,7 @@ pub(crate) fn engine_options(config: &Config) -> anyhow::Result<engine::Options>
     Ok(engine::Options {
         ledger: onrecord_ledger::Options {
             origin: origin.as_ref().map(|origin| origin.0.clone()),
+            key: crate::signing::holder(&config.key)?,
             segment_size: log.segment_size.bytes(),
             checkpoint_interval: log.checkpoint_interval,
             ..onrecord_ledger::Options::default()

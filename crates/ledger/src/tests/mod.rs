@@ -2,6 +2,7 @@
 
 mod faults;
 mod flips;
+mod keys;
 mod life;
 mod refused;
 

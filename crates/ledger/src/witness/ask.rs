@@ -104,7 +104,7 @@ mod tests {
 
     fn witness(disk: &FaultyDisk, ledger: &Ledger) -> Witness {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-        Witness::open_on(disk, Path::new("/witness"), Some("test/witness"), vec![ledger.reader().verifier()]).unwrap()
+        Witness::open_on(disk, Path::new("/witness"), Some("test/witness"), vec![ledger.reader().keys()]).unwrap()
     }
 
     /// What HTTP does.

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use onrecord_proof::cosignature::Cosigner;
 use onrecord_proof::merkle::{check_consistency, empty_root};
-use onrecord_proof::note::{Note, SignatureLine, Verifier};
-use onrecord_proof::{Checkpoint, Malformed, cosignature};
+use onrecord_proof::note::{Note, SignatureLine};
+use onrecord_proof::{Checkpoint, KeyHistory, Malformed, cosignature};
 
 use super::AddCheckpoint;
 use crate::disk::{Disk, RealDisk};
@@ -28,8 +28,8 @@ pub struct Witness {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     cosigner: Cosigner,
-    /// The keys of the logs that it cosigns for. A log whose key was rotated has several.
-    logs: Vec<Verifier>,
+    /// The keys of the logs that it cosigns for.
+    logs: Vec<KeyHistory>,
     /// The last checkpoint of each log, by origin. Held from the comparison until the new one is durable: otherwise a
     /// smaller tree could take the place of a larger one that was cosigned in between.
     last: Mutex<BTreeMap<String, Checkpoint>>,
@@ -64,13 +64,13 @@ pub enum Refusal {
 
 impl Witness {
     /// Opens the witness in `dir` for logs with these keys, creating it under `name` if there is none.
-    pub fn open(dir: &Path, name: Option<&str>, logs: Vec<Verifier>) -> Result<Self, Error> {
+    pub fn open(dir: &Path, name: Option<&str>, logs: Vec<KeyHistory>) -> Result<Self, Error> {
         let lock = lock(dir)?;
         Self::open_with(Arc::new(RealDisk), dir, name, logs, Some(lock))
     }
 
     /// Opens a witness on a disk of the caller's. Nothing keeps others from opening it too.
-    pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, name: Option<&str>, logs: Vec<Verifier>) -> Result<Self, Error> {
+    pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, name: Option<&str>, logs: Vec<KeyHistory>) -> Result<Self, Error> {
         Self::open_with(disk, dir, name, logs, None)
     }
 
@@ -78,7 +78,7 @@ impl Witness {
         disk: Arc<dyn Disk>,
         dir: &Path,
         name: Option<&str>,
-        logs: Vec<Verifier>,
+        logs: Vec<KeyHistory>,
         lock: Option<Lock>,
     ) -> Result<Self, Error> {
         let folder = dir.join(LOGS);
@@ -123,7 +123,7 @@ impl Witness {
         if keys.peek().is_none() {
             return Err(Refusal::UnknownLog(origin));
         }
-        let opened = keys.find_map(|key| Checkpoint::open(note, key).ok());
+        let opened = keys.find_map(|keys| keys.open(note).ok());
         opened.ok_or(Refusal::Forbidden(origin))
     }
 

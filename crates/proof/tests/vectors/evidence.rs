@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use onrecord_proof::evidence::{CheckedEntry, Evidence, Proved};
 use onrecord_proof::merkle::inclusion_proof;
 use onrecord_proof::note::Signer;
-use onrecord_proof::{Checkpoint, Commitment, Group, Hash, Leaf, Record};
+use onrecord_proof::{Checkpoint, Commitment, Group, Hash, KeyHistory, Leaf, Record};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -214,7 +214,7 @@ fn entry_to_json(entry: &CheckedEntry) -> Json {
 
 #[test]
 fn bundles_and_their_verdicts() {
-    let (log, key) = (Log::new(), signer().verifier());
+    let (log, key) = (Log::new(), KeyHistory::from(signer().verifier()));
     let good = log.evidence(&[4], &[Group::Output, Group::Outcome]);
     let mut cases = Vec::new();
     for (name, bundle) in valid(&log) {
@@ -236,5 +236,5 @@ fn bundles_and_their_verdicts() {
         assert!(verdict.is_err(), "{name}");
         cases.push(json!({"file": file, "verdict": "refused", "why": name.replace('-', " ")}));
     }
-    check("evidence.json", &json!({"public_key": key.to_string(), "bundles": cases}));
+    check("evidence.json", &json!({"public_key": key.current().to_string(), "bundles": cases}));
 }

@@ -58,3 +58,8 @@ pub(super) async fn plan(
 pub(super) async fn run(State(api): State<Api>, Reader(reading): Reader) -> Result<Json<Vec<PlanLine>>, ApiError> {
     Ok(Json(api.engine.run_retention(&reading).await?))
 }
+
+/// Gives the log a new key; answers with all of its public keys.
+pub(super) async fn rotate_key(State(api): State<Api>, Reader(reading): Reader) -> Result<String, ApiError> {
+    Ok(api.engine.rotate_key(&reading).await?.to_string())
+}

@@ -17,6 +17,12 @@ pub(super) async fn checkpoint(State(api): State<Api>) -> Result<Response, ApiEr
     Ok((headers, published.note.to_string()).into_response())
 }
 
+/// The keys that the log has had, and what makes each follow the one before.
+pub(super) async fn keys(State(api): State<Api>) -> Response {
+    let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-cache")];
+    (headers, api.engine.reader().keys().to_string()).into_response()
+}
+
 /// A tile or an entry bundle, whole or partial.
 pub(super) async fn tile(State(api): State<Api>, Path(path): Path<String>) -> Result<Response, ApiError> {
     let path = format!("tile/{path}");

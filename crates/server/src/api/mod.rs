@@ -61,7 +61,10 @@ pub(crate) enum Access {
 
 /// The API's routes.
 pub(crate) fn router(api: Api) -> Router {
-    let log = Router::new().route("/log/checkpoint", get(log::checkpoint)).route("/log/tile/{*path}", get(log::tile));
+    let log = Router::new()
+        .route("/log/checkpoint", get(log::checkpoint))
+        .route("/log/keys", get(log::keys))
+        .route("/log/tile/{*path}", get(log::tile));
     let (open, log) = if api.public_log { (log, Router::new()) } else { (Router::new(), log) };
     // What one of these roles may ask.
     let guarded = |routes: Router<Api>, roles: &'static [Role]| {
@@ -98,7 +101,8 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/holds", get(keep::holds).post(keep::add_hold))
         .route("/api/v1/holds/{id}/release", post(keep::release_hold))
         .route("/api/v1/retention", get(keep::plan))
-        .route("/api/v1/retention/run", post(keep::run));
+        .route("/api/v1/retention/run", post(keep::run))
+        .route("/api/v1/key/rotate", post(keep::rotate_key));
     // Whoever may call a model may say what they think of its answer.
     let judging = Router::new().route("/api/v1/feedback", post(ingest::feedback));
     Router::new()

@@ -10,8 +10,7 @@ use http_body_util::BodyExt as _;
 use onrecord_lake::LeafSet;
 use onrecord_proof::cosignature::{Cosigned, Witness, cosigned};
 use onrecord_proof::evidence::{Checked, CheckedEntry, Evidence};
-use onrecord_proof::note::Verifier;
-use onrecord_proof::{Group, Kind, Malformed, Map, field};
+use onrecord_proof::{Group, KeyHistory, Kind, Malformed, Map, field};
 use serde_json::{Value, json};
 
 use super::NOT_GOOD;
@@ -53,7 +52,7 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             "which log is it from? Give its public key with --key, as `onrecord key` prints it; the file itself cannot say whom to trust"
         );
     };
-    let key: Verifier = read_key(key)?;
+    let key: KeyHistory = read_key(key)?;
     let witnesses = args.witness.iter().map(|key| read_key(key)).collect::<anyhow::Result<Vec<Witness>>>()?;
     let quorum = args.quorum.unwrap_or(witnesses.len());
     let bytes = std::fs::read(&args.evidence).with_context(|| format!("reading {}", args.evidence.display()))?;

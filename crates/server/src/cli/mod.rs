@@ -7,6 +7,7 @@ mod configs;
 mod export;
 mod format;
 mod keep;
+mod key;
 mod options;
 mod query;
 mod search;
@@ -27,7 +28,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::config;
 use client::Client;
-use options::{Cli, Command, ConfigCommand};
+use options::{Cli, Command, ConfigCommand, KeyCommand};
 
 #[cfg(feature = "demo")]
 pub(crate) use format::Calls;
@@ -96,7 +97,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(_) => serve::serve(&loaded.config).await,
         Command::Witness(args) => witness::witness(global.data.as_deref(), &loaded.config.telemetry, &args).await,
         Command::Token { command } => setup::token(&loaded.config.data, command),
-        Command::Key => setup::key(&loaded.config.data),
+        Command::Key { command: command @ (None | Some(KeyCommand::Show { .. } | KeyCommand::Export)) } => {
+            key::key(&loaded.config, command.as_ref())
+        }
         Command::Verify { json } => verify::verify(&loaded.config, global.remote(), json).await,
         command => ask(command, Client::connect(&loaded.config, global.remote()).await?).await,
     }
@@ -125,6 +128,7 @@ async fn ask(command: Command, client: Client) -> anyhow::Result<ExitCode> {
         Command::Erase(args) => keep::erase(&client, args).await,
         Command::Hold { command } => keep::hold(&client, command).await,
         Command::Retention { command } => keep::retention(&client, command).await,
+        Command::Key { command: Some(KeyCommand::Rotate { json }) } => key::rotate(&client, json).await,
         Command::Stats { json } => show::stats(&client, json).await,
         _ => Ok(()),
     };

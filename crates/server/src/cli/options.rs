@@ -147,8 +147,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: TokenCommand,
     },
-    /// Print the log's public key, which evidence is checked with
-    Key,
+    /// Print the log's public key, which evidence is checked with; show, change or export its keys
+    Key {
+        #[command(subcommand)]
+        command: Option<KeyCommand>,
+    },
     /// Check the configuration, or print an example of all of it
     Config {
         #[command(subcommand)]
@@ -534,6 +537,24 @@ pub(crate) enum TokenCommand {
         /// Its id, as the list shows it
         id: String,
     },
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Show the key, who holds it, and those before it
+    Show {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give the log a new key; a record names it, and the old key signs that
+    Rotate {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print all public keys with what makes each follow the one before, for `check --key` and `witness --log`
+    Export,
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]

@@ -1,13 +1,11 @@
-//! `onrecord token`, `key` and `config check`.
+//! `onrecord token` and `config check`.
 
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use serde_json::json;
 
-use super::client::no_log_in;
 use super::options::TokenCommand;
 use crate::auth::{Token, Tokens};
 use crate::config::{Effective, Loaded};
@@ -47,14 +45,6 @@ fn row(token: &Token) -> Vec<Cell> {
     let revoked = token.revoked.map_or_else(|| "–".to_owned(), |time| clock(time.as_microsecond()));
     let created = clock(token.created.as_microsecond());
     vec![token.id.as_str().into(), token.name.as_str().into(), token.role.name().into(), created.into(), revoked.into()]
-}
-
-pub(super) fn key(data: &Path) -> anyhow::Result<ExitCode> {
-    no_log_in(data)?;
-    let path = crate::engine::ledger_dir(data).join("key.pub");
-    let key = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    writeln!(std::io::stdout(), "{}", key.trim())?;
-    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn config_check(loaded: &Loaded) -> anyhow::Result<ExitCode> {

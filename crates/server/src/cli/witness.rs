@@ -12,7 +12,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use onrecord_ledger::witness::{Refusal, Witness};
-use onrecord_proof::note::Verifier;
+use onrecord_proof::KeyHistory;
 
 use super::options::WitnessArgs;
 use super::serve::until_told_to_stop;
@@ -30,7 +30,7 @@ pub(super) async fn witness(
 ) -> anyhow::Result<ExitCode> {
     crate::terminal::log_to_stderr(telemetry);
     let data = std::path::absolute(data.map_or_else(|| PathBuf::from("onrecord-witness"), Path::to_owned))?;
-    let logs = args.log.iter().map(|key| super::check::read_key(key)).collect::<anyhow::Result<Vec<Verifier>>>()?;
+    let logs = args.log.iter().map(|key| super::check::read_key(key)).collect::<anyhow::Result<Vec<KeyHistory>>>()?;
     let names: Vec<_> = logs.iter().map(|log| log.name().to_owned()).collect();
     // Before the folder is opened, so that a port that is taken leaves no trace.
     let listener = tokio::net::TcpListener::bind(&args.listen)

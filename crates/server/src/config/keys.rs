@@ -11,11 +11,12 @@ use super::raw::Raw;
 use super::section::{Key, Section, flag, number, section, text, unset, unset_list, unset_number};
 use super::size::ByteSize;
 use onrecord_proof::cosignature::Witness as WitnessKey;
+use onrecord_proof::note::Verifier;
 
 use super::value::{LogFormat, LogName, OnLogFailure, PathPrefix, Release, Secret, ServerKind, UpstreamName};
 
 /// All sections in the order of the file.
-pub(super) const SECTIONS: [&Section; 14] = [
+pub(super) const SECTIONS: [&Section; 15] = [
     &Top::SECTION,
     &Gateway::SECTION,
     &Upstream::SECTION,
@@ -23,6 +24,7 @@ pub(super) const SECTIONS: [&Section; 14] = [
     &Api::SECTION,
     &Ingest::SECTION,
     &Log::SECTION,
+    &SigningKey::SECTION,
     &Witness::SECTION,
     &Witnesses::SECTION,
     &Anchor::SECTION,
@@ -163,6 +165,19 @@ section! {
         segment_size: ByteSize = text("64 MiB").between("1 MiB", "2 GiB");
         /// How often a checkpoint is signed while records arrive.
         checkpoint_interval: Duration = text("1s").between("100ms", "1h");
+    }
+}
+
+section! {
+    /// The log's secret key. It is made with the log and kept in the data folder, unless this says otherwise.
+    SigningKey = "key" {
+        /// The environment variable that holds it, as `PRIVATE+KEY+…`.
+        env: Option<String> = unset("ONRECORD_KEY");
+        /// The program that signs with it, a key management service say: it gets the bytes to sign on its standard input and
+        /// answers the 64 bytes of the Ed25519 signature, as they are or in Base64. Needs `public`.
+        command: Option<Vec<String>> = unset_list(&["/usr/local/bin/sign-with-kms", "alias/onrecord"]);
+        /// The public key that `command` signs for.
+        public: Option<Verifier> = unset("example.org/log+5e2cef00+AepKbGPinFIKvvVQexMuxfmVR3auvr57kkIe6mkURtIs");
     }
 }
 

@@ -38,7 +38,7 @@ use crate::engine::Retention;
 use crate::outside::WitnessSettings;
 pub(crate) use keys::Ingest;
 use keys::{Anchor, Api, Gateway, Keep, Lake, Log, Probe, Tls, Top, Witnesses};
-pub(crate) use outside::{AnchorPlace, AnchorSettings};
+pub(crate) use outside::{AnchorPlace, AnchorSettings, SigningKey};
 use raw::Raw;
 use value::LogName;
 
@@ -64,6 +64,8 @@ pub(crate) struct Config {
     pub(crate) ingest: Ingest,
     /// The log.
     pub(crate) log: Log,
+    /// Who has the log's secret key.
+    pub(crate) key: SigningKey,
     /// The witnesses of the log.
     pub(crate) witnesses: WitnessSettings,
     /// Where a copy of the last checkpoint is kept, and how often.
@@ -157,6 +159,7 @@ impl Config {
         let api = Api::check(raw, Api::SECTION.name);
         let ingest = Ingest::check(raw, Ingest::SECTION.name);
         let log = Log::check(raw, Log::SECTION.name);
+        let key = keys::SigningKey::check(raw, keys::SigningKey::SECTION.name).and_then(|key| key.holder(raw));
         let witnesses = Witnesses::check(raw, Witnesses::SECTION.name);
         let witnesses = outside::witnesses(raw, witnesses);
         let anchor = Anchor::check(raw, Anchor::SECTION.name).and_then(|anchor| anchor.settings(raw));
@@ -178,6 +181,7 @@ impl Config {
             api: api?,
             ingest: ingest?,
             log: log?,
+            key: key?,
             witnesses: witnesses?,
             anchor: anchor?,
             lake: lake?,

@@ -1,11 +1,13 @@
-//! `[[witness]]`, `[witnesses]` and `[anchor]`.
+//! `[key]`, `[[witness]]`, `[witnesses]` and `[anchor]`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
 
-use super::keys::{Anchor, Witness, Witnesses};
+use onrecord_proof::note::Verifier;
+
+use super::keys::{self, Anchor, Witness, Witnesses};
 use super::raw::Raw;
 use crate::outside::WitnessSettings;
 
@@ -37,6 +39,35 @@ impl Anchor {
             (path, url) => path.map(AnchorPlace::File).or(url.map(AnchorPlace::Url)),
         };
         Some(AnchorSettings { place, every })
+    }
+}
+
+/// Who has the log's secret key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SigningKey {
+    /// The folder of the log.
+    Folder,
+    /// The environment variable of this name.
+    Environment(String),
+    /// What this command asks.
+    Command { command: Vec<String>, public: Box<Verifier> },
+}
+
+impl keys::SigningKey {
+    /// None if there is a problem.
+    pub(super) fn holder(self, raw: &mut Raw) -> Option<SigningKey> {
+        let (key, reason, remedy) = match (self.env, self.command, self.public) {
+            (None, None, None) => return Some(SigningKey::Folder),
+            (Some(name), None, None) => return Some(SigningKey::Environment(name)),
+            (None, Some(command), Some(public)) if !command.is_empty() => {
+                return Some(SigningKey::Command { command, public: Box::new(public) });
+            }
+            (None, Some(_), _) => ("key.command", "it is empty, or has no `public` beside it", "set `public` too"),
+            (Some(_), Some(_), _) => ("key.command", "`env` is set too", "keep one of the two"),
+            (_, None, Some(_)) => ("key.public", "there is no `command` beside it", "set `command` too, or neither"),
+        };
+        raw.conflict(key, reason, remedy);
+        None
     }
 }
 

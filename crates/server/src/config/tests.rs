@@ -64,7 +64,10 @@ fn the_example_has_every_key_and_each_can_be_set() {
             match load_text(&format!("{header}{line}{needed}")) {
                 Ok(_) => {}
                 Err(error) => {
-                    assert!(matches!(key.name, "cert" | "key" | "upstream_key" | "policy" | "every"), "{error}");
+                    assert!(
+                        matches!(key.name, "cert" | "key" | "command" | "public" | "upstream_key" | "policy" | "every"),
+                        "{error}"
+                    );
                 }
             }
         }
@@ -91,7 +94,7 @@ fn unknown_names_get_guidance() {
     check(
         "[zz]\n",
         &[
-            "onrecord.toml:1: unknown section [zz]; the sections are [gateway], [[upstream]], [probe], [api], [ingest], [log], [[witness]], [witnesses], [anchor], [lake], [retention], [tls], [telemetry]",
+            "onrecord.toml:1: unknown section [zz]; the sections are [gateway], [[upstream]], [probe], [api], [ingest], [log], [key], [[witness]], [witnesses], [anchor], [lake], [retention], [tls], [telemetry]",
         ],
     );
     check("[tls]\nzz = 1\n", &["onrecord.toml:2: unknown key `zz` in [tls]; the keys here are `cert`, `key`"]);

@@ -330,6 +330,12 @@ impl Setting for LogName {
     }
 }
 
+impl Setting for onrecord_proof::note::Verifier {
+    fn read(value: &toml::Value) -> Result<Self, String> {
+        as_text(value)?.parse().map_err(|error| format!("is not the public key of a log ({error})"))
+    }
+}
+
 impl Setting for onrecord_proof::cosignature::Witness {
     fn read(value: &toml::Value) -> Result<Self, String> {
         as_text(value)?.parse().map_err(|error| format!("is not the key of a witness ({error})"))

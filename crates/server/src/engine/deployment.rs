@@ -1,4 +1,4 @@
-//! Announced deployments: what changes a model server within a while of one is no drift.
+//! What an operator says or changes: a new key of the log, and announced deployments. What changes a model server within a while of one is no drift.
 
 use futures::TryStreamExt as _;
 use onrecord_lake::datafusion::scalar::ScalarValue;
@@ -31,6 +31,21 @@ impl Engine {
             }
         }
         Ok(None)
+    }
+
+    /// Gives the log a new key.
+    pub(crate) async fn rotate_key(&self, reading: &Reading) -> anyhow::Result<onrecord_proof::KeyHistory> {
+        let (ledger, principal) = (std::sync::Arc::clone(&self.ledger), reading.principal.clone());
+        let rotated = tokio::task::spawn_blocking(move || {
+            ledger.rotate_key(|next| {
+                let mut record = new_record(Kind::System);
+                record.set(&field::EVENT, "key_rotation");
+                record.set(&field::KEY_NEXT, next.to_string());
+                record.set(&field::PRINCIPAL, principal);
+                record
+            })
+        });
+        Ok(rotated.await??)
     }
 
     /// Puts the announcement of a deployment on record.

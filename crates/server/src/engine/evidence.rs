@@ -50,7 +50,7 @@ impl Engine {
         for disposal in disposals {
             evidence = evidence.and(&self.proved(disposal, size)?, [Group::Context].into_iter().collect());
         }
-        Ok(evidence)
+        Ok(evidence.with_keys(&self.reader().keys()))
     }
 
     fn proved<'r>(&self, committed: &'r Committed, size: u64) -> Result<Proved<'r>, NotProved> {

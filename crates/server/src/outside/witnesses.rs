@@ -93,7 +93,7 @@ impl Witnesses {
 
     /// Refuses a log that is behind what a witness has seen, or another one. One that cannot be asked says nothing.
     pub(crate) async fn check(&self, found: &Found) -> anyhow::Result<()> {
-        let shown = found.checkpoint();
+        let shown = found.checkpoint()?;
         for (name, answer) in self.ask_all(found, &shown).await {
             let size = shown.checkpoint.size;
             let remedy = "Put the newest copy of the folder back; if that is lost, begin a new log in another --data folder and keep this one to read";

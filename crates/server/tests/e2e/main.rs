@@ -18,6 +18,7 @@ mod exporters;
 mod full_disk;
 mod garbage;
 mod keep;
+mod keys;
 mod llama;
 mod outside;
 mod performance;

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
+use onrecord_proof::KeyHistory;
 use onrecord_proof::cosignature::Cosigned;
 use onrecord_proof::evidence::Checked;
 use onrecord_proof::manifest::{CheckedManifest, Contents, FORMAT, File, Manifest};
-use onrecord_proof::note::Verifier;
 use serde_json::{Value, json};
 
 use super::part;
@@ -28,7 +28,7 @@ pub(in crate::cli) fn is_manifest(bytes: &[u8]) -> bool {
 pub(in crate::cli) fn check(
     args: &CheckArgs,
     bytes: &[u8],
-    key: &Verifier,
+    key: &KeyHistory,
     witnessed: impl FnOnce(Checked) -> anyhow::Result<Vec<Cosigned>>,
 ) -> anyhow::Result<ExitCode> {
     let checked = serde_json::from_slice::<Manifest>(bytes).map_err(anyhow::Error::from).and_then(|manifest| {
