@@ -218,6 +218,9 @@ impl Server {
         if let Some(every) = config.retention_every {
             tasks.spawn(follow_policy(Arc::clone(&engine), every, stop.clone()));
         }
+        if !config.log.heartbeat.is_zero() {
+            tasks.spawn(heartbeats(Arc::clone(&engine), config.log.heartbeat, stop.clone()));
+        }
         for task in engine.outside.tasks(engine.reader(), &stop) {
             tasks.spawn(task);
         }
@@ -232,6 +235,20 @@ impl Server {
         self.engine.event("stop").await?;
         forget(&self.contact);
         self.engine.close().await
+    }
+}
+
+/// Puts on record that nothing happened.
+async fn heartbeats(engine: Arc<Engine>, every: std::time::Duration, stop: CancellationToken) {
+    let mut before = engine.reader().size();
+    while tokio::time::timeout(every, stop.cancelled()).await.is_err() {
+        let size = engine.reader().size();
+        if size == before
+            && let Err(error) = engine.heartbeat().await
+        {
+            tracing::error!(error = format!("{error:#}"), "no heartbeat was recorded");
+        }
+        before = engine.reader().size();
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::HttpsConnector;
@@ -47,6 +47,13 @@ impl Web {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("onrecord/", env!("CARGO_PKG_VERSION"))));
         Ok(Self { client, base: base.trim_end_matches('/').to_owned(), patience, headers })
+    }
+
+    /// Sends this header with every request.
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> anyhow::Result<Self> {
+        let value = value.parse().with_context(|| format!("the value of {name} cannot stand in a header"))?;
+        self.headers.insert(HeaderName::from_static(name), value);
+        Ok(self)
     }
 
     /// The URL below which it speaks.

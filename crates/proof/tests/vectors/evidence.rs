@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use onrecord_proof::evidence::{CheckedEntry, Evidence, Proved};
+use onrecord_proof::cosignature::{Cosigned, Cosigner, Witness, cosigned};
+use onrecord_proof::evidence::{Checked, CheckedEntry, Evidence, Proved};
 use onrecord_proof::merkle::inclusion_proof;
-use onrecord_proof::note::Signer;
-use onrecord_proof::{Checkpoint, Commitment, Group, Hash, KeyHistory, Leaf, Record};
+use onrecord_proof::note::{Note, SignatureLine, Signer};
+use onrecord_proof::{Checkpoint, Commitment, Group, Hash, KeyHistory, Leaf, Record, Rotation};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -35,7 +36,7 @@ impl Log {
         Self { records, levels, root: frontier.root() }
     }
 
-    fn checkpoint(&self, origin: &str, size: u64, signer: &Signer) -> onrecord_proof::note::Note {
+    fn checkpoint(&self, origin: &str, size: u64, signer: &Signer) -> Note {
         Checkpoint { origin: origin.into(), size, root: self.root }.sign(signer)
     }
 
@@ -160,6 +161,145 @@ fn hostile_groups(good: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// A bundle with what its checker knows and demands.
+struct Case {
+    name: &'static str,
+    bundle: String,
+    known: KeyHistory,
+    witnesses: Vec<Witness>,
+    quorum: usize,
+}
+
+impl Case {
+    fn new(name: &'static str, bundle: String) -> Self {
+        Self { name, bundle, known: signer().verifier().into(), witnesses: Vec::new(), quorum: 0 }
+    }
+
+    fn check(&self) -> Result<(Checked, Vec<Cosigned>), String> {
+        let evidence = serde_json::from_str::<Evidence>(&self.bundle).map_err(|e| e.to_string())?;
+        let checked = evidence.check(&self.known).map_err(|e| e.to_string())?;
+        let by = cosigned(&checked.note, &self.witnesses);
+        if by.len() < self.quorum {
+            return Err(format!("{} witnesses, {} must", by.len(), self.quorum));
+        }
+        Ok((checked, by))
+    }
+
+    /// What the checker knows, where it is not the log's key alone.
+    fn to_json(&self, file: &str, verdict: &str) -> Json {
+        let mut json = json!({"file": file, "verdict": verdict});
+        if self.known != signer().verifier().into() {
+            json["known_keys"] = json!(self.known.to_string());
+        }
+        if !self.witnesses.is_empty() {
+            json["witnesses"] = self.witnesses.iter().map(ToString::to_string).collect();
+            json["quorum"] = json!(self.quorum);
+        }
+        json
+    }
+}
+
+fn cosigner(seed: u8) -> Cosigner {
+    Cosigner::from_seed(&format!("example.org/witness-{seed}"), &[seed; 32]).unwrap()
+}
+
+/// The bundle with these lines on its checkpoint.
+fn with_lines(good: &str, lines: &[SignatureLine]) -> String {
+    changed(good, |json| {
+        let mut note: Note = json["checkpoint"].as_str().unwrap().parse().unwrap();
+        note.signatures.extend_from_slice(lines);
+        json["checkpoint"] = json!(note.to_string());
+    })
+}
+
+fn cosigned_cases(log: &Log, good: &str) -> (Vec<Case>, Vec<Case>) {
+    let text = log.checkpoint(ORIGIN, SIZE, &signer()).text;
+    let line = |seed, at| cosigner(seed).cosign(&text, at);
+    let alias = Cosigner::from_seed("example.org/alias", &[21; 32]).unwrap();
+    let mut late = line(21, 100);
+    late.signature[7] ^= 1;
+    let other = cosigner(21).cosign(&text.replace("11", "12"), 100);
+    let as_log = Signer::from_seed("example.org/witness-21", &[21; 32]).unwrap().sign(text.clone()).signatures;
+    let case = |name, lines: &[SignatureLine], witnesses: &[&Cosigner], quorum| Case {
+        witnesses: witnesses.iter().map(|witness| witness.witness()).collect(),
+        quorum,
+        ..Case::new(name, with_lines(good, lines))
+    };
+    let (one, two) = (&cosigner(21), &cosigner(22));
+    let valid = vec![
+        case("cosigned-by-two", &[line(21, 100), line(22, 200)], &[one, two], 2),
+        case("cosigned-by-one-of-two", &[line(22, 200)], &[one, two], 1),
+        case("cosigned-again-later", &[line(21, 300), line(21, 100)], &[one], 1),
+        case("cosigned-by-a-stranger-too", &[line(23, 100), line(21, 100)], &[one], 1),
+        case("cosigned-and-nobody-asks", &[line(23, 100)], &[], 0),
+    ];
+    let hostile = vec![
+        case("cosigned-by-nobody", &[], &[one], 1),
+        case("cosigned-by-an-unknown-witness", &[line(23, 100)], &[one], 1),
+        case("cosigned-twice-by-one-witness", &[line(21, 100), line(21, 200)], &[one, two], 2),
+        case("cosigned-by-one-key-of-two-names", &[line(21, 100), alias.cosign(&text, 100)], &[one, &alias], 2),
+        case("cosigned-at-another-time", &[late.clone()], &[one], 1),
+        case("cosigned-once-right-and-once-wrong", &[line(21, 100), late], &[one], 1),
+        case("cosigned-another-checkpoint", &[other], &[one], 1),
+        case("cosigned-with-a-time-beyond-2-63", &[line(21, 1 << 63)], &[one], 1),
+        case("signed-as-a-log-by-the-witness", &as_log, &[one], 1),
+    ];
+    (valid, hostile)
+}
+
+fn key_cases(log: &Log, good: &str) -> (Vec<Case>, Vec<Case>) {
+    let (first, second, third) = (signer(), stranger(), Signer::from_seed(ORIGIN, &[9; 32]).unwrap());
+    let rotations = |at: [u64; 2]| {
+        [Rotation::sign(&first, &second, at[0]).unwrap(), Rotation::sign(&second, &third, at[1]).unwrap()]
+    };
+    let history = |first: &Signer, rotations: &[Rotation]| {
+        let mut history = KeyHistory::from(first.verifier());
+        for rotation in rotations {
+            history.rotate(rotation.clone()).unwrap();
+        }
+        history
+    };
+    let bundle = |by: &Signer, notes: &[&Note]| {
+        changed(good, |json| {
+            json["checkpoint"] = json!(log.checkpoint(ORIGIN, SIZE, by).to_string());
+            json["keys"] = notes.iter().map(|note| json!(note.to_string())).collect();
+        })
+    };
+    let knowing = |name, bundle, known| Case { known, ..Case::new(name, bundle) };
+    let [to_second, to_third] = rotations([5, 9]);
+    let both = [to_second.note(), to_third.note()];
+    let all = history(&first, &[to_second.clone(), to_third.clone()]);
+    let ended = history(&first, &rotations([5, 9])[..1]);
+    let early = rotations([12, 20]);
+    let mut alone = to_second.note().clone();
+    alone.signatures.pop();
+    let valid = vec![
+        Case::new("a-later-key", bundle(&third, &both)),
+        knowing("a-later-key-from-the-middle", bundle(&third, &both), second.verifier().into()),
+        knowing("a-later-key-that-is-known", bundle(&third, &both), third.verifier().into()),
+        knowing("an-earlier-key-of-a-known-history", good.to_owned(), history(&first, &early)),
+        knowing("a-known-history", bundle(&third, &[]), all),
+        Case::new("null-is-no-keys", replaced(good, "{\"format\"", "{\"keys\":null,\"timestamp\":null,\"format\"")),
+    ];
+    let hostile = vec![
+        Case::new("a-later-key-without-its-history", bundle(&third, &[])),
+        Case::new("a-key-is-missing-between", bundle(&third, &both[1..])),
+        Case::new("keys-in-the-wrong-order", bundle(&third, &[both[1], both[0]])),
+        Case::new("a-key-that-did-not-agree", bundle(&second, &[&alone])),
+        Case::new("a-key-beyond-its-end", bundle(&first, &both)),
+        knowing("a-key-beyond-its-known-end", good.to_owned(), ended),
+        Case::new("a-key-before-its-beginning", bundle(&second, &[early[0].note()])),
+        Case::new(
+            "a-rotation-of-another-size",
+            changed(&bundle(&third, &both), |json| {
+                json["keys"][0] = json!(both[0].to_string().replace("size 5", "size 6"));
+            }),
+        ),
+        Case::new("a-checkpoint-for-a-rotation", bundle(&third, &[&log.checkpoint(ORIGIN, SIZE, &first)])),
+    ];
+    (valid, hostile)
+}
+
 fn hostile_json(good: &str) -> Vec<(&'static str, String)> {
     let first = |key: &str| {
         let json: Json = serde_json::from_str(good).unwrap();
@@ -214,27 +354,34 @@ fn entry_to_json(entry: &CheckedEntry) -> Json {
 
 #[test]
 fn bundles_and_their_verdicts() {
-    let (log, key) = (Log::new(), KeyHistory::from(signer().verifier()));
+    let log = Log::new();
     let good = log.evidence(&[4], &[Group::Output, Group::Outcome]);
+    let (cosigned, not_cosigned) = cosigned_cases(&log, &good);
+    let (keys, wrong_keys) = key_cases(&log, &good);
     let mut cases = Vec::new();
-    for (name, bundle) in valid(&log) {
-        let file = format!("evidence/valid-{name}.json");
-        check_text(&file, &bundle);
-        let checked = serde_json::from_str::<Evidence>(&bundle).unwrap().check(&key);
-        let checked = checked.unwrap_or_else(|e| panic!("{name}: {e}"));
-        let entries: Vec<_> = checked.entries.iter().map(entry_to_json).collect();
-        let root = hex(checked.checkpoint.root);
-        cases.push(json!({"file": file, "verdict": "verified", "size": checked.checkpoint.size, "root": root,
-            "entries": entries}));
+    let plain = valid(&log).into_iter().map(|(name, bundle)| Case::new(name, bundle));
+    for case in plain.chain(cosigned).chain(keys) {
+        let file = format!("evidence/valid-{}.json", case.name);
+        check_text(&file, &case.bundle);
+        let (checked, by) = case.check().unwrap_or_else(|e| panic!("{}: {e}", case.name));
+        let mut json = case.to_json(&file, "verified");
+        json["size"] = json!(checked.checkpoint.size);
+        json["root"] = json!(hex(checked.checkpoint.root));
+        json["entries"] = checked.entries.iter().map(entry_to_json).collect();
+        if !by.is_empty() {
+            json["cosigned"] = by.iter().map(|by| json!([by.witness, by.at])).collect();
+        }
+        cases.push(json);
     }
     let hostile = [hostile_proofs(&log, &good), hostile_groups(&good), hostile_json(&good)].concat();
-    for (name, bundle) in hostile {
-        let file = format!("evidence/hostile-{name}.json");
-        check_text(&file, &bundle);
-        let parsed = serde_json::from_str::<Evidence>(&bundle).map_err(|e| e.to_string());
-        let verdict = parsed.and_then(|evidence| evidence.check(&key).map_err(|e| e.to_string()));
-        assert!(verdict.is_err(), "{name}");
-        cases.push(json!({"file": file, "verdict": "refused", "why": name.replace('-', " ")}));
+    let plain = hostile.into_iter().map(|(name, bundle)| Case::new(name, bundle));
+    for case in plain.chain(not_cosigned).chain(wrong_keys) {
+        let file = format!("evidence/hostile-{}.json", case.name);
+        check_text(&file, &case.bundle);
+        assert!(case.check().is_err(), "{}", case.name);
+        let mut json = case.to_json(&file, "refused");
+        json["why"] = json!(case.name.replace('-', " "));
+        cases.push(json);
     }
-    check("evidence.json", &json!({"public_key": key.current().to_string(), "bundles": cases}));
+    check("evidence.json", &json!({"public_key": signer().verifier().to_string(), "bundles": cases}));
 }

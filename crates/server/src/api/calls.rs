@@ -1,4 +1,4 @@
-//! Calls: lists, one whole, evidence about it, and the end of the log as it grows.
+//! Calls: lists, one whole, and the end of the log as it grows.
 
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use onrecord_ledger::Committed;
-use onrecord_proof::Group;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -47,48 +46,6 @@ pub(super) async fn show(
     let statement = committed.record.id.to_string();
     api.engine.accessed(&reading, Access { event: "show", statement: &statement }, Some(1)).await?;
     Ok(Json(render::record(&committed)))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Reveal {
-    /// Names of groups, separated by commas.
-    #[serde(default)]
-    reveal: String,
-}
-
-pub(super) async fn evidence(
-    State(api): State<Api>,
-    Reader(reading): Reader,
-    Path(wanted): Path<String>,
-    Query(Reveal { reveal }): Query<Reveal>,
-) -> Result<Response, ApiError> {
-    let names = reveal.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let groups =
-        names.map(|name| Group::from_name(name).ok_or_else(|| no_such_group(name))).collect::<Result<Vec<_>, _>>()?;
-    let committed = find(&api, &wanted).await?;
-    let statement = format!("{} reveal={reveal}", committed.record.id);
-    api.engine.accessed(&reading, Access { event: "prove", statement: &statement }, Some(1)).await?;
-    let disposals = api.engine.disposals_of(&committed).await?;
-    let size = disposals.iter().map(|disposal| disposal.index).max().unwrap_or_default().max(committed.index) + 1;
-    let receipt = api.engine.receipt(size).await?.ok_or_else(|| ApiError::not_found("the log is empty"))?;
-    let unwitnessed = receipt.unwitnessed.clone();
-    let engine = api.engine.clone();
-    let evidence =
-        tokio::task::spawn_blocking(move || engine.evidence(&committed, &groups, &disposals, &receipt)).await;
-    let mut response = Json(evidence.map_err(ApiError::internal)??).into_response();
-    if let Some(short) = unwitnessed.and_then(|short| short.parse().ok()) {
-        response.headers_mut().insert(UNWITNESSED, short);
-    }
-    Ok(response)
-}
-
-/// Says of evidence which cosignatures its checkpoint lacks.
-pub(crate) const UNWITNESSED: &str = "x-onrecord-unwitnessed";
-
-fn no_such_group(name: &str) -> ApiError {
-    let names = Group::ALL.map(Group::name).join(", ");
-    ApiError::bad_request(format!("there is no group {name:?}; there are {names}"))
 }
 
 #[derive(Debug, Deserialize)]

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::auth::Denied;
-use crate::engine::{NotProved, Refused};
+use crate::engine::Refused;
 
 /// An error of the API.
 #[derive(Debug)]
@@ -73,21 +73,13 @@ impl From<onrecord_lake::Error> for ApiError {
     }
 }
 
-impl From<NotProved> for ApiError {
-    fn from(error: NotProved) -> Self {
-        match &error {
-            NotProved::NotThere { .. } => Self::bad_request(error.to_string()),
-            NotProved::Log(_) => Self::internal(error),
-        }
-    }
-}
-
 impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
         let code = match &refused {
             Refused::Held { .. } => "held",
             Refused::Floor { .. } => "floor",
             Refused::Wrong(_) => return Self::bad_request(refused.to_string()),
+            Refused::Missing(_) => return Self::not_found(refused.to_string()),
         };
         Self::new(StatusCode::CONFLICT, code, refused.to_string())
     }

@@ -6,6 +6,7 @@ mod calls;
 mod configs;
 mod encode;
 mod error;
+mod evidence;
 mod export;
 mod ingest;
 mod keep;
@@ -30,9 +31,9 @@ use axum::routing::{get, post};
 use crate::auth::{Denied, Identity, Role, Tokens};
 use crate::engine::{Engine, Reading};
 
-pub(crate) use calls::UNWITNESSED;
 pub(crate) use encode::{Encoder, Format};
 pub(crate) use error::ApiError;
+pub(crate) use evidence::UNWITNESSED;
 
 /// Bytes of a request with records.
 const RECORDS_MAX: usize = 16 << 20;
@@ -73,7 +74,8 @@ pub(crate) fn router(api: Api) -> Router {
     let reading = Router::new()
         .route("/api/v1/calls", get(calls::list))
         .route("/api/v1/calls/{wanted}", get(calls::show))
-        .route("/api/v1/calls/{wanted}/evidence", get(calls::evidence))
+        .route("/api/v1/calls/{wanted}/evidence", get(evidence::one))
+        .route("/api/v1/evidence", post(evidence::several))
         .route("/api/v1/calls/{wanted}/tokens", get(sessions::tokens))
         .route("/api/v1/sessions", get(sessions::list))
         .route("/api/v1/sessions/{session}", get(sessions::show))

@@ -18,15 +18,18 @@ use super::client::Client;
 use super::export;
 use super::options::{CheckArgs, ProveArgs};
 use crate::api::UNWITNESSED;
-use crate::engine::DISPOSAL_LEAVES;
+use crate::engine::{DISPOSAL_LEAVES, Prove};
 use crate::render;
 use crate::terminal::{escape, print_json};
 
 pub(super) async fn prove(client: &Client, args: &ProveArgs) -> anyhow::Result<()> {
-    let reveal: String = url::form_urlencoded::byte_serialize(args.reveal.join(",").as_bytes()).collect();
-    let record: String = url::form_urlencoded::byte_serialize(args.record.as_bytes()).collect();
-    let path = format!("/api/v1/calls/{record}/evidence?reveal={reveal}");
-    let (head, body) = client.get(&path).await?.into_parts();
+    let ask = Prove {
+        records: args.records.clone(),
+        condition: args.condition.clone(),
+        table: args.table.clone(),
+        reveal: args.reveal.clone(),
+    };
+    let (head, body) = client.post("/api/v1/evidence", &serde_json::to_value(ask)?, None).await?.into_parts();
     let body = body.collect().await?.to_bytes();
     if let Some(short) = head.headers.get(UNWITNESSED).and_then(|short| short.to_str().ok()) {
         eprintln!("UNWITNESSED  {}", escape(short));

@@ -8,6 +8,7 @@ mod export;
 mod format;
 mod keep;
 mod key;
+mod monitor;
 mod options;
 mod query;
 mod search;
@@ -77,6 +78,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Command::Check(args) => return check::check(&args),
+        Command::Monitor(args) => return monitor::monitor(global.token.as_deref(), &args).await,
         Command::Config { command: ConfigCommand::Example } => {
             crate::terminal::print_line(config::example().trim_end())?;
             return Ok(ExitCode::SUCCESS);

@@ -118,10 +118,12 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Write evidence about one record that others can check offline
+    /// Write evidence about one record or many that others can check offline
     Prove(ProveArgs),
     /// Check evidence with nothing but the file and the log's public key; exit code 1 if it does not hold
     Check(CheckArgs),
+    /// Follow a log from outside, and shout when its history changes, it falls silent, or witnesses are missing
+    Monitor(MonitorArgs),
     /// Run a witness: it cosigns the checkpoints of other logs, each only if nothing in it has changed
     Witness(WitnessArgs),
     /// Count records, files and bytes
@@ -400,8 +402,15 @@ pub(crate) struct ExportArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ProveArgs {
-    /// Its id or its leaf index
-    pub record: String,
+    /// Ids or leaf indexes
+    #[arg(value_name = "RECORD", required_unless_present = "condition")]
+    pub records: Vec<String>,
+    /// And of which records: an SQL condition, e.g. "session = 's-1'"
+    #[arg(long = "where", value_name = "SQL")]
+    pub condition: Option<String>,
+    /// The view or table that the condition is about
+    #[arg(long, default_value = "interactions")]
+    pub table: String,
     /// Groups to show: who, context, config, input, output, decisions, performance, outcome. The rest stays hidden
     #[arg(long, value_delimiter = ',', value_name = "GROUPS")]
     pub reveal: Vec<String>,
@@ -426,6 +435,39 @@ pub(crate) struct CheckArgs {
     /// What it proves as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MonitorArgs {
+    /// The log's address: that of its API, or of any log with C2SP tiles, which ends in /log. --token goes with it
+    pub url: String,
+    /// The log's public key or key history, or a file that holds it
+    #[arg(long, value_name = "KEY")]
+    pub key: String,
+    /// File that remembers what was seen; for each log one
+    #[arg(long, value_name = "FILE", default_value = "onrecord-monitor.json")]
+    pub state: PathBuf,
+    /// Public key of a witness that must have cosigned, or a file that holds it; for each witness one
+    #[arg(long, value_name = "KEY")]
+    pub witness: Vec<String>,
+    /// How many of them must have cosigned the checkpoint [default: all]
+    #[arg(long, value_name = "NUMBER", requires = "witness")]
+    pub quorum: Option<usize>,
+    /// How often to look
+    #[arg(long, value_name = "TIME", default_value = "1m")]
+    pub interval: String,
+    /// How long the log may be silent; it has a heartbeat every 5 minutes, unless it is configured otherwise
+    #[arg(long, value_name = "TIME", default_value = "15m")]
+    pub stall: String,
+    /// Shell command to run for each finding, which is in its environment as ONRECORD_FINDING
+    #[arg(long)]
+    pub command: Option<String>,
+    /// Look once; exit code 1 if something was found, 2 if the log could not be asked
+    #[arg(long)]
+    pub once: bool,
+    /// Compare the trees alone, without reading the leaves of new records
+    #[arg(long)]
+    pub tiles_only: bool,
 }
 
 #[derive(Debug, Args)]

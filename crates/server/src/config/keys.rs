@@ -165,6 +165,9 @@ section! {
         segment_size: ByteSize = text("64 MiB").between("1 MiB", "2 GiB");
         /// How often a checkpoint is signed while records arrive.
         checkpoint_interval: Duration = text("1s").between("100ms", "1h");
+        /// While nothing else is recorded, a heartbeat is, so often: whoever follows the log sees that it has not stopped.
+        /// "0s" records none.
+        heartbeat: Duration = text("5m").between("0s", "24h");
     }
 }
 

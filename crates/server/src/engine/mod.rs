@@ -34,8 +34,9 @@ use crate::outside::Outside;
 pub(crate) use access::{Access, Reading};
 pub(crate) use changes::{Change, between, changes};
 pub(crate) use deployment::DEPLOYMENT;
-pub(crate) use evidence::NotProved;
+pub(crate) use evidence::Prove;
 pub(crate) use find::{Filter, Summary, Wanted};
+use keep::interactions;
 pub(crate) use keep::{
     AddHold, DISPOSAL_LEAVES, Disposal, Erase, Hold, Outcome, PlanLine, Refused, Retention, Rule, disposals,
 };
@@ -162,6 +163,14 @@ impl Engine {
     /// Reads what is committed.
     pub(crate) const fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// Puts on record that the log is alive.
+    pub(crate) async fn heartbeat(&self) -> anyhow::Result<()> {
+        let mut record = new_record(Kind::Heartbeat);
+        record.set(&field::EVENT, "heartbeat");
+        self.ledger.append(&record)?.await?;
+        Ok(())
     }
 
     /// Puts an event of this program on record, e.g. its start.

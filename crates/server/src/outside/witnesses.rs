@@ -1,5 +1,6 @@
 //! The witnesses of this log: others that cosign its checkpoints, each only if it has seen no other history.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
@@ -39,8 +40,10 @@ pub(crate) struct Witnesses {
     pub quorum: usize,
     pub every: Duration,
     patience: Duration,
-    /// When the last checkpoint reached the quorum.
-    reached: std::sync::Mutex<Instant>,
+    /// When the last checkpoint of this run reached the quorum.
+    reached: std::sync::Mutex<Option<Instant>>,
+    /// Size of the largest checkpoint that those outside were shown: it must not go back.
+    shown: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -69,8 +72,8 @@ impl Witnesses {
         };
         let each = witnesses.iter().map(one).collect::<anyhow::Result<_>>()?;
         let keys = witnesses.iter().map(|(_, witness, _)| witness.clone()).collect();
-        let reached = std::sync::Mutex::new(Instant::now());
-        Ok(Self { each, keys, quorum: *quorum, every: *every, patience: *patience, reached })
+        let (reached, shown) = (std::sync::Mutex::default(), AtomicU64::new(0));
+        Ok(Self { each, keys, quorum: *quorum, every: *every, patience: *patience, reached, shown })
     }
 
     /// Recalls what each has cosigned last.
@@ -133,7 +136,10 @@ impl Witnesses {
     async fn keep(&self, reader: &Reader, published: &Published) {
         let (reader, published) = (reader.clone(), published.clone());
         match tokio::task::spawn_blocking(move || reader.keep_cosigned(published)).await {
-            Ok(Ok(())) => *self.reached.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now(),
+            Ok(Ok(())) => {
+                let mut reached = self.reached.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                *reached = Some(Instant::now());
+            }
             Ok(Err(error)) => tracing::error!(%error, "a cosigned checkpoint is not kept"),
             Err(error) => tracing::error!(%error, "a cosigned checkpoint is not kept"),
         }
@@ -143,9 +149,12 @@ impl Witnesses {
     /// do not answer, the last one. `last` is that.
     pub(crate) fn to_show(&self, reader: &Reader, last: Published) -> Published {
         let reached = *self.reached.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let fresh = reached.elapsed() <= 3 * self.every + self.patience;
-        let same = |cosigned: &Published| fresh || cosigned.checkpoint.size == last.checkpoint.size;
-        reader.cosigned().filter(same).unwrap_or(last)
+        let fresh = reached.is_some_and(|reached| reached.elapsed() <= 3 * self.every + self.patience);
+        let (shown, newest) = (self.shown.load(Ordering::Acquire), last.checkpoint.size);
+        let fit = |size: u64| size >= shown && (fresh || size == newest);
+        let show = reader.cosigned().filter(|cosigned| fit(cosigned.checkpoint.size)).unwrap_or(last);
+        self.shown.fetch_max(show.checkpoint.size, Ordering::AcqRel);
+        show
     }
 
     async fn ask_all<R>(&self, reader: &R, published: &Published) -> Vec<(String, anyhow::Result<Answered>)>

@@ -37,7 +37,7 @@ pub(crate) struct Erase {
     pub dry_run: bool,
 }
 
-pub(super) fn interactions() -> String {
+pub(crate) fn interactions() -> String {
     "interactions".to_owned()
 }
 

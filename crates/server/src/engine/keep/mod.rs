@@ -8,7 +8,7 @@ mod hold;
 mod retention;
 
 pub(crate) use disposal::{Disposal, LEAVES as DISPOSAL_LEAVES, disposals};
-pub(crate) use erase::{Erase, Outcome};
+pub(crate) use erase::{Erase, Outcome, interactions};
 pub(crate) use hold::{AddHold, Hold};
 pub(crate) use retention::{PlanLine, Retention, Rule};
 
@@ -30,6 +30,9 @@ pub(crate) enum Refused {
     /// The request makes no sense.
     #[error("{0}")]
     Wrong(String),
+    /// What it is about is not there.
+    #[error("{0}")]
+    Missing(String),
 }
 
 /// The groups that hold what was said; the others say who, when, with which model, how long and how it ended.
