@@ -18,6 +18,7 @@ mod render;
 mod server;
 mod signing;
 mod terminal;
+mod timestamp;
 mod tls;
 mod watch;
 mod web;

@@ -14,13 +14,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{self, Access, Api};
 use crate::auth::Tokens;
-use crate::config::{self, AnchorPlace, AnchorSettings, Config};
+use crate::config::{self, AnchorPlace, AnchorSettings, Config, Timestamp};
 use crate::engine::{self, Engine};
 use crate::gateway::{self, Gateway, Glob, OnLogFailure, Routes, Settings, Upstream, UpstreamSettings};
 use crate::ingest::{Ingest, KnownCalls, Listeners};
 use crate::local::model_file::Files;
 use crate::outside::{Anchor, Outside, Witnesses};
 use crate::probe::{Prober, Prompts, Sampler, Schedule};
+use crate::timestamp::Timestamps;
 use crate::tls;
 
 /// Where the command line finds a running server, in its data folder. Readable by its owner alone.
@@ -82,11 +83,14 @@ fn outside(config: &Config) -> anyhow::Result<Outside> {
         AnchorPlace::File(path) => Ok(Anchor::in_file(path.clone(), *every)),
         AnchorPlace::Url(url) => Anchor::at(url.as_str(), *every),
     });
+    let Timestamp { url, interval } = &config.timestamp;
+    let timestamps = url.as_ref().map(|url| Timestamps::new(url.as_str(), *interval, &config.data));
     let there_are = !config.witnesses.witnesses.is_empty();
     let witnesses = there_are.then(|| Witnesses::new(&config.witnesses));
     Ok(Outside {
         anchor: anchor.transpose()?.map(Arc::new),
         witnesses: witnesses.transpose()?.map(Arc::new),
+        timestamps: timestamps.transpose()?.map(Arc::new),
         ask_first: false,
     })
 }

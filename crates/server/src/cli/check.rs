@@ -5,12 +5,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use http_body_util::BodyExt as _;
 use onrecord_lake::LeafSet;
 use onrecord_proof::cosignature::{Cosigned, Witness, cosigned};
 use onrecord_proof::evidence::{Checked, CheckedEntry, Evidence};
 use onrecord_proof::{Group, KeyHistory, Kind, Malformed, Map, field};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use super::NOT_GOOD;
@@ -21,6 +23,7 @@ use crate::api::UNWITNESSED;
 use crate::engine::{DISPOSAL_LEAVES, Prove};
 use crate::render;
 use crate::terminal::{escape, print_json};
+use crate::timestamp::Stamp;
 
 pub(super) async fn prove(client: &Client, args: &ProveArgs) -> anyhow::Result<()> {
     let ask = Prove {
@@ -60,16 +63,23 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let quorum = args.quorum.unwrap_or(witnesses.len());
     let bytes = std::fs::read(&args.evidence).with_context(|| format!("reading {}", args.evidence.display()))?;
     if export::is_manifest(&bytes) {
-        return export::check(args, &bytes, &key, |checked| witnessed(checked, &witnesses, quorum).map(|(_, by)| by));
+        return export::check(args, &bytes, &key, |checked| {
+            stamped(checked, args.tsa.as_deref())?;
+            witnessed(checked, &witnesses, quorum)
+        });
     }
     let checked = serde_json::from_slice::<Evidence>(&bytes)
         .map_err(anyhow::Error::from)
         .and_then(|evidence| Ok(evidence.check(&key)?))
-        .and_then(|checked| witnessed(checked, &witnesses, quorum));
+        .and_then(|checked| {
+            let by = witnessed(&checked, &witnesses, quorum)?;
+            let stamp = stamped(&checked, args.tsa.as_deref())?;
+            Ok(Good { checked, by, stamp, authority: args.tsa.is_some() })
+        });
     let mut out = std::io::stdout();
     match (checked, args.json) {
-        (Ok((checked, by)), false) => write!(out, "{}", text(&checked, &by))?,
-        (Ok((checked, by)), true) => print_json(&format!("{:#}", json(&checked, &by)))?,
+        (Ok(good), false) => write!(out, "{}", good.text())?,
+        (Ok(good), true) => print_json(&format!("{:#}", good.json()))?,
         (Err(error), as_json) => {
             let problem = format!("{error:#}");
             if as_json {
@@ -83,13 +93,40 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What evidence proves.
+struct Good {
+    checked: Checked,
+    by: Vec<Cosigned>,
+    stamp: Option<Stamp>,
+    /// The stamp leads to an authority that was named.
+    authority: bool,
+}
+
 /// Who has cosigned the checkpoint; an error if that is not enough.
-fn witnessed(checked: Checked, witnesses: &[Witness], quorum: usize) -> anyhow::Result<(Checked, Vec<Cosigned>)> {
+fn witnessed(checked: &Checked, witnesses: &[Witness], quorum: usize) -> anyhow::Result<Vec<Cosigned>> {
     let by = cosigned(&checked.note, witnesses);
     if by.len() < quorum {
         bail!("{} of {} witnesses have cosigned its checkpoint, {quorum} must", by.len(), witnesses.len());
     }
-    Ok((checked, by))
+    Ok(by)
+}
+
+/// The timestamp, which must be there and lead to one of these certificates if they are named.
+fn stamped(checked: &Checked, authority: Option<&Path>) -> anyhow::Result<Option<Stamp>> {
+    let certificates = match authority {
+        None => Vec::new(),
+        Some(file) => {
+            let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            let certificates = read.map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?;
+            ensure!(!certificates.is_empty(), "there is no certificate in {}", file.display());
+            certificates
+        }
+    };
+    let Some(token) = &checked.timestamp else {
+        ensure!(authority.is_none(), "it has no timestamp");
+        return Ok(None);
+    };
+    crate::timestamp::verify(token, &crate::timestamp::digest(&checked.note), &certificates).map(Some)
 }
 
 /// A key, or a file that holds one.
@@ -101,30 +138,21 @@ pub(super) fn read_key<K: FromStr<Err = Malformed>>(key: &str) -> anyhow::Result
     text.parse().with_context(|| format!("{key:?} is neither a public key nor a file with one"))
 }
 
-fn json(checked: &Checked, witnesses: &[Cosigned]) -> Value {
-    let entry = |entry: &CheckedEntry| {
-        let groups = entry.groups.iter().map(|(group, fields)| {
-            let hidden = || match erased_by(checked, entry, *group) {
-                Some(leaf) => json!({ "erased_by_leaf": leaf }),
-                None => json!("hidden"),
-            };
-            (group.name().to_owned(), fields.as_ref().map_or_else(hidden, render::map))
-        });
-        json!({
-            "leaf_index": entry.index,
-            "id": entry.leaf.id,
-            "kind": entry.leaf.kind.name(),
-            "captured_at": render::time(entry.leaf.captured_at),
-            "committed_at": render::time(entry.leaf.committed_at),
-            "groups": groups.collect::<serde_json::Map<_, _>>(),
-        })
-    };
+fn entry_json(checked: &Checked, entry: &CheckedEntry) -> Value {
+    let groups = entry.groups.iter().map(|(group, fields)| {
+        let hidden = || match erased_by(checked, entry, *group) {
+            Some(leaf) => json!({ "erased_by_leaf": leaf }),
+            None => json!("hidden"),
+        };
+        (group.name().to_owned(), fields.as_ref().map_or_else(hidden, render::map))
+    });
     json!({
-        "ok": true,
-        "origin": checked.checkpoint.origin,
-        "checkpoint_size": checked.checkpoint.size,
-        "witnesses": witnesses.iter().map(|by| json!({ "name": by.witness, "at": seconds(by.at) })).collect::<Vec<_>>(),
-        "entries": checked.entries.iter().map(entry).collect::<Vec<_>>(),
+        "leaf_index": entry.index,
+        "id": entry.leaf.id,
+        "kind": entry.leaf.kind.name(),
+        "captured_at": render::time(entry.leaf.captured_at),
+        "committed_at": render::time(entry.leaf.committed_at),
+        "groups": groups.collect::<serde_json::Map<_, _>>(),
     })
 }
 
@@ -145,41 +173,76 @@ fn is_erased(context: &Map, leaf: u64, group: Group) -> bool {
     leaves.is_some_and(|leaves| leaves.contains(leaf)) && groups.iter().any(|name| name.as_text() == Some(group.name()))
 }
 
-/// What is proved, what is hidden, and what no evidence can prove.
-fn text(checked: &Checked, witnesses: &[Cosigned]) -> String {
-    let mut out = String::new();
-    for entry in &checked.entries {
-        out += &format!(
-            "PROVED  {entry} of the log {}, which had {} records and was signed\n",
-            escape(&checked.checkpoint.origin),
-            checked.checkpoint.size
-        );
-        out += &format!(
-            "  began {}, committed {} (by the recorder's clock)\n",
-            render::time(entry.leaf.captured_at),
-            render::time(entry.leaf.committed_at)
-        );
-        for (group, fields) in &entry.groups {
-            let Some(fields) = fields else {
-                out += &match erased_by(checked, entry, *group) {
-                    Some(leaf) => format!("  {group}: ERASED, as the disposal at leaf {leaf} says\n"),
-                    None => format!("  {group}: hidden\n"),
-                };
-                continue;
+/// What is proved, what is hidden, what was erased.
+fn entry_text(checked: &Checked, entry: &CheckedEntry) -> String {
+    let (origin, size) = (escape(&checked.checkpoint.origin), checked.checkpoint.size);
+    let mut out = format!("PROVED  {entry} of the log {origin}, which had {size} records and was signed\n");
+    out += &format!(
+        "  began {}, committed {} (by the recorder's clock)\n",
+        render::time(entry.leaf.captured_at),
+        render::time(entry.leaf.committed_at)
+    );
+    for (group, fields) in &entry.groups {
+        let Some(fields) = fields else {
+            out += &match erased_by(checked, entry, *group) {
+                Some(leaf) => format!("  {group}: ERASED, as the disposal at leaf {leaf} says\n"),
+                None => format!("  {group}: hidden\n"),
             };
-            out += &format!("  {group}: revealed, and is what was committed\n");
-            for line in super::show::fields(&render::map(fields)) {
-                out += &format!("    {line}\n");
-            }
+            continue;
+        };
+        out += &format!("  {group}: revealed, and is what was committed\n");
+        for line in super::show::fields(&render::map(fields)) {
+            out += &format!("    {line}\n");
         }
     }
-    for by in witnesses {
-        out += &format!("WITNESSED  by {}, {}\n", escape(&by.witness), seconds(by.at));
+    out
+}
+
+impl Good {
+    fn json(&self) -> Value {
+        let Self { checked, by, stamp, authority } = self;
+        json!({
+            "ok": true,
+            "origin": checked.checkpoint.origin,
+            "checkpoint_size": checked.checkpoint.size,
+            "key": checked.keys.current().to_string(),
+            "witnesses": by.iter().map(|by| json!({ "name": by.witness, "at": seconds(by.at) })).collect::<Vec<_>>(),
+            "timestamp": stamp.as_ref().map(|stamp| json!({ "at": stamp.time(), "authority_checked": authority })),
+            "entries": checked.entries.iter().map(|entry| entry_json(checked, entry)).collect::<Vec<_>>(),
+        })
     }
-    if witnesses.is_empty() {
-        out += "UNWITNESSED  that the log shows this history to everybody is its own word; a witness is named with --witness\n";
+
+    fn text(&self) -> String {
+        let entries = self.checked.entries.iter().map(|entry| entry_text(&self.checked, entry));
+        let witnesses = self.by.iter().map(|by| format!("WITNESSED  by {}, {}\n", escape(&by.witness), seconds(by.at)));
+        entries.chain(witnesses).chain(self.stamp_text()).collect::<String>() + &self.not_proved()
     }
-    out + "Not proved: that the recorder's clock was right, and that nothing happened that never reached the log.\n"
+
+    fn stamp_text(&self) -> Option<String> {
+        let at = self.stamp.as_ref()?.time();
+        Some(if self.authority {
+            format!("TIMESTAMPED  {at}: all of it was there by then, says the authority\n")
+        } else {
+            format!("It has a timestamp of {at}; whose, is not checked without certificates (--tsa FILE)\n")
+        })
+    }
+
+    /// What no evidence can prove, or this does not.
+    fn not_proved(&self) -> String {
+        let mut not = Vec::new();
+        if self.checked.entries.iter().flat_map(|entry| &entry.groups).any(|(_, fields)| fields.is_none()) {
+            not.push("what the hidden groups contain, and whether they were erased since");
+        }
+        if self.by.is_empty() {
+            not.push("that the log shows this history to everybody (UNWITNESSED; name its witnesses with --witness)");
+        }
+        not.push(match (&self.stamp, self.authority) {
+            (Some(_), true) => "that the recorder's clock was right before the timestamp",
+            _ => "that the recorder's clock was right: a time without a timestamp is a claim",
+        });
+        not.push("that nothing happened that never reached the log");
+        format!("Not proved:\n  {}\n", not.join("\n  "))
+    }
 }
 
 fn seconds(since_1970: u64) -> String {

@@ -432,6 +432,9 @@ pub(crate) struct CheckArgs {
     /// How many of them must have cosigned the checkpoint [default: all]
     #[arg(long, value_name = "NUMBER", requires = "witness")]
     pub quorum: Option<usize>,
+    /// Certificates (PEM) of the authority that the timestamp must lead to
+    #[arg(long, value_name = "FILE")]
+    pub tsa: Option<PathBuf>,
     /// What it proves as JSON
     #[arg(long)]
     pub json: bool,

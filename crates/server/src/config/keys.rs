@@ -16,7 +16,7 @@ use onrecord_proof::note::Verifier;
 use super::value::{LogFormat, LogName, OnLogFailure, PathPrefix, Release, Secret, ServerKind, UpstreamName};
 
 /// All sections in the order of the file.
-pub(super) const SECTIONS: [&Section; 15] = [
+pub(super) const SECTIONS: [&Section; 16] = [
     &Top::SECTION,
     &Gateway::SECTION,
     &Upstream::SECTION,
@@ -28,6 +28,7 @@ pub(super) const SECTIONS: [&Section; 15] = [
     &Witness::SECTION,
     &Witnesses::SECTION,
     &Anchor::SECTION,
+    &Timestamp::SECTION,
     &Lake::SECTION,
     &Keep::SECTION,
     &Tls::SECTION,
@@ -218,6 +219,16 @@ section! {
         url: Option<Url> = unset("https://example.org/onrecord-checkpoint");
         /// How often it is written at most.
         interval: Duration = text("10s").between("100ms", "24h");
+    }
+}
+
+section! {
+    /// Timestamps over checkpoints (RFC 3161): an authority says by when the log had its records. Evidence carries them.
+    Timestamp = "timestamp" {
+        /// The authority's address.
+        url: Option<Url> = unset("http://timestamp.example.org");
+        /// How often the last checkpoint is stamped, if there is a new one.
+        interval: Duration = text("1h").between("100ms", "168h");
     }
 }
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 pub(crate) use example::example;
 pub(crate) use exposure::check_exposure;
-pub(crate) use keys::Telemetry;
+pub(crate) use keys::{Telemetry, Timestamp};
 pub(crate) use problem::ConfigError;
 pub(crate) use raw::Effective;
 pub(crate) use upstream::Upstream;
@@ -70,6 +70,8 @@ pub(crate) struct Config {
     pub(crate) witnesses: WitnessSettings,
     /// Where a copy of the last checkpoint is kept, and how often.
     pub(crate) anchor: AnchorSettings,
+    /// Timestamps.
+    pub(crate) timestamp: Timestamp,
     /// The lake.
     pub(crate) lake: Lake,
     /// How long records are kept, if there is a policy.
@@ -163,6 +165,7 @@ impl Config {
         let witnesses = Witnesses::check(raw, Witnesses::SECTION.name);
         let witnesses = outside::witnesses(raw, witnesses);
         let anchor = Anchor::check(raw, Anchor::SECTION.name).and_then(|anchor| anchor.settings(raw));
+        let timestamp = Timestamp::check(raw, Timestamp::SECTION.name);
         let lake = Lake::check(raw, Lake::SECTION.name);
         let keep = Keep::check(raw, Keep::SECTION.name);
         let tls = Tls::check(raw, Tls::SECTION.name);
@@ -184,6 +187,7 @@ impl Config {
             key: key?,
             witnesses: witnesses?,
             anchor: anchor?,
+            timestamp: timestamp?,
             lake: lake?,
             retention,
             retention_every,

@@ -110,7 +110,7 @@ impl Engine {
         for disposal in disposals {
             evidence = evidence.and(&self.proved(disposal, size)?, [Group::Context].into_iter().collect());
         }
-        Ok(evidence.with_keys(&self.reader().keys()))
+        Ok(evidence.with_keys(&self.reader().keys()).with_timestamp(receipt.timestamp.clone()))
     }
 
     fn proved<'r>(&self, committed: &'r Committed, size: u64) -> Result<Proved<'r>, onrecord_ledger::Error> {

@@ -29,11 +29,11 @@ pub(in crate::cli) fn check(
     args: &CheckArgs,
     bytes: &[u8],
     key: &KeyHistory,
-    witnessed: impl FnOnce(Checked) -> anyhow::Result<Vec<Cosigned>>,
+    witnessed: impl FnOnce(&Checked) -> anyhow::Result<Vec<Cosigned>>,
 ) -> anyhow::Result<ExitCode> {
     let checked = serde_json::from_slice::<Manifest>(bytes).map_err(anyhow::Error::from).and_then(|manifest| {
         let checked = manifest.check(key)?;
-        let by = witnessed(checked.checked.clone())?;
+        let by = witnessed(&checked.checked)?;
         let damaged = damaged(&args.evidence, &manifest.contents);
         if !damaged.is_empty() {
             bail!("{}", damaged.join("; "));
