@@ -32,6 +32,10 @@ deny:
 bench-gateway *args:
     bench/gateway/run.sh {{args}}
 
+# The log in a process, beside PostgreSQL and SQLite.
+bench-ledger *args:
+    bench/ledger/run.sh {{args}}
+
 # Time to serving on a log of a million records.
 bench-startup *args:
     bench/startup.sh {{args}}
