@@ -62,7 +62,7 @@ impl Stop {
 }
 
 /// Takes one request through. The call begins here and not when the future is first polled: a request whose client is gone
-/// by then is on record too. The future has 15 KiB and is moved about by the HTTP library, so it is boxed, which also spares
+/// by then is on record too. The future has some KiB and is moved about by the HTTP library, so it is boxed, which also spares
 /// these to connections that are idle.
 pub(crate) fn handle(
     lane: Arc<Lane>,

@@ -121,7 +121,7 @@ impl Pool {
     /// the connection meanwhile, is sent again on another.
     pub(crate) async fn send(self: &Arc<Self>, mut request: Request<UpBody>) -> Result<Answer, SendError> {
         if request.headers().contains_key(UPGRADE) {
-            return self.upgrade(request).await;
+            return Box::pin(self.upgrade(request)).await;
         }
         let uri = request.uri().clone();
         loop {
@@ -129,7 +129,8 @@ impl Pool {
                 (connected, Duration::ZERO)
             } else {
                 let start = Instant::now();
-                (self.connect().await?, start.elapsed())
+                // Rare, and boxed: every call would carry the 7 KiB of a handshake along.
+                (Box::pin(self.connect()).await?, start.elapsed())
             };
             let (sent, line) = match connected {
                 Connected::Line(mut line) => (line.exchange(request).await, Some(line)),
