@@ -1,8 +1,8 @@
 //! The manifest of an export: it ties the files and the rows in them to the leaves of the log that they were made from, and
 //! is checked offline with nothing but the log's public key.
 //!
-//! Before it is written, the log takes a record that an export was handed out, with the digests of its files and of its leaves. The manifest
-//! has evidence of that record and, under the same checkpoint, one proof of all the leaves.
+//! Before it is written, the log takes a record of the export, with the digests of its files, as who exported them states them, and of its leaves.
+//! The manifest has evidence of that record and, under the same checkpoint, one proof of all the leaves.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -119,8 +119,8 @@ impl Manifest {
         Self { format: FORMAT.to_owned(), contents, hashes: joined(hashes), proof: joined(proof), evidence }
     }
 
-    /// Checks the manifest against the log's public key: the leaves are in the log, and the log says that files with these
-    /// digests were handed out as rows of these leaves. The files themselves are for the caller to hash.
+    /// Checks the manifest against the log's public key: the leaves are in the log, and it recorded that files with these
+    /// digests were exported as rows of these leaves. The files themselves are for the caller to hash.
     pub fn check(&self, key: &crate::KeyHistory) -> Result<CheckedManifest, Malformed> {
         let bad = |problem: &str| Err(Malformed::new("manifest", problem));
         if self.format != FORMAT {

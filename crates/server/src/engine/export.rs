@@ -35,7 +35,7 @@ impl Engine {
         let committed = self.ledger.append(&record)?.await?;
         let said = Committed { index: committed.index, committed_at: committed.committed_at, record };
         let receipt = self.receipt(said.index + 1).await?.context("the log is empty")?;
-        let evidence = self.evidence(&[said], [Group::Context].into_iter().collect(), &[], &receipt)?;
+        let evidence = self.evidence(&[said], [Group::Who, Group::Context].into_iter().collect(), &[], &receipt)?;
         let (reader, size) = (self.reader().clone(), receipt.published.checkpoint.size);
         let proof = tokio::task::spawn_blocking(move || batch_proof(&reader, &indexes, size)).await??;
         Ok(Manifest::new(contents, &hashes, &proof, evidence))

@@ -87,6 +87,7 @@ async fn what_was_changed_after_an_export_is_not_proved() {
     log.run(&["export", "-o", "out", "--where", condition, "--columns", "id, prompt"]).good();
     let folder = log.folder().join("out");
     let checked = check(&log, "out").good();
+    assert!(checked.contains("as local exported them"), "{checked}");
     assert!(checked.contains("PROVED  3 rows") && checked.contains("where session = 'first'"), "{checked}");
     let part = &files(&folder)[0];
     let (good, manifest) = (std::fs::read_to_string(part).unwrap(), folder.join("manifest.json"));
@@ -132,7 +133,7 @@ async fn an_export_goes_on_where_it_broke_off() {
     contents.as_object_mut().unwrap().remove("condition");
     let next = contents["leaves"].as_array().unwrap().last().unwrap()[0].as_u64().unwrap() + 1;
     let state = json!({
-        "rows": "jsonl", "rows_per_file": 100, "columns": "*", "total": 5, "contents": contents,
+        "origin": log.run(&["key"]).good().split('+').next().unwrap(), "rows": "jsonl", "rows_per_file": 100, "columns": "*", "total": 5, "contents": contents,
         "windows": { "next": next, "end": 1_000, "width": 1 }
     });
     std::fs::write(folder.join("export.json"), state.to_string()).unwrap();
@@ -140,6 +141,10 @@ async fn an_export_goes_on_where_it_broke_off() {
     std::fs::remove_file(folder.join("manifest.json")).unwrap();
     let refused = log.run(&["export", "-o", "out"]);
     assert!(refused.output().contains("--resume goes on"), "{refused:?}");
+    let other = Log::new();
+    asked(&other).await;
+    let refused = other.run(&["export", "-o", folder.to_str().unwrap(), "--resume"]);
+    assert!(refused.output().contains("is of the log"), "{refused:?}");
     let said = log.run(&["export", "-o", "out", "--resume", "--json"]).good();
     assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["rows"], 5);
     assert_eq!(text(&folder), text(&log.folder().join("whole")));

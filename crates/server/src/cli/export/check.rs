@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use onrecord_proof::KeyHistory;
 use onrecord_proof::cosignature::Cosigned;
 use onrecord_proof::evidence::Checked;
 use onrecord_proof::manifest::{CheckedManifest, Contents, FORMAT, File, Manifest};
+use onrecord_proof::{Group, KeyHistory, field};
 use serde_json::{Value, json};
 
 use super::part;
@@ -84,6 +84,7 @@ fn json(contents: &Contents, CheckedManifest { checked, leaves }: &CheckedManife
         "checkpoint_size": checked.checkpoint.size,
         "witnesses": by.iter().map(|by| &by.witness).collect::<Vec<_>>(),
         "export": checked.entries.first().map(|entry| json!({ "id": entry.leaf.id, "leaf_index": entry.index })),
+        "exported_by": exporter(checked),
         "view": contents.view,
         "condition": contents.condition,
         "rows": leaves.len(),
@@ -103,8 +104,9 @@ fn text(contents: &Contents, CheckedManifest { checked, leaves }: &CheckedManife
     if let Some(condition) = &contents.condition {
         out += &format!("  where {}\n", escape(condition));
     }
+    let by_whom = exporter(checked).unwrap_or("somebody");
     for file in &contents.files {
-        out += &format!("  {}: {} rows, as they were exported\n", escape(&file.name), file.rows);
+        out += &format!("  {}: {} rows, as {} exported them\n", escape(&file.name), file.rows, escape(by_whom));
     }
     if let Some(entry) = checked.entries.first() {
         out += &format!("  the export is record {} at leaf {} of that log\n", entry.leaf.id, entry.index);
@@ -115,8 +117,14 @@ fn text(contents: &Contents, CheckedManifest { checked, leaves }: &CheckedManife
     if by.is_empty() {
         out += "UNWITNESSED  that the log shows this history to everybody is its own word; a witness is named with --witness\n";
     }
-    out + "Not proved: that every record that meets the condition is here, and what a row says of its record but by the word of the log, \
-        which is signed; `onrecord prove` reveals a record itself.\n"
+    out + "Not proved: that a row says what its record holds, and that no other record meets the condition. The log has the digests of the files from \
+        who exported them; `onrecord prove` reveals a record itself.\n"
+}
+
+/// Who exported, as the log recorded it.
+fn exporter(checked: &Checked) -> Option<&str> {
+    let who = checked.entries.first()?.groups.iter().find(|(group, _)| *group == Group::Who)?;
+    who.1.as_ref()?.get(field::PRINCIPAL.name)?.as_text()
 }
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ const SUMS: &str = "SHA256SUMS";
 /// How far an export has come. Written after each file that is whole and durable.
 #[derive(Debug, Serialize, Deserialize)]
 struct State {
+    /// The log that it is of.
+    origin: String,
     rows: Rows,
     rows_per_file: u64,
     /// What is selected beside the leaf index.
@@ -52,16 +54,18 @@ struct State {
 
 pub(super) async fn export(client: &Client, args: &ExportArgs) -> anyhow::Result<()> {
     let folder = &args.output;
-    let mut state = if args.resume { resume(folder)? } else { begin(client, args).await? };
+    let mut state = if args.resume { resume(client, folder).await? } else { begin(client, args).await? };
     while !state.windows.is_done() {
         add_file(client, folder, &mut state).await?;
         save(folder, STATE, &serde_json::to_vec(&state)?)?;
     }
     clear_progress();
+    // Of calls without an answer there is no conversation.
     ensure!(
         !state.contents.files.is_empty(),
-        "no record of `{}` meets the condition; nothing was exported",
-        state.contents.view
+        "no record of `{}` can be written as {}; nothing was exported",
+        state.contents.view,
+        state.rows.name()
     );
     finish(client, folder, state.contents, args.json).await
 }
@@ -89,6 +93,7 @@ async fn begin(client: &Client, args: &ExportArgs) -> anyhow::Result<State> {
         rows.name()
     );
     let (windows, total) = Windows::over(client, &args.view, args.condition.as_deref()).await?;
+    ensure!(total > 0, "no record of `{}` meets the condition; nothing was exported", args.view);
     let contents = Contents {
         view: args.view.clone(),
         condition: args.condition.clone(),
@@ -96,18 +101,32 @@ async fn begin(client: &Client, args: &ExportArgs) -> anyhow::Result<State> {
         files: Vec::new(),
         leaves: Vec::new(),
     };
-    let state = State { rows, rows_per_file: args.rows_per_file, columns, windows, total, contents };
+    let origin = origin(client).await?;
+    let state = State { origin, rows, rows_per_file: args.rows_per_file, columns, windows, total, contents };
     save(folder, STATE, &serde_json::to_vec(&state)?)?;
     Ok(state)
 }
 
-fn resume(folder: &Path) -> anyhow::Result<State> {
+/// The name of the log, the first line of its checkpoint.
+async fn origin(client: &Client) -> anyhow::Result<String> {
+    let checkpoint = client.get("/api/v1/checkpoint").await?.into_body().collect().await?.to_bytes();
+    Ok(String::from_utf8_lossy(&checkpoint).lines().next().unwrap_or_default().to_owned())
+}
+
+async fn resume(client: &Client, folder: &Path) -> anyhow::Result<State> {
     let path = folder.join(STATE);
     let state = fs::read(&path).with_context(|| {
         format!("there is no unfinished export in {}: reading {}", folder.display(), path.display())
     })?;
     let state: State = serde_json::from_slice(&state)
         .with_context(|| format!("{} is damaged; remove the folder and export again", path.display()))?;
+    let origin = origin(client).await?;
+    ensure!(
+        state.origin == origin,
+        "the export in {} is of the log {}, not of {origin}",
+        folder.display(),
+        state.origin
+    );
     Ok(state)
 }
 
