@@ -63,7 +63,7 @@ impl Servers {
     async fn start() -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../capture/testdata");
         let answer = |path: &str| std::fs::read(folder.join(path)).unwrap();
-        let stand_in = upstream::replay([
+        let stand_in = upstream::replay_anew([
             ("POST /v1/embeddings ", "", answer("llama-server-embeddings/embeddings_base64.resp")),
             ("POST /v1/chat/completions ", "\"stream\":true", answer("llama-server/chat_stream_tools.resp")),
             ("POST /v1/chat/completions ", "", answer("llama-server/chat_tools.resp")),

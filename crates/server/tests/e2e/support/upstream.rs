@@ -107,10 +107,33 @@ pub(crate) async fn script(acts: impl IntoIterator<Item = Act>) -> Upstream {
 /// Sends what a real server, or its documentation, has for the first request that begins and contains so; the
 /// connection is closed after it.
 pub(crate) async fn replay(answers: impl IntoIterator<Item = (&'static str, &'static str, Vec<u8>)>) -> Upstream {
+    replay_with(answers, |_, _| {}).await
+}
+
+/// The same of a server that gives each chat completion an id of its own.
+pub(crate) async fn replay_anew(answers: impl IntoIterator<Item = (&'static str, &'static str, Vec<u8>)>) -> Upstream {
+    const ID: &[u8] = b"\"chatcmpl-";
+    replay_with(answers, |number, answer| {
+        let number = format!("{number:08}");
+        for at in 0..answer.len().saturating_sub(ID.len() + number.len()) {
+            if answer[at..].starts_with(ID) {
+                answer[at + ID.len()..][..number.len()].copy_from_slice(number.as_bytes());
+            }
+        }
+    })
+    .await
+}
+
+async fn replay_with(
+    answers: impl IntoIterator<Item = (&'static str, &'static str, Vec<u8>)>,
+    change: fn(usize, &mut Vec<u8>),
+) -> Upstream {
     let (listener, upstream) = listen().await;
     let answers: Arc<[_]> = answers.into_iter().collect();
     tokio::spawn(async move {
+        let mut number = 0;
         while let Ok((mut stream, _)) = listener.accept().await {
+            number += 1;
             let answers = Arc::clone(&answers);
             tokio::spawn(async move {
                 let Some(request) = read_request(&mut stream).await else { return };
@@ -118,7 +141,9 @@ pub(crate) async fn replay(answers: impl IntoIterator<Item = (&'static str, &'st
                 let fits = |start: &str, part: &str| request.starts_with(start) && request.contains(part);
                 let answer = answers.iter().find(|(start, part, _)| fits(start, part));
                 let (_, _, answer) = answer.unwrap_or_else(|| panic!("no answer to {request}"));
-                play(&mut stream, &Act::Send(answer.clone())).await;
+                let mut answer = answer.clone();
+                change(number, &mut answer);
+                play(&mut stream, &Act::Send(answer)).await;
             });
         }
     });
