@@ -25,7 +25,7 @@ use crate::segment::{self, SegmentHead, origin_hash};
 use crate::sequencer::{Begun, Sequencer, Shared};
 use crate::tree::Tree;
 use crate::wal::Wal;
-use crate::{Error, clock};
+use crate::{Error, Measures, clock};
 
 /// Offsets in a segment and lengths of frames have 32 bits. A segment is as large as the options say, or as the batch
 /// that it was made for: one record, or several of some MiB together. With these limits both stay far below 4 GiB.
@@ -92,6 +92,7 @@ struct Publisher {
     released: AtomicU64,
     /// The log was closed: a reader that is still there must not write to what may be another process's by now.
     closed: AtomicBool,
+    measures: Arc<Measures>,
 }
 
 impl Ledger {
@@ -125,7 +126,9 @@ impl Ledger {
             wal: Arc::clone(&wal),
             tree: Arc::clone(&tree),
             healthy: AtomicBool::new(true),
+            measures: Arc::default(),
         });
+        let measures = Arc::clone(&shared.measures);
         // A segment is never written again after a restart: what a torn batch left in it then needs no erasing.
         let head = SegmentHead {
             number: highest + 1,
@@ -138,7 +141,8 @@ impl Ledger {
         shared.free_tail(last.0);
         let (last, released, closed) = (Mutex::new(published), AtomicU64::new(0), AtomicBool::new(false));
         let keys = Mutex::new(keys);
-        let publisher = Arc::new(Publisher { keys, disk, tree, wal, checkpoints, cosigned, last, released, closed });
+        let publisher =
+            Arc::new(Publisher { keys, disk, tree, wal, checkpoints, cosigned, last, released, closed, measures });
         let sequencer = Sequencer {
             shared: Arc::clone(&shared),
             active,
@@ -184,6 +188,7 @@ impl Ledger {
         let prepared = record.prepare()?;
         fits(&prepared.bytes)?;
         self.shared.queue.complete(Op::Leaf { prepared, waits: true, reply })?;
+        self.shared.measures.took(record.kind);
         Ok(Pending(answer))
     }
 
@@ -194,6 +199,7 @@ impl Ledger {
         let prepared = record.prepare()?;
         fits(&prepared.bytes)?;
         self.shared.queue.begin(Op::Leaf { prepared, waits: false, reply })?;
+        self.shared.measures.took(record.kind);
         Ok(Pending(answer))
     }
 
@@ -205,6 +211,16 @@ impl Ledger {
     /// False while the log cannot be written, e.g. because the disk is full. It tries again with every batch.
     pub fn is_healthy(&self) -> bool {
         self.shared.healthy.load(Ordering::Acquire)
+    }
+
+    /// What the log has counted of its own work.
+    pub fn measures(&self) -> &Measures {
+        &self.shared.measures
+    }
+
+    /// How many operations wait to be written, and their bytes.
+    pub fn waiting(&self) -> (usize, usize) {
+        self.shared.queue.waiting()
     }
 
     /// Removes the segments that hold leaves below `below`, or the beginnings of their calls, and begins a new one if the
@@ -334,7 +350,9 @@ impl Publisher {
         let keys = self.keys();
         let checkpoint = Checkpoint { origin: keys.history.name().to_owned(), size, root };
         let note = keys.sign(&checkpoint)?;
-        self.checkpoints.append(&note, clock::now())?;
+        let now = clock::now();
+        self.checkpoints.append(&note, now)?;
+        self.measures.signed(now);
         *last = Some(Published { note, checkpoint });
         Ok(())
     }

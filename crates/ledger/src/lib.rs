@@ -21,6 +21,7 @@ mod identity;
 mod keys;
 mod ledger;
 mod lock;
+mod measures;
 mod pending;
 mod queue;
 mod recovery;
@@ -41,6 +42,7 @@ pub use error::Error;
 pub use found::Found;
 pub use keys::Holder;
 pub use ledger::{Ledger, Options, Reader};
+pub use measures::{Histogram, Measures};
 pub use pending::Pending;
 pub use queue::Receipt;
 

@@ -101,6 +101,12 @@ impl Queue {
         Ok(())
     }
 
+    /// How many operations wait, and their bytes.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.ops.len(), state.bytes)
+    }
+
     /// Asks for a new segment.
     pub(crate) fn rotate(&self, reply: Reply<()>) -> Result<(), Error> {
         let mut state = self.lock();

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use onrecord_proof::merkle;
 use uuid::Uuid;
 
+use crate::Measures;
 use crate::disk::{Disk, DiskFile};
 use crate::frame::{self, FrameKind, HEADER};
 use crate::queue::{Commitments, Op, Queue, Receipt, Reply, Taken};
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     pub tree: Arc<Tree>,
     /// The last batch was committed.
     pub healthy: AtomicBool,
+    pub measures: Arc<Measures>,
 }
 
 /// The state of the sequencer's thread; nobody else has it.
@@ -133,6 +135,7 @@ impl Sequencer {
             let committed = self.commit(batch);
             self.shared.healthy.store(committed.is_ok(), Ordering::Release);
             if let Err((batch, error)) = committed {
+                self.shared.measures.failed();
                 tracing::error!(%error, "the log cannot be written");
                 self.stall(batch, &error);
             }
@@ -252,7 +255,9 @@ impl Sequencer {
         let stored = file.write_at(*end, &self.buffer).map_err(|e| Error::io("write", path, &e));
         self.buffer.truncate(batch);
         stored?;
+        let begun = Instant::now();
         file.sync().map_err(|e| Error::io("sync", path, &e))?;
+        self.shared.measures.syncs.observe(begun.elapsed());
         *end = batch_end;
         Ok(())
     }

@@ -13,6 +13,7 @@ mod gateway;
 mod ingest;
 mod local;
 mod outside;
+mod postgres;
 mod probe;
 mod render;
 mod server;

@@ -20,6 +20,7 @@ use crate::gateway::{self, Gateway, Glob, OnLogFailure, Routes, Settings, Upstre
 use crate::ingest::{Ingest, KnownCalls, Listeners};
 use crate::local::model_file::Files;
 use crate::outside::{Anchor, Outside, Witnesses};
+use crate::postgres::{self, Postgres};
 use crate::probe::{Prober, Prompts, Sampler, Schedule};
 use crate::timestamp::Timestamps;
 use crate::tls;
@@ -43,6 +44,8 @@ pub(crate) struct Server {
     pub api: SocketAddr,
     /// Where spans can be sent to, over gRPC and over HTTP.
     pub otlp: [Option<SocketAddr>; 2],
+    /// Where the PostgreSQL protocol is spoken.
+    pub postgres: Option<SocketAddr>,
     pub tls: bool,
     contact: PathBuf,
     stop: CancellationToken,
@@ -170,24 +173,23 @@ impl Server {
         for address in [config.ingest.grpc, config.ingest.http].into_iter().filter(|_| config.ingest.otlp) {
             config::check_exposure(address, !tokens.is_empty())?;
         }
+        if let Some(address) = config.postgres.listen {
+            config::check_exposure(address, !tokens.is_empty())?;
+        }
+        let postgres_tls = config.tls.clone().map(tls::postgres_config).transpose()?.map(TlsAcceptor::from);
         let tls = config.tls.clone().map(tls::server_config).transpose()?.map(TlsAcceptor::from);
         // Before the folder is opened, so that a port that is taken leaves no trace in the log.
         let gateway_listener = bind(config.gateway.listen, "gateway", "gateway.listen").await?;
         let api_listener = bind(config.api.listen, "API", "api.listen").await?;
         let spans = Listeners::bind(&config.ingest).await?;
+        let postgres_listener = postgres::Listener::bind(&config.postgres).await?;
         let ways = routes(config, upstreams)?;
         let mut options = engine_options(config)?;
         options.outside.ask_first = true;
         let engine = Engine::open(&config.data, options).await?;
         engine.event("start").await?;
         let known_calls = Arc::new(KnownCalls::default());
-        let gateway = Gateway::new(
-            Arc::clone(&engine.ledger),
-            Arc::clone(&tokens),
-            settings(config),
-            ways,
-            Arc::clone(&known_calls),
-        );
+        let gateway = Gateway::new(&engine, Arc::clone(&tokens), settings(config), ways, Arc::clone(&known_calls));
         let gateway = Arc::new(gateway);
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let contact = config.data.join(CONTACT);
@@ -213,6 +215,11 @@ impl Server {
         let ingest = Ingest::new(Arc::clone(&engine.ledger), Arc::clone(&tokens), known_calls);
         let otlp = spans.addresses();
         spans.serve(&Arc::new(ingest), &stop, &tasks);
+        let postgres = postgres_listener.as_ref().and_then(postgres::Listener::address);
+        if let Some(listener) = postgres_listener {
+            let service = Postgres::new(Arc::clone(&engine), Arc::clone(&tokens), Arc::clone(&own))?;
+            tasks.spawn(listener.serve(service, postgres_tls, stop.clone()));
+        }
         let router = api::router(Api {
             engine: Arc::clone(&engine),
             access: Access::Tokens { tokens, own },
@@ -229,7 +236,17 @@ impl Server {
             tasks.spawn(task);
         }
         tasks.close();
-        Ok(Self { engine, gateway: gateway_address, api: api_address, otlp, tls: encrypted, contact, stop, tasks })
+        Ok(Self {
+            engine,
+            gateway: gateway_address,
+            api: api_address,
+            otlp,
+            postgres,
+            tls: encrypted,
+            contact,
+            stop,
+            tasks,
+        })
     }
 
     /// Lets running calls finish and closes the log.
@@ -258,7 +275,7 @@ async fn heartbeats(engine: Arc<Engine>, every: std::time::Duration, stop: Cance
 
 /// Disposes of what is due by the retention policy, now and then.
 async fn follow_policy(engine: Arc<Engine>, every: std::time::Duration, stop: CancellationToken) {
-    let reading = engine::Reading { principal: "retention".to_owned(), address: None, purpose: None };
+    let reading = engine::Reading { principal: "retention".to_owned(), address: None, purpose: None, user: None };
     while tokio::time::timeout(every, stop.cancelled()).await.is_err() {
         tokio::select! {
             () = stop.cancelled() => return,

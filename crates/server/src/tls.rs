@@ -45,20 +45,30 @@ pub(crate) enum TlsError {
     },
 }
 
+/// Protocols of the gateway's clients.
+const HTTP: [&[u8]; 2] = [b"h2", b"http/1.1"];
+/// What PostgreSQL clients from version 17 on call theirs; older ones name none.
+const POSTGRES: [&[u8]; 1] = [b"postgresql"];
+
 /// The rustls configuration that serves the certificate in `files`, for HTTP/2 and HTTP/1.1. When the files change, new
 /// connections get the new certificate within a second; files that cannot be used are reported and change nothing.
 pub(crate) fn server_config(files: TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
-    server_config_every(files, Pace::new(INTERVAL))
+    server_config_every(files, &HTTP, Pace::new(INTERVAL))
 }
 
-fn server_config_every(files: TlsFiles, pace: Pace) -> Result<Arc<ServerConfig>, TlsError> {
+/// The same for the PostgreSQL protocol.
+pub(crate) fn postgres_config(files: TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+    server_config_every(files, &POSTGRES, Pace::new(INTERVAL))
+}
+
+fn server_config_every(files: TlsFiles, protocols: &[&[u8]], pace: Pace) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| TlsError::Unusable { files: files.clone(), error })?;
     let certificate = Certificate::load(files, provider, pace)?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(certificate));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(config))
 }
 
@@ -189,7 +199,7 @@ mod tests {
     fn a_changed_certificate_is_served_and_a_bad_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let (files, first) = issue(folder.path());
-        let config = server_config_every(files.clone(), Pace::new(Duration::ZERO)).unwrap();
+        let config = server_config_every(files.clone(), &HTTP, Pace::new(Duration::ZERO)).unwrap();
         assert_eq!(handshake(&config, &first).unwrap(), (b"h2".to_vec(), first.clone()));
 
         let (_, second) = issue(folder.path());
@@ -211,7 +221,7 @@ mod tests {
         let other = tempfile::tempdir().unwrap();
         let (files, first) = issue(folder.path());
         let (new, second) = issue(other.path());
-        let config = server_config_every(files.clone(), Pace::new(Duration::ZERO)).unwrap();
+        let config = server_config_every(files.clone(), &HTTP, Pace::new(Duration::ZERO)).unwrap();
         fs::rename(&new.cert, &files.cert).unwrap();
         assert_eq!(handshake(&config, &first).unwrap().1, first);
         fs::rename(&new.key, &files.key).unwrap();

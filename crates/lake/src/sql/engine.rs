@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::common::ScalarValue;
+use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
@@ -20,6 +20,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement;
 use futures::StreamExt;
 use object_store::ObjectStore;
 use tokio::runtime::{Builder, Runtime};
@@ -83,8 +84,38 @@ impl Lake {
     ) -> Result<QueryResult> {
         let snapshot = Arc::new(self.snapshot());
         let view = QueryView { lake: self.clone(), snapshot, log: Arc::clone(&self.inner.log) };
-        let query = Query { statement: statement.to_owned(), values };
-        self.inner.engine.run(query, limits, view).await
+        let query = Query::Text { statement: statement.to_owned(), values };
+        self.inner.engine.run(&self.inner.engine.base, query, limits, view).await
+    }
+
+    /// What every query's session begins with: the table, the views and the functions. Another language than plain SQL
+    /// over HTTP can add to it and plan with it.
+    pub fn session(&self) -> SessionState {
+        self.inner.engine.base.clone()
+    }
+
+    /// Plans a statement in a session that began as [`session`](Self::session), if it only reads.
+    pub async fn plan(&self, session: SessionState, statement: Statement, limits: QueryLimits) -> Result<LogicalPlan> {
+        let time = limits.time;
+        let plan = async move {
+            let plan = session.statement_to_plan(statement).await.and_then(read_only);
+            plan.map_err(|error| explain(error, &limits))
+        };
+        self.inner.engine.spawn_within(plan, time).await
+    }
+
+    /// Runs such a plan, with values for its parameters, as [`query`](Self::query) runs a statement.
+    pub async fn run(
+        &self,
+        session: &SessionState,
+        plan: LogicalPlan,
+        values: ParamValues,
+        limits: QueryLimits,
+    ) -> Result<QueryResult> {
+        let snapshot = Arc::new(self.snapshot());
+        let view = QueryView { lake: self.clone(), snapshot, log: Arc::clone(&self.inner.log) };
+        let query = Query::Plan { plan: Box::new(plan), values };
+        self.inner.engine.run(session, query, limits, view).await
     }
 }
 
@@ -153,10 +184,16 @@ impl Engine {
     }
 
     /// Plans and runs the query as one task, which ends when the result is dropped.
-    async fn run(&self, query: Query, limits: QueryLimits, view: QueryView) -> Result<QueryResult> {
+    async fn run(
+        &self,
+        base: &SessionState,
+        query: Query,
+        limits: QueryLimits,
+        view: QueryView,
+    ) -> Result<QueryResult> {
         // A plan without hot rows would not hold on to it, and the files that it reads could be removed under it.
         let snapshot = Arc::clone(&view.snapshot);
-        let session = self.session(&limits, view)?;
+        let session = session(base, &limits, view)?;
         let (begun, schema) = oneshot::channel();
         let (batches, received) = channel(2);
         let truncated = Arc::new(AtomicBool::new(false));
@@ -187,20 +224,6 @@ impl Engine {
         let schema = schema.await.unwrap_or_else(|_| Err(too_long(time)))?;
         Ok(QueryResult::new(schema, received, truncated, work))
     }
-
-    /// The session of one query: what it sees and what it may take.
-    fn session(&self, limits: &QueryLimits, view: QueryView) -> Result<SessionState> {
-        let pool = Arc::new(FairSpillPool::new(limits.memory_bytes));
-        let runtime =
-            RuntimeEnvBuilder::from_runtime_env(self.base.runtime_env()).with_memory_pool(pool).build_arc()?;
-        // The catalog is there; it must not be made anew, and empty.
-        let config = self.base.config().clone().with_create_default_catalog_and_schema(false);
-        let config = config.with_extension(Arc::new(view));
-        Ok(SessionStateBuilder::new_from_existing(self.base.clone())
-            .with_config(config)
-            .with_runtime_env(runtime)
-            .build())
-    }
 }
 
 impl Drop for Engine {
@@ -212,9 +235,19 @@ impl Drop for Engine {
     }
 }
 
+/// The session of one query: what it sees and what it may take.
+fn session(base: &SessionState, limits: &QueryLimits, view: QueryView) -> Result<SessionState> {
+    let pool = Arc::new(FairSpillPool::new(limits.memory_bytes));
+    let runtime = RuntimeEnvBuilder::from_runtime_env(base.runtime_env()).with_memory_pool(pool).build_arc()?;
+    // The catalog is there; it must not be made anew, and empty.
+    let config = base.config().clone().with_create_default_catalog_and_schema(false);
+    let config = config.with_extension(Arc::new(view));
+    Ok(SessionStateBuilder::new_from_existing(base.clone()).with_config(config).with_runtime_env(runtime).build())
+}
+
 fn base_state(options: &LakeOptions) -> Result<SessionState> {
     let mut config = SessionConfig::new()
-        .with_default_catalog_and_schema("onrecord", "lake")
+        .with_default_catalog_and_schema("onrecord", "public")
         .with_information_schema(true)
         .with_target_partitions(options.threads.max(1))
         .with_batch_size(BATCH_ROWS);
@@ -245,10 +278,10 @@ fn runtime_env(options: &LakeOptions) -> Result<Arc<RuntimeEnv>> {
     Ok(runtime.build_arc()?)
 }
 
-/// A statement and the values of its parameters.
-struct Query {
-    statement: String,
-    values: Vec<ScalarValue>,
+/// What is run, and the values of its parameters.
+enum Query {
+    Text { statement: String, values: Vec<ScalarValue> },
+    Plan { plan: Box<LogicalPlan>, values: ParamValues },
 }
 
 async fn plan(session: SessionState, query: Query, limits: &QueryLimits) -> Result<SendableRecordBatchStream> {
@@ -261,16 +294,26 @@ async fn plan_rows(
     query: Query,
     rows: usize,
 ) -> Result<SendableRecordBatchStream, DataFusionError> {
-    let plan = session.create_logical_plan(&query.statement).await?;
-    let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    read_only.verify_plan(&plan)?;
-    let plan = if query.values.is_empty() { plan } else { plan.with_param_values(query.values)? };
+    let plan = match query {
+        Query::Text { statement, values } => {
+            let plan = read_only(session.create_logical_plan(&statement).await?)?;
+            if values.is_empty() { plan } else { plan.with_param_values(values)? }
+        }
+        Query::Plan { plan, values } => read_only(*plan)?.replace_params_with_values(&values)?,
+    };
     let about_a_plan =
         matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_));
     let frame = DataFrame::new(session, plan);
     // One more than may be given shows that there are more; and a sort keeps no more than these.
     let frame = if about_a_plan { frame } else { frame.limit(0, Some(rows.saturating_add(1)))? };
     frame.execute_stream().await
+}
+
+/// The plan, if it changes nothing.
+fn read_only(plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+    let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    options.verify_plan(&plan)?;
+    Ok(plan)
 }
 
 /// Hands the rows over until there are no more, or as many as there may be, or nobody takes them.

@@ -25,8 +25,8 @@ pub(super) struct View {
     columns: &'static [(&'static str, &'static str, &'static str)],
 }
 
-pub(super) const VIEWS: [&View; 8] =
-    [&INTERACTIONS, &TOKENS, &SESSIONS, &STEPS, &FEEDBACK, &ACCESSES, &EVENTS, &CONFIGS];
+pub(super) const VIEWS: [&View; 10] =
+    [&INTERACTIONS, &TOKENS, &SESSIONS, &STEPS, &FEEDBACK, &ACCESSES, &DISPOSALS, &ALERTS, &EVENTS, &CONFIGS];
 
 // Each column: its name, its expression over `records`, its meaning. Where the expression is a column alone and the
 // meaning is left out, that column's applies.
@@ -309,6 +309,7 @@ const ACCESSES: View = View {
         ("id", "id", ""),
         ("leaf_index", "leaf_index", ""),
         ("principal", "onrecord_principal", ""),
+        ("user_id", "user_id", "The name that a client of the PostgreSQL protocol gave itself."),
         ("client_address", "client_address", ""),
         ("event", "onrecord_event", ""),
         ("statement", "db_query_text", ""),
@@ -316,6 +317,45 @@ const ACCESSES: View = View {
         ("row_count", "onrecord_access_rows", ""),
         ("outcome", "onrecord_outcome", ""),
         ("error_message", "onrecord_error_message", ""),
+    ],
+};
+
+const DISPOSALS: View = View {
+    name: "disposals",
+    from: "records WHERE kind = 'disposal'",
+    columns: &[
+        ("time", "captured_at", "When it was ordered, by the recorder's clock; what it is about goes after that."),
+        ("id", "id", ""),
+        ("leaf_index", "leaf_index", ""),
+        ("event", "onrecord_event", "`erase` by hand, `retention` by the policy."),
+        ("condition", "db_query_text", "Which records it was about when it was ordered."),
+        ("record_count", "onrecord_disposal_records", ""),
+        ("groups", "onrecord_disposal_groups", ""),
+        ("reason", "onrecord_purpose", "Why, as the caller or the policy says."),
+        ("requested_by", "onrecord_requested_by", ""),
+        ("rule", "onrecord_retention_rule", ""),
+        ("policy_sha256", "onrecord_policy_sha256", ""),
+        ("principal", "onrecord_principal", ""),
+        ("client_address", "client_address", ""),
+    ],
+};
+
+const ALERTS: View = View {
+    name: "alerts",
+    from: "records WHERE kind = 'alert'",
+    columns: &[
+        ("time", "captured_at", "When it was raised."),
+        ("id", "id", ""),
+        ("leaf_index", "leaf_index", ""),
+        ("event", "onrecord_event", "What was noticed."),
+        ("note", "onrecord_note", "What is said about it."),
+        ("subject_id", "onrecord_subject", "Id of the record that it is about."),
+        ("session", "gen_ai_conversation_id", ""),
+        ("model", "coalesce(gen_ai_response_model, gen_ai_request_model)", "The model that it is about."),
+        ("upstream", "onrecord_upstream", ""),
+        ("score", "gen_ai_evaluation_score_value", "The value that raised it, where there is one."),
+        ("principal", "onrecord_principal", ""),
+        ("source", "onrecord_source", ""),
     ],
 };
 

@@ -158,8 +158,9 @@ async fn the_engine_knows_columns_and_plans() {
     let fixture = Fixture::new(calls(150)).await;
     fixture.lake.seal().await.unwrap();
     assert!(fixture.query("DESCRIBE interactions").await.iter().any(|row| row.starts_with("prompt|Utf8")));
-    let tables =
-        fixture.query("SELECT table_name FROM information_schema.tables WHERE table_schema = 'lake' ORDER BY 1").await;
+    let tables = fixture
+        .query("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1")
+        .await;
     let there = |name: &str| tables.iter().any(|table| table == name);
     assert!(["accesses", "events", "interactions", "records"].iter().all(|name| there(name)), "{tables:?}");
     let plan = fixture.query("EXPLAIN SELECT answer FROM interactions WHERE leaf_index = 3").await.join("\n");

@@ -11,6 +11,7 @@ mod export;
 mod ingest;
 mod keep;
 mod log;
+mod metrics;
 mod query;
 mod rows;
 mod search;
@@ -88,6 +89,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/search", get(search::search))
         .route("/api/v1/columns", get(query::columns))
         .route("/api/v1/verify", post(verify::verify))
+        .route("/metrics", get(metrics::metrics))
         .route("/api/v1/stats", get(calls::stats))
         .route("/api/v1/checkpoint", get(calls::checkpoint))
         .route("/api/v1/traces/{wanted}", get(ingest::trace))
@@ -172,6 +174,6 @@ impl<S: Sync> FromRequestParts<S> for Reader {
         let address = parts.extensions.get::<axum::extract::ConnectInfo<std::net::SocketAddr>>();
         let purpose =
             parts.headers.get("x-onrecord-purpose").map(|p| String::from_utf8_lossy(p.as_bytes()).into_owned());
-        Ok(Self(Reading { principal, address: address.map(|info| info.0.ip().to_string()), purpose }))
+        Ok(Self(Reading { principal, address: address.map(|info| info.0.ip().to_string()), purpose, user: None }))
     }
 }

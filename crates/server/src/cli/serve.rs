@@ -18,6 +18,9 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
     eprintln!("onrecord {} keeps the record of {}", stats.version, names.join(", "));
     eprintln!("  gateway   {scheme}://{}   (the base URL for your clients)", server.gateway);
     eprintln!("  API       http://{}", server.api);
+    if let Some(address) = server.postgres {
+        eprintln!("  SQL       postgresql://{address}/onrecord   (PostgreSQL protocol; read only)");
+    }
     let [grpc, http] = server.otlp;
     let addresses =
         [grpc.map(|grpc| format!("http://{grpc} (gRPC)")), http.map(|http| format!("http://{http} (HTTP)"))];

@@ -16,12 +16,13 @@ use onrecord_proof::note::Verifier;
 use super::value::{LogFormat, LogName, OnLogFailure, PathPrefix, Release, Secret, ServerKind, UpstreamName};
 
 /// All sections in the order of the file.
-pub(super) const SECTIONS: [&Section; 16] = [
+pub(super) const SECTIONS: [&Section; 17] = [
     &Top::SECTION,
     &Gateway::SECTION,
     &Upstream::SECTION,
     &Probe::SECTION,
     &Api::SECTION,
+    &Postgres::SECTION,
     &Ingest::SECTION,
     &Log::SECTION,
     &SigningKey::SECTION,
@@ -135,6 +136,17 @@ section! {
         /// Whether anybody may read checkpoints, tiles and leaves below `/log/` without an access token. Leaves hold ids, kinds,
         /// times and commitments, no payload.
         public_log: bool = flag(false);
+    }
+}
+
+section! {
+    /// The PostgreSQL protocol, over which psql, drivers and dashboards read the tables in SQL; the password is an access
+    /// token of the role read. It has the limits of `[lake]`, and with `[tls]` it is encrypted.
+    Postgres = "postgres" {
+        /// The address to listen on; without it, nothing listens. Anything but loopback needs an access token.
+        listen: Option<SocketAddr> = unset("127.0.0.1:5433");
+        /// How many connections there can be at a time.
+        connections: usize = number(64).within(1, 10_000);
     }
 }
 

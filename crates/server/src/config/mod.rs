@@ -37,6 +37,7 @@ pub(crate) use value::{LogFormat, OnLogFailure, Release, ServerKind};
 use crate::engine::Retention;
 use crate::outside::WitnessSettings;
 pub(crate) use keys::Ingest;
+pub(crate) use keys::Postgres;
 use keys::{Anchor, Api, Gateway, Keep, Lake, Log, Probe, Tls, Top, Witnesses};
 pub(crate) use outside::{AnchorPlace, AnchorSettings, SigningKey};
 use raw::Raw;
@@ -60,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) probe: Probe,
     /// The API.
     pub(crate) api: Api,
+    /// The PostgreSQL protocol.
+    pub(crate) postgres: Postgres,
     /// Spans that come in.
     pub(crate) ingest: Ingest,
     /// The log.
@@ -159,6 +162,7 @@ impl Config {
         let upstreams = upstream::check(raw);
         let probe = Probe::check(raw, Probe::SECTION.name);
         let api = Api::check(raw, Api::SECTION.name);
+        let postgres = Postgres::check(raw, Postgres::SECTION.name);
         let ingest = Ingest::check(raw, Ingest::SECTION.name);
         let log = Log::check(raw, Log::SECTION.name);
         let key = keys::SigningKey::check(raw, keys::SigningKey::SECTION.name).and_then(|key| key.holder(raw));
@@ -182,6 +186,7 @@ impl Config {
             upstreams: upstreams?,
             probe: probe?,
             api: api?,
+            postgres: postgres?,
             ingest: ingest?,
             log: log?,
             key: key?,

@@ -13,6 +13,8 @@ pub(crate) struct Reading {
     pub address: Option<String>,
     /// Why, as the reader says.
     pub purpose: Option<String>,
+    /// The name that the reader gave, where there is one beside that of the token.
+    pub user: Option<String>,
 }
 
 /// What was read.
@@ -50,6 +52,9 @@ impl Engine {
         }
         if let Some(purpose) = &reading.purpose {
             record.set(&field::PURPOSE, purpose.as_str());
+        }
+        if let Some(user) = &reading.user {
+            record.set(&field::USER_ID, user.as_str());
         }
         record.set(&field::EVENT, access.event);
         record.set(&field::STATEMENT, access.statement);

@@ -178,7 +178,7 @@ mod tests {
         let engine = engine(folder.path()).await;
         let index = engine.ledger.append(&call()).unwrap().await.unwrap().index;
         let (early, before) = (engine.erasures().await.unwrap(), committed(&engine, index).await);
-        let reading = Reading { principal: "p".into(), address: None, purpose: None };
+        let reading = Reading { principal: "p".into(), address: None, purpose: None, user: None };
         let ask = Erase {
             condition: format!("leaf_index = {index}"),
             table: "interactions".into(),

@@ -2,6 +2,7 @@
 
 mod access;
 mod changes;
+mod counters;
 mod deployment;
 mod erasures;
 mod evidence;
@@ -33,6 +34,7 @@ use uuid::Uuid;
 use crate::outside::Outside;
 pub(crate) use access::{Access, Reading};
 pub(crate) use changes::{Change, between, changes};
+pub(crate) use counters::Counters;
 pub(crate) use deployment::DEPLOYMENT;
 pub(crate) use evidence::Prove;
 pub(crate) use find::{Filter, Summary, Wanted};
@@ -68,6 +70,7 @@ pub(crate) struct Engine {
     pub ledger: Arc<Ledger>,
     pub lake: Lake,
     pub limits: QueryLimits,
+    pub counters: Arc<Counters>,
     /// Who else keeps what of the log.
     pub outside: Outside,
     /// How long records are kept, if there is a policy.
@@ -137,6 +140,7 @@ impl Engine {
             ledger: Arc::new(ledger),
             lake,
             limits: options.limits,
+            counters: Arc::default(),
             outside: options.outside,
             retention: options.retention,
             disposing: tokio::sync::Mutex::new(()),

@@ -55,6 +55,24 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Age in seconds of the oldest record that is not in the table yet; `None` if it cannot be read.
+    pub(crate) fn sealing_lag(&self) -> Option<f64> {
+        let cursor = self.lake.stats().cursor;
+        if cursor >= self.reader().size() {
+            return Some(0.0);
+        }
+        let oldest = self.reader().read(cursor, cursor + 1, 1).ok()?.into_iter().next()?;
+        Some((onrecord_ledger::now() - oldest.committed_at).max(0) as f64 / 1e6)
+    }
+
+    /// Bytes that are free for this program on the data folder's file system, and its size.
+    pub(crate) fn disk_space(&self) -> Option<(u64, u64)> {
+        let found = rustix::fs::statvfs(&self.dir).ok()?;
+        Some((found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize))
+    }
+}
+
 /// Bytes of the files below a folder; what vanishes meanwhile does not count.
 fn size_of_folder(dir: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(dir) else { return 0 };

@@ -249,6 +249,7 @@ impl Call {
     pub(crate) fn abandon(&mut self) {
         self.settled = true;
         self.gateway.gap.count();
+        self.gateway.counters.unrecorded();
     }
 
     /// True once the terminal event of a stream was received.
@@ -289,6 +290,7 @@ impl Call {
         let duration = self.elapsed_us();
         self.record.set(&field::DURATION, duration);
         self.record.set(&field::OUTCOME, outcome.name());
+        self.gateway.counters.ended(outcome.name(), &self.record);
         let pending = self.gateway.ledger.append(&self.record)?;
         if let Outcome::Completed = outcome {
             self.ask_for_prompt();

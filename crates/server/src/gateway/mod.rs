@@ -29,6 +29,7 @@ use onrecord_ledger::Ledger;
 use tokio::sync::Semaphore;
 
 use crate::auth::Tokens;
+use crate::engine::{Counters, Engine};
 use crate::ingest::KnownCalls;
 
 pub(crate) use lanes::Lanes;
@@ -77,6 +78,7 @@ pub(crate) struct Gateway {
     gap: gap::Gap,
     attempts: attempts::Attempts,
     known_calls: Arc<KnownCalls>,
+    counters: Arc<Counters>,
 }
 
 impl Gateway {
@@ -85,9 +87,9 @@ impl Gateway {
         self.routes.all()
     }
 
-    /// A gateway that records in `ledger`, and notes in `known_calls` how clients name its calls.
+    /// A gateway that records in the log of `engine`, and notes in `known_calls` how clients name its calls.
     pub(crate) fn new(
-        ledger: Arc<Ledger>,
+        engine: &Engine,
         tokens: Arc<Tokens>,
         settings: Settings,
         routes: Routes,
@@ -99,7 +101,8 @@ impl Gateway {
             gap: gap::Gap::default(),
             attempts: attempts::Attempts::default(),
             known_calls,
-            ledger,
+            counters: Arc::clone(&engine.counters),
+            ledger: Arc::clone(&engine.ledger),
             tokens,
             settings,
             routes,

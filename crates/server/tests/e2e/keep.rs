@@ -192,8 +192,7 @@ async fn the_policy_disposes_by_rule_and_its_floor_holds_for_everybody() {
         [[rule]]\nname = \"bob's\"\ntag = \"team=bob\"\npayload_days = 3650\n";
     std::fs::write(log.folder().join("retention.toml"), policy).unwrap();
     let (server, _model) = calls(&log).await;
-    let disposed = "SELECT onrecord_retention_rule AS rule, onrecord_disposal_records AS records, \
-        onrecord_policy_sha256 IS NOT NULL AS digest FROM records WHERE kind = 'disposal'";
+    let disposed = "SELECT rule, record_count AS records, policy_sha256 IS NOT NULL AS digest FROM disposals";
     wait_for("the schedule", || {
         let records: i64 = log.query(disposed).iter().map(|row| row["records"].as_i64().unwrap()).sum();
         (records >= 3).then_some(())

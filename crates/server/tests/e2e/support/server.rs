@@ -18,6 +18,8 @@ pub(crate) struct Server {
     pub(crate) api: SocketAddr,
     /// Where spans are taken, over gRPC and over HTTP.
     pub(crate) otlp: Vec<SocketAddr>,
+    /// Where the PostgreSQL protocol is spoken, if it is.
+    pub(crate) postgres: Option<SocketAddr>,
 }
 
 impl Server {
@@ -40,7 +42,8 @@ impl Server {
         });
         let (gateway, api) = listening.unwrap();
         let otlp = addresses(&messages.so_far(), "  OTLP ");
-        Self { child, messages, gateway, api, otlp }
+        let postgres = address(&messages.so_far(), "  SQL ");
+        Self { child, messages, gateway, api, otlp, postgres }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -96,6 +99,6 @@ fn address(text: &str, line: &str) -> Option<SocketAddr> {
 /// The addresses of the URLs in the line that begins so.
 fn addresses(text: &str, line: &str) -> Vec<SocketAddr> {
     let line = text.lines().find_map(|text| text.strip_prefix(line)).unwrap_or_default();
-    let urls = line.split("://").skip(1).filter_map(|after| after.split([' ', ',']).next()?.parse().ok());
+    let urls = line.split("://").skip(1).filter_map(|after| after.split([' ', ',', '/']).next()?.parse().ok());
     urls.collect()
 }
