@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, Weak};
 
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
 use tokio::sync::Mutex;
 
 use crate::error::{Error, Result};
@@ -118,24 +120,65 @@ impl Lake {
         compare(&sealed, log.as_ref())?;
         table.remove_orphans().await?;
         table.remove_leftovers().await?;
-        let indexes = Indexes::new(options.index.clone());
-        indexes.retain(&sealed.files)?;
-        log.release(sealed.cursor);
+        let lake = Self::over(table.root().to_owned(), log, options, table.store(), sealed).await?;
+        let Inner { indexes, versions, log, .. } = &*lake.inner;
+        indexes.retain(&versions.current().files)?;
+        log.release(versions.current().cursor);
+        *lake.inner.table.lock().await = Some(table);
+        Ok(lake)
+    }
+
+    /// Opens the lake in the folder `dir` as it is, to be read and nothing else: what a crash has left stays. A lake that is
+    /// not there is one without sealed rows.
+    pub async fn look(dir: &Path, log: impl Log, options: LakeOptions) -> Result<Self> {
+        let log: Arc<dyn Log> = Arc::new(log);
+        let root = table_folder(dir);
+        let (store, sealed): (Arc<dyn ObjectStore>, _) = if root.exists() {
+            let (store, sealed) = Table::look(&root, &log.origin()).await?;
+            compare(&sealed, log.as_ref())?;
+            (store, sealed)
+        } else {
+            (Arc::new(InMemory::new()), Sealed::none(log.origin()))
+        };
+        Self::over(root, log, options, store, sealed).await
+    }
+
+    /// The lake of a log alone, for one whose table cannot be read.
+    pub async fn without_table(dir: &Path, log: impl Log, options: LakeOptions) -> Result<Self> {
+        let log: Arc<dyn Log> = Arc::new(log);
+        let sealed = Sealed::none(log.origin());
+        Self::over(table_folder(dir), log, options, Arc::new(InMemory::new()), sealed).await
+    }
+
+    async fn over(
+        root: PathBuf,
+        log: Arc<dyn Log>,
+        options: LakeOptions,
+        store: Arc<dyn ObjectStore>,
+        sealed: Sealed,
+    ) -> Result<Self> {
         let inner = Inner {
-            root: table.root().to_owned(),
-            engine: Engine::new(&options, table.store()).await?,
-            indexes,
-            origin,
+            root,
+            engine: Engine::new(&options, store).await?,
+            indexes: Indexes::new(options.index.clone()),
+            origin: log.origin(),
             log,
             options,
             versions: Versions::new(sealed),
-            table: Mutex::new(Some(table)),
+            table: Mutex::new(None),
             rewriting: Mutex::new(()),
             unfinished: std::sync::Mutex::default(),
             #[cfg(test)]
             crash_after: std::sync::Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Where to go on reading when leaf `index` cannot be read: behind the data file that it is in.
+    pub fn after_damage(&self, index: u64) -> u64 {
+        let sealed = self.inner.versions.current();
+        let file = sealed.file_from(index).filter(|file| file.leaves.contains(&index));
+        file.map_or(index + 1, |file| file.leaves.end)
     }
 
     /// The name of the log.
@@ -162,6 +205,12 @@ impl Lake {
         }
     }
 
+    /// Reads the index of each data file, and gives those whose index is not there or damaged, with what is wrong with it.
+    pub async fn check_indexes(&self) -> Result<Vec<(String, Option<String>)>> {
+        let lake = self.clone();
+        blocking(move || Ok(lake.inner.indexes.check(&lake.inner.versions.current().files))).await
+    }
+
     /// Compares every file of the table with the digest that was written with it, as
     /// [`check_files`](crate::check_files) does. Sealing goes on meanwhile. Reads every byte of the lake on a thread for
     /// blocking work.
@@ -178,8 +227,10 @@ impl Lake {
         let plan = Plan::new(&root, unfinished.as_deref())?;
         drop(sealing);
         blocking(move || {
-            let problems = plan.compare(&root, progress);
+            let mut problems = plan.compare(&root, progress);
             drop(version);
+            // What a crash has left is gone since the table was opened.
+            problems.iter_mut().for_each(FileProblem::finished);
             Ok(problems)
         })
         .await

@@ -1,6 +1,6 @@
 //! What the lake needs of the log: the committed records that are not sealed yet, and what the tree says of all.
 
-use onrecord_ledger::{Committed, Reader};
+use onrecord_ledger::{Committed, Offline, Reader};
 use onrecord_proof::Hash;
 use onrecord_proof::merkle::HashReader as _;
 
@@ -68,5 +68,72 @@ impl Log for Reader {
 
     fn calls_under_way(&self) -> usize {
         self.open_calls()
+    }
+}
+
+/// A log that nobody writes: nothing is released, and no call is under way.
+impl Log for Offline {
+    fn origin(&self) -> String {
+        self.origin().to_owned()
+    }
+
+    fn size(&self) -> u64 {
+        self.size()
+    }
+
+    fn first(&self) -> u64 {
+        self.first()
+    }
+
+    fn bytes_from(&self, _index: u64) -> u64 {
+        0
+    }
+
+    fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, LogError> {
+        Ok(self.read(from, until, max_bytes)?)
+    }
+
+    fn release(&self, _below: u64) {}
+
+    fn leaf_hashes(&self, from: u64, count: usize) -> Result<Vec<Hash>, LogError> {
+        Ok(self.leaf_hashes(from, count)?)
+    }
+
+    fn calls_under_way(&self) -> usize {
+        0
+    }
+}
+
+impl<L: Log + ?Sized> Log for std::sync::Arc<L> {
+    fn origin(&self) -> String {
+        (**self).origin()
+    }
+
+    fn size(&self) -> u64 {
+        (**self).size()
+    }
+
+    fn first(&self) -> u64 {
+        (**self).first()
+    }
+
+    fn bytes_from(&self, index: u64) -> u64 {
+        (**self).bytes_from(index)
+    }
+
+    fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, LogError> {
+        (**self).read(from, until, max_bytes)
+    }
+
+    fn release(&self, below: u64) {
+        (**self).release(below);
+    }
+
+    fn leaf_hashes(&self, from: u64, count: usize) -> Result<Vec<Hash>, LogError> {
+        (**self).leaf_hashes(from, count)
+    }
+
+    fn calls_under_way(&self) -> usize {
+        (**self).calls_under_way()
     }
 }

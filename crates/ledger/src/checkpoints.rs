@@ -32,11 +32,11 @@ pub(crate) struct Checkpoints {
     newest: Mutex<Option<(String, u64)>>,
 }
 
-/// The checkpoints of one file and, if its last one was cut off, where that starts.
+/// The checkpoints of one file and, if its last one was cut off, where that starts and how many bytes there are of it.
 pub(crate) struct Day {
     pub path: PathBuf,
     pub published: Vec<Published>,
-    pub torn_at: Option<u64>,
+    pub torn: Option<(u64, usize)>,
     /// Where its last whole checkpoint ends.
     end: u64,
 }
@@ -55,14 +55,14 @@ impl Checkpoints {
     pub(crate) fn read(&self, name: &str, keys: &KeyHistory) -> Result<Day, Error> {
         let path = self.dir.join(name);
         let bytes = self.disk.read(&path).map_err(|e| Error::io("read", &path, &e))?;
-        let mut day = Day { path, published: Vec::new(), torn_at: None, end: 0 };
+        let mut day = Day { path, published: Vec::new(), torn: None, end: 0 };
         let mut at = 0;
         while at < bytes.len() {
             let Some(len) = note_len(&bytes[at..]) else {
                 if !is_cut_off(&bytes[at..]) {
                     return Err(Error::corrupt(&day.path, at as u64, "this is not a signed checkpoint"));
                 }
-                day.torn_at = Some(at as u64);
+                day.torn = Some((at as u64, bytes.len() - at));
                 break;
             };
             let text = std::str::from_utf8(&bytes[at..at + len]);
@@ -79,7 +79,7 @@ impl Checkpoints {
     pub(crate) fn recover(&self, keys: &KeyHistory) -> Result<Option<Published>, Error> {
         for name in self.days()?.into_iter().rev() {
             let day = self.read(&name, keys)?;
-            if let Some(at) = day.torn_at {
+            if let Some((at, _)) = day.torn {
                 tracing::warn!(file = %day.path.display(), at, "cut off a checkpoint that was not written whole");
                 self.cut(&day.path, at)?;
             }
@@ -137,6 +137,17 @@ fn note_len(bytes: &[u8]) -> Option<usize> {
 fn is_cut_off(bytes: &[u8]) -> bool {
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
     !bytes.ends_with(b"\n\n") || lines <= 3
+}
+
+/// The bytes of the shortest checkpoint, with what separates it from the next one, that can follow one over `size`
+/// leaves: origin, size and root, then the signature of the log. One of which there is less was cut off; one of which there
+/// is as much, and that is not whole all the same, has been changed.
+pub(crate) fn shortest(origin: &str, size: u64) -> usize {
+    // A hash of 32 bytes and a signature of 64 with 4 of the key, in base64.
+    const ROOT: usize = 44;
+    const SIGNATURE: usize = 92;
+    let text = origin.len() + 1 + size.to_string().len() + 1 + ROOT + 1;
+    text + 1 + "— ".len() + origin.len() + 1 + SIGNATURE + 1 + END.len()
 }
 
 fn open(text: &str, keys: &KeyHistory) -> Result<Published, onrecord_proof::Malformed> {

@@ -22,8 +22,10 @@ mod keys;
 mod ledger;
 mod lock;
 mod measures;
+mod offline;
 mod pending;
 mod queue;
+mod rebuild;
 mod recovery;
 mod segment;
 mod sequencer;
@@ -42,9 +44,12 @@ pub use error::Error;
 pub use found::Found;
 pub use keys::Holder;
 pub use ledger::{Ledger, Options, Reader};
+pub use lock::{Lock, hold};
 pub use measures::{Histogram, Measures};
+pub use offline::{Offline, tidy};
 pub use pending::Pending;
 pub use queue::Receipt;
+pub use rebuild::Rebuild;
 
 /// The public keys of the log in `dir`, without changing anything.
 pub fn keys(dir: &std::path::Path) -> Result<onrecord_proof::KeyHistory, Error> {

@@ -60,6 +60,15 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, options: &Options) -> Resul
     Ok(Recovered { keys, published, checkpoints, cosigned, tree, wal, last, highest: chain.highest, open })
 }
 
+/// Puts the folder into the state in which [`open`] leaves it, without the secret key.
+pub(crate) fn tidy(disk: &Arc<dyn Disk>, dir: &Path) -> Result<(), Error> {
+    let keys = identity::read(&**disk, dir)?;
+    let published = Checkpoints::new(Arc::clone(disk), &dir.join("checkpoints")).recover(&keys)?;
+    Cosigned::open(disk, dir, &keys, published.as_ref())?;
+    open_tree(disk, dir, published.as_ref())?;
+    Chain::find(&**disk, &dir.join("segments"), keys.name())?.remove_leftovers(&**disk)
+}
+
 /// The tree must be the one that the last checkpoint was signed over.
 fn open_tree(disk: &Arc<dyn Disk>, dir: &Path, published: Option<&Published>) -> Result<Tree, Error> {
     let path = dir.join("tree");
@@ -77,7 +86,7 @@ fn open_tree(disk: &Arc<dyn Disk>, dir: &Path, published: Option<&Published>) ->
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
     pub path: PathBuf,
-    head: SegmentHead,
+    pub head: SegmentHead,
     /// Where it ends, if a later segment says so.
     end: Option<u64>,
 }
@@ -124,6 +133,11 @@ impl Chain {
 
     pub(crate) fn next(&mut self) -> Option<Link> {
         self.links.pop()
+    }
+
+    /// Files that the next start removes.
+    pub(crate) fn leftovers(&self) -> &[PathBuf] {
+        &self.leftovers
     }
 
     fn remove_leftovers(&self, disk: &dyn Disk) -> Result<(), Error> {

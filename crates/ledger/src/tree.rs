@@ -62,6 +62,22 @@ impl Tree {
         Ok(tree)
     }
 
+    /// An empty tree whose hashes are written over whatever is in `dir`.
+    pub(crate) fn anew(disk: Arc<dyn Disk>, dir: &Path) -> Self {
+        let level =
+            |level: u32| Level { path: dir.join(level.to_string()), file: None, stored: 0, pending: Vec::new() };
+        let levels = (0..LEVELS).map(level).collect();
+        Self { disk, state: Mutex::new(State { frontier: Frontier::default(), levels }) }
+    }
+
+    /// Cuts off what is in the files behind the hashes that were stored.
+    pub(crate) fn cut(&self) -> Result<(), Error> {
+        for Level { path, stored, .. } in &self.lock().levels {
+            Level::open(&*self.disk, path.clone(), *stored)?;
+        }
+        Ok(())
+    }
+
     /// Appends leaves in order.
     pub(crate) fn push(&self, leaves: impl IntoIterator<Item = Hash>) {
         let State { frontier, levels } = &mut *self.lock();

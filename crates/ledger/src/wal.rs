@@ -81,6 +81,12 @@ impl Index {
         }
     }
 
+    /// The leaves up to `index` cannot be read.
+    pub(crate) fn skip_to(&mut self, index: u64) {
+        let nowhere = Place { segment: 0, offset: 0 };
+        self.places.resize(index.saturating_sub(self.first) as usize, nowhere);
+    }
+
     /// A call was begun at `place`.
     pub(crate) fn begun(&mut self, place: Place) {
         if let Some(segment) = self.segments.get_mut(&place.segment) {

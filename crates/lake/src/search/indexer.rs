@@ -56,6 +56,12 @@ async fn work(lake: &Lake, every: Duration) {
 }
 
 impl Lake {
+    /// Removes damaged indexes and builds all that are not there. Gives the number of files that were indexed.
+    pub async fn mend_indexes(&self) -> Result<usize> {
+        self.inner.indexes.remove_damaged(&self.inner.versions.current().files)?;
+        self.index().await
+    }
+
     /// Indexes every sealed file that has no index, the newest first. Gives the number of files that were indexed.
     pub async fn index(&self) -> Result<usize> {
         let _only_one = self.inner.indexes.building.lock().await;

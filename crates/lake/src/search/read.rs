@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::bytes::{Input, crc};
-use super::layout::{Covered, Footer, INLINE_BYTES, MAGIC, PartLayout, SHARED, Section, TAIL};
+use super::layout::{Covered, EXACT, Footer, INLINE_BYTES, MAGIC, PartLayout, SHARED, Section, TAIL, WORD};
 
 /// A footer is never larger: some hundred KB for a file of a few hundred MB.
 const FOOTER_MAX: usize = 256 << 20;
@@ -43,6 +43,20 @@ impl Index {
             return Err(damaged("it is of another data file"));
         }
         Ok(Self { place: place.to_owned(), footer, footer_bytes: bytes.len() })
+    }
+
+    /// Reads all of it, so that every checksum is compared.
+    pub(super) fn check(&self) -> io::Result<()> {
+        for part in self.parts()? {
+            for kind in [WORD, EXACT] {
+                part.find_all(kind, &[], |_| Ok(()))?;
+            }
+            part.pieces()?;
+            part.lengths()?;
+            part.leaves()?;
+            part.times()?;
+        }
+        Ok(())
     }
 
     pub(super) fn place(&self) -> &Path {

@@ -88,6 +88,27 @@ impl Indexes {
         self.get(file).is_some()
     }
 
+    /// Reads every byte of the index of each of these files. Gives the files without a good one, with what is wrong with it
+    /// if there is one.
+    pub(crate) fn check(&self, files: &[Arc<DataFile>]) -> Vec<(String, Option<String>)> {
+        let mut bad = Vec::new();
+        for file in files {
+            let Some(place) = self.place(file) else { continue };
+            match Index::open(&place, &Covered::of(file)).and_then(|index| index.check()) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => bad.push((file.path.to_string(), None)),
+                Err(error) => bad.push((file.path.to_string(), Some(error.to_string()))),
+            }
+        }
+        bad
+    }
+
+    /// Removes the indexes that [`check`](Self::check) finds damaged.
+    pub(crate) fn remove_damaged(&self, files: &[Arc<DataFile>]) -> Result<()> {
+        let damaged = self.check(files).into_iter().filter_map(|(path, damage)| damage.map(|_| path));
+        damaged.into_iter().try_for_each(|path| self.remove(&path))
+    }
+
     /// An index that is damaged is no index; it is made again.
     pub(super) fn bad(&self, file: &DataFile, error: &io::Error) {
         if error.kind() == io::ErrorKind::NotFound {

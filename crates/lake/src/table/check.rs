@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::storage;
+use crate::table::leftover::Crash;
 use crate::table::sidecar::{self, Entry, Sha};
 
 /// How far [`check_files`] is.
@@ -37,6 +38,9 @@ pub enum FileProblemKind {
     Missing,
     /// The lake has not written it, or what was known of it is gone.
     Unlisted,
+    /// The program stopped while it was being written, or before it was listed. The next start puts that right; the rows
+    /// are in the log, or in the files whose place it was to take.
+    Unfinished,
     /// It cannot be read, or it lists digests and is damaged itself.
     Unreadable(String),
 }
@@ -50,7 +54,17 @@ impl std::fmt::Display for FileProblem {
             FileProblemKind::Unlisted => {
                 write!(f, "{path} is not a file that the lake has written, or its digest is gone")
             }
+            FileProblemKind::Unfinished => write!(f, "{path} was being written when the program stopped"),
             FileProblemKind::Unreadable(why) => write!(f, "{path} cannot be read: {why}"),
+        }
+    }
+}
+
+impl FileProblem {
+    /// In a table that was put right when it was opened, nothing is unfinished.
+    pub(crate) fn finished(&mut self) {
+        if self.kind == FileProblemKind::Unfinished {
+            self.kind = FileProblemKind::Unlisted;
         }
     }
 }
@@ -75,8 +89,11 @@ impl Plan {
         }
         let is_known =
             |path: &String| plan.digests.contains_key(path) || unfinished.is_some_and(|u| path.starts_with(u));
-        for path in others.into_iter().filter(|path| !is_known(path)).collect::<Vec<_>>() {
-            plan.report(path, FileProblemKind::Unlisted);
+        let unknown: Vec<_> = others.into_iter().filter(|path| !is_known(path)).collect();
+        let crash = Crash::new(root, plan.digests.keys(), &sidecars, &unknown);
+        for path in unknown {
+            let is_left = crash.can_have_left(&path);
+            plan.report(path, if is_left { FileProblemKind::Unfinished } else { FileProblemKind::Unlisted });
         }
         plan.look_for_gaps(&sidecars);
         // Those that are still there are compared like all others.

@@ -50,6 +50,11 @@ impl Sealed {
         Ok(Self { origin, version, cursor, files })
     }
 
+    /// That of a table that is not there.
+    pub(crate) const fn none(origin: String) -> Self {
+        Self { origin, version: 0, cursor: 0, files: Vec::new() }
+    }
+
     /// The files of the writer itself.
     pub(crate) fn own_files(&self) -> &[Arc<DataFile>] {
         let start = self.files.partition_point(|file| file.origin < self.origin);
@@ -130,6 +135,17 @@ pub(crate) fn prefix(origin: &str) -> String {
 pub(crate) fn path(origin: &str, commit_date: &str, leaves: &Range<u64>, version: Option<u64>) -> String {
     let version = version.map(|version| format!("-{version:020}")).unwrap_or_default();
     format!("commit_date={commit_date}/{}-{:020}-{:020}{version}.parquet", prefix(origin), leaves.start, leaves.end)
+}
+
+/// What the name of a data file says of it: its writer's prefix, its leaves, and whether it was to take the place of others.
+pub(crate) fn parse(path: &str) -> Option<(&str, Range<u64>, bool)> {
+    let (folder, name) = path.rsplit_once('/')?;
+    folder.strip_prefix("commit_date=").filter(|date| !date.contains('/'))?;
+    let mut parts = name.strip_suffix(".parquet")?.split('-');
+    let (writer, first, end) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let version = parts.next();
+    let is_whole = writer.len() == 8 && parts.next().is_none() && version.is_none_or(|v| v.parse::<u64>().is_ok());
+    is_whole.then_some((writer, first..end, version.is_some()))
 }
 
 /// The first leaf index in a file of `origin`, from its path, be it finished or not.

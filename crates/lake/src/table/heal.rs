@@ -48,7 +48,7 @@ fn compare(root: &Path, entry: &sidecar::Entry) -> Result<()> {
     Err(Error::corrupt(place.display(), "its bytes are not those that were written"))
 }
 
-fn checkpoint_version(path: &str) -> Option<u64> {
+pub(super) fn checkpoint_version(path: &str) -> Option<u64> {
     let (version, rest) = path.strip_prefix("_delta_log/")?.split_once('.')?;
     rest.starts_with("checkpoint.").then(|| version.parse().ok()).flatten()
 }
@@ -61,7 +61,7 @@ pub(super) fn sidecar(table: &Table) -> Result<()> {
         return Ok(());
     }
     let mut entries = table.log_entries(version)?;
-    let (added, removed) = data_files_of(table, version)?;
+    let (added, removed) = data_files_of(&table.root, version)?;
     for path in added {
         entries.push(table.entry(path)?);
     }
@@ -73,8 +73,8 @@ pub(super) fn sidecar(table: &Table) -> Result<()> {
 }
 
 /// The data files that a commit has added, and those that it has removed.
-fn data_files_of(table: &Table, version: u64) -> Result<(Vec<String>, Vec<String>)> {
-    let place = table.root.join(commit_path(version));
+pub(super) fn data_files_of(root: &Path, version: u64) -> Result<(Vec<String>, Vec<String>)> {
+    let place = root.join(commit_path(version));
     let commit = std::fs::read_to_string(&place).map_err(Error::io(&place))?;
     let actions: Vec<serde_json::Value> = commit.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     // Data files are named so that there is nothing to escape in their paths.

@@ -4,6 +4,7 @@ pub(crate) mod check;
 mod columns;
 pub(crate) mod files;
 mod heal;
+mod leftover;
 pub(crate) mod sidecar;
 
 use std::path::{Path, PathBuf};
@@ -61,6 +62,19 @@ impl Table {
         heal::sidecar(&table)?;
         columns::complete(&mut table).await?;
         Ok(table)
+    }
+
+    /// What is in the table in the folder `root`, without changing anything.
+    pub(crate) async fn look(root: &Path, origin: &str) -> Result<(Arc<dyn ObjectStore>, Sealed)> {
+        let root = root.canonicalize().map_err(Error::io(root))?;
+        let log = storage::delta_log(&root)?;
+        if !log.is_delta_table_location().await.map_err(Error::delta(&root))? {
+            // A crash may have come before the table's first version.
+            return Ok((log.object_store(None), Sealed::none(origin.to_owned())));
+        }
+        let state = DeltaTableState::try_new(log.as_ref(), None).await.map_err(Error::delta(&root))?;
+        let table = Self { root, origin: origin.to_owned(), log, state };
+        Ok((table.store(), table.sealed().await?))
     }
 
     /// Removes what a crash has left of a seal. Only if the log still holds the records from the cursor on.

@@ -1,14 +1,18 @@
 //! A disk in memory that fails when it is told to.
 //!
 //! Fault model:
-//! - Each operation that changes something counts as one step: create, write, sync, set_len, replace, remove.
+//! - Each operation that changes something counts as one step: create_dir, create, write, sync, set_len, replace, remove.
 //! - The step that is armed fails once with an error, and has no effect ([`Fault::NotDone`]), its whole effect
-//!   ([`Fault::Done`]), or, for a write, the effect of its first half ([`Fault::Half`]).
-//! - A sync that fails loses the writes that it should have made durable, as Linux may drop dirty pages: they stay
-//!   readable, but a crash takes them away even if a later sync succeeds, unless they were written again before it.
-//! - [`crash`](FaultyDisk::crash) keeps what was synced. Of the writes since, it keeps an arbitrary subset, each whole or
-//!   cut in the middle: writes reach the platter in any order. The choice comes from the seed.
+//!   ([`Fault::Done`]), or half of it ([`Fault::Half`]): of a write its first half, of a creation an empty file, of a
+//!   replacement the temporary file, which nobody reads. Or the disk is full for a while
+//!   ([`Fault::Full`]): this and the next attempts that need space fail; what overwrites goes on.
+//! - A sync that fails loses the changes that it should have made durable, as Linux may drop dirty pages: they stay
+//!   readable, but a crash takes them away even if a later sync succeeds, unless they were made again before it.
+//! - [`crash`](FaultyDisk::crash) keeps what was synced. Of the writes and changes of length since, it keeps an arbitrary
+//!   subset, each write whole or cut in the middle: they reach the platter in any order. Of two that overlap the later one
+//!   wins, since a page is written as it is in memory. The choice comes from the seed, so a case can be run again.
 //! - Creation, replacement and removal are durable when they return, as [`Disk`] demands of a real disk.
+//! - Reading does not fail, and what is durable does not change by itself: see [`flip`](FaultyDisk::flip).
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -26,7 +30,12 @@ pub enum Fault {
     Done,
     /// It reports an error and did half.
     Half,
+    /// There is no space for this and the next five attempts that need some.
+    Full,
 }
+
+/// How many attempts a disk is full for: longer than a batch is tried in a row.
+const FULL_FOR: u32 = 5;
 
 /// A disk in memory that fails when it is told to. Clones share the disk.
 #[derive(Debug, Clone, Default)]
@@ -39,34 +48,58 @@ struct State {
     steps: u64,
     armed: Option<(u64, Fault)>,
     full: bool,
+    /// Further attempts that need space and fail.
+    full_for: u32,
 }
 
 #[derive(Debug, Default, Clone)]
 struct Content {
     now: Vec<u8>,
     durable: Vec<u8>,
-    /// Writes since the last good sync: offset and bytes.
-    pending: Vec<(u64, Vec<u8>)>,
+    /// What was changed since the last good sync.
+    pending: Vec<Change>,
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Write { offset: u64, bytes: Vec<u8> },
+    Length(u64),
+}
+
+impl Change {
+    fn apply(&self, onto: &mut Vec<u8>) {
+        match self {
+            Self::Write { offset, bytes } => overlay(onto, *offset, bytes),
+            Self::Length(len) => onto.resize(*len as usize, 0),
+        }
+    }
+
+    fn half(&self) -> Self {
+        match self {
+            Self::Write { offset, bytes } => Self::Write { offset: *offset, bytes: bytes[..bytes.len() / 2].to_vec() },
+            Self::Length(len) => Self::Length(*len),
+        }
+    }
 }
 
 impl Content {
-    fn write(&mut self, offset: u64, bytes: &[u8]) {
-        overlay(&mut self.now, offset, bytes);
-        self.pending.push((offset, bytes.to_vec()));
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.now);
+        self.pending.push(change);
     }
 
     fn sync(&mut self) {
-        for (offset, bytes) in std::mem::take(&mut self.pending) {
-            overlay(&mut self.durable, offset, &bytes);
+        for change in std::mem::take(&mut self.pending) {
+            change.apply(&mut self.durable);
         }
     }
 
     fn crash(&mut self, seed: &mut u64) {
-        for (offset, bytes) in std::mem::take(&mut self.pending) {
+        for change in std::mem::take(&mut self.pending) {
             match next(seed) % 3 {
                 0 => {}
-                1 => overlay(&mut self.durable, offset, &bytes[..bytes.len() / 2]),
-                _ => overlay(&mut self.durable, offset, &bytes),
+                1 => change.half().apply(&mut self.durable),
+                _ => change.apply(&mut self.durable),
             }
         }
         self.now.clone_from(&self.durable);
@@ -114,10 +147,10 @@ impl FaultyDisk {
         self.state().full = full;
     }
 
-    /// Loses what was not synced, as the fault model above says. A step that is still armed is not.
+    /// Loses what was not synced, as the fault model above says. A step that is still armed is not, and there is space.
     pub fn crash(&self, mut seed: u64) {
         let mut state = self.state();
-        state.armed = None;
+        (state.armed, state.full, state.full_for) = (None, false, 0);
         state.files.values_mut().for_each(|content| content.crash(&mut seed));
     }
 
@@ -151,12 +184,17 @@ impl FaultyDisk {
         let mut state = self.state();
         let now = state.steps;
         state.steps += 1;
-        if grows && state.full {
+        let fault = state.armed.take_if(|(at, _)| *at == now).map(|(_, fault)| fault);
+        if fault == Some(Fault::Full) {
+            state.full_for = FULL_FOR + 1;
+        }
+        if grows && (state.full || state.full_for > 0) {
+            state.full_for = state.full_for.saturating_sub(1);
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let Some((_, fault)) = state.armed.take_if(|(at, _)| *at == now) else { return run(&mut state, true) };
+        let Some(fault) = fault.filter(|fault| *fault != Fault::Full) else { return run(&mut state, true) };
         match fault {
-            Fault::NotDone => {}
+            Fault::NotDone | Fault::Full => {}
             Fault::Done => run(&mut state, true)?,
             Fault::Half => run(&mut state, false)?,
         }
@@ -170,16 +208,22 @@ fn missing(path: &Path) -> io::Error {
 
 impl Disk for FaultyDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.state().dirs.insert(path.to_owned());
-        Ok(())
+        // One that is there needs no space and changes nothing.
+        if self.state().dirs.contains(path) {
+            return Ok(());
+        }
+        self.step(true, |state, _| {
+            state.dirs.insert(path.to_owned());
+            Ok(())
+        })
     }
 
     fn create(&self, path: &Path, size: u64) -> io::Result<Box<dyn DiskFile>> {
         if self.state().files.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        self.step(true, |state, _| {
-            let zeros = vec![0; size as usize];
+        self.step(true, |state, whole| {
+            let zeros = vec![0; if whole { size as usize } else { 0 }];
             state.files.insert(path.to_owned(), Content { durable: zeros.clone(), now: zeros, ..Content::default() });
             Ok(())
         })?;
@@ -243,7 +287,8 @@ impl DiskFile for FaultyFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let grows = offset + bytes.len() as u64 > self.len()?;
         self.step(grows, |content, whole| {
-            content.write(offset, &bytes[..if whole { bytes.len() } else { bytes.len() / 2 }]);
+            let bytes = bytes[..if whole { bytes.len() } else { bytes.len() / 2 }].to_vec();
+            content.change(Change::Write { offset, bytes });
         })
     }
 
@@ -273,9 +318,6 @@ impl DiskFile for FaultyFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.step(len > self.len()?, |content, _| {
-            content.now.resize(len as usize, 0);
-            content.durable.resize(len as usize, 0);
-        })
+        self.step(len > self.len()?, |content, _| content.change(Change::Length(len)))
     }
 }

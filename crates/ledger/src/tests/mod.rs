@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use onrecord_proof::merkle::{Frontier, check_inclusion};
 use onrecord_proof::{Kind, Record, field};
 use uuid::Uuid;
 
 use crate::disk::{Disk, FaultyDisk};
-use crate::{Error, Ledger, Options, Receipt};
+use crate::{Committed, Error, Ledger, Options, Receipt};
 
 /// A log on a disk that fails on demand, and what it has acknowledged.
 struct Harness {
@@ -24,13 +25,15 @@ struct Harness {
     acknowledged: Vec<(Record, Receipt)>,
     /// Ids of all calls that were begun, acknowledged or not.
     begun: Vec<Uuid>,
+    /// What a follower has taken over durably, from leaf 0 on; its cursor is their number.
+    sealed: Vec<Committed>,
     next: u128,
 }
 
 impl Harness {
     fn new() -> Self {
         let dir = PathBuf::from("/log");
-        Self { disk: FaultyDisk::new(), dir, acknowledged: Vec::new(), begun: Vec::new(), next: 1 }
+        Self { disk: FaultyDisk::new(), dir, acknowledged: Vec::new(), begun: Vec::new(), sealed: Vec::new(), next: 1 }
     }
 
     /// Small segments, so that a short workload fills several; checkpoints only on demand, so that steps are counted.
@@ -80,15 +83,45 @@ impl Harness {
         self.disk.crash(seed);
     }
 
+    /// A follower takes over what is committed, and the log may let go of it.
+    fn hand_over(&mut self, ledger: &Ledger) -> Result<(), Error> {
+        let (reader, cursor) = (ledger.reader(), self.sealed.len() as u64);
+        if cursor < reader.size() {
+            self.sealed.extend(reader.read(cursor, reader.size(), usize::MAX)?);
+        }
+        reader.release(self.sealed.len() as u64);
+        ledger.forget(self.sealed.len() as u64).map(drop)
+    }
+
+    /// Everything that was committed: what the follower has, then what is in the log.
+    fn records(&self, ledger: &Ledger) -> Vec<Committed> {
+        let (reader, cursor) = (ledger.reader(), self.sealed.len() as u64);
+        assert!(cursor <= reader.size(), "the follower has {cursor} records, the log {}", reader.size());
+        assert!(reader.first() <= cursor, "the log begins at {}, the follower needs {cursor}", reader.first());
+        let mut records = self.sealed.clone();
+        if reader.size() > cursor {
+            records.extend(reader.read(cursor, reader.size(), usize::MAX).expect("records"));
+        }
+        for index in reader.first()..cursor {
+            match reader.read(index, index + 1, 0) {
+                Ok(again) => assert_eq!(again[0], records[index as usize], "what was handed over has changed"),
+                // The segment with the beginning of its call was let go of before that with its end.
+                Err(Error::NotHere(_)) => {}
+                Err(error) => panic!("record {index}: {error}"),
+            }
+        }
+        records
+    }
+
     /// The whole invariant: every acknowledged record is there once, at its index and unchanged; every index holds one
-    /// record; every begun call has at most one leaf, and after a restart exactly one if its intent was durable; tree,
-    /// checkpoints and segments agree.
+    /// record; every begun call has at most one leaf, and after a restart exactly one if its intent was durable; the
+    /// follower's cursor is within the log; frontier, checkpoint and proofs are those of the records; tree, checkpoints and
+    /// segments on the disk agree.
     fn check(&self, ledger: &Ledger) {
         let reader = ledger.reader();
         let published = reader.checkpoint_now().expect("a checkpoint");
-        assert_eq!(published.map_or(0, |p| p.checkpoint.size), reader.size());
-        let records =
-            if reader.size() > 0 { reader.read(0, reader.size(), usize::MAX).expect("records") } else { vec![] };
+        let records = self.records(ledger);
+        assert_eq!(published.as_ref().map_or(0, |p| p.checkpoint.size), reader.size());
         assert_eq!(records.iter().map(|r| r.index).collect::<Vec<_>>(), (0..reader.size()).collect::<Vec<_>>());
         for (record, receipt) in &self.acknowledged {
             let found: Vec<_> = records.iter().filter(|r| r.record.id == record.id).collect();
@@ -98,6 +131,17 @@ impl Harness {
         }
         for id in &self.begun {
             assert!(records.iter().filter(|r| r.record.id == *id).count() <= 1, "call {id} has two leaves");
+        }
+        let mut frontier = Frontier::default();
+        for record in &records {
+            frontier.push(record.leaf().hash(), |_, _| ());
+        }
+        let root = published.map_or_else(|| frontier.root(), |published| published.checkpoint.root);
+        assert_eq!(root, frontier.root(), "the checkpoint is over the records");
+        for record in records.iter().step_by(5) {
+            let proof = reader.inclusion_proof(record.index, reader.size()).expect("a proof");
+            check_inclusion(&record.leaf().hash(), record.index, reader.size(), &proof, &root)
+                .expect("a proof that holds");
         }
         self.check_disk(0);
     }

@@ -103,6 +103,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             key::key(&loaded.config, command.as_ref())
         }
         Command::Verify { json } => verify::verify(&loaded.config, global.remote(), json).await,
+        Command::Fsck(args) => verify::fsck(&loaded.config, args).await,
         command => ask(command, Client::connect(&loaded.config, global.remote()).await?).await,
     }
 }

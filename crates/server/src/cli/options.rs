@@ -118,6 +118,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Check a data folder that no server has open, or a copy of one, from its rows up; and repair what is derived from them
+    Fsck(FsckArgs),
     /// Write evidence about one record or many that others can check offline
     Prove(ProveArgs),
     /// Check evidence with nothing but the file and the log's public key; exit code 1 if it does not hold
@@ -370,6 +372,19 @@ pub(crate) struct QueryArgs {
     /// List the tables and columns that there are
     #[arg(long)]
     pub columns: bool,
+}
+
+/// Every leaf, tile and root is computed again from the stored records, every file compared with its digest, every signature
+/// checked. Nothing is changed without --repair. Exit code 0: all is as it was written, or is now. 1: something was changed or
+/// is gone. 2: the check could not be made, e.g. because a server has the folder open.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct FsckArgs {
+    /// Make again what is derived from the records, if these are whole: tiles, search indexes, what a crash left unfinished
+    #[arg(long)]
+    pub repair: bool,
+    /// The report as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

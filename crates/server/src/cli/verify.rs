@@ -1,4 +1,4 @@
-//! `onrecord verify`.
+//! `onrecord verify` and `fsck`.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -10,10 +10,14 @@ use serde_json::{Value, json};
 use super::NOT_GOOD;
 use super::calls::Lines;
 use super::client::{Client, Remote, no_log_in};
+use super::options::FsckArgs;
 use crate::config::Config;
-use crate::engine::{Phase, Progress, Report, check_offline};
+use crate::engine::{self, Phase, Progress, Report, check_offline};
 use crate::server;
 use crate::terminal::{Style, Terminal, escape};
+
+/// Characters of the progress bar.
+const BAR: u64 = 30;
 
 pub(super) async fn verify(config: &Config, remote: Remote, json: bool) -> anyhow::Result<ExitCode> {
     let running = remote.url.is_some() || server::contact(&config.data).is_some();
@@ -35,6 +39,14 @@ pub(super) async fn verify(config: &Config, remote: Remote, json: bool) -> anyho
     let report = ask(&client).await;
     client.close().await?;
     print(&report?, json)
+}
+
+pub(super) async fn fsck(config: &Config, args: FsckArgs) -> anyhow::Result<ExitCode> {
+    no_log_in(&config.data)?;
+    let progress: Progress = Arc::new(show_progress);
+    let report = engine::fsck(&config.data, args.repair, &progress).await;
+    clear_progress();
+    print(&report?, args.json)
 }
 
 /// Verifies through the API, with progress.
@@ -62,7 +74,9 @@ pub(crate) async fn ask(client: &Client) -> anyhow::Result<Report> {
 fn show_progress(phase: Phase) {
     if std::io::stderr().is_terminal() {
         let percent = (phase.done * 100).checked_div(phase.of).unwrap_or(100);
-        eprint!("\r\x1b[2Kverifying {}: {} of {} ({percent} %)", phase.name, phase.done, phase.of);
+        let full = (percent * BAR / 100) as usize;
+        let bar = format!("{}{}", "█".repeat(full), "░".repeat(BAR as usize - full));
+        eprint!("\r\x1b[2K{bar} {percent:3} %  {}: {} of {}", phase.name, phase.done, phase.of);
         drop(std::io::stderr().flush());
     }
 }
@@ -91,6 +105,12 @@ pub(crate) fn text(report: &Report) -> String {
     let mut lines = Vec::new();
     for problem in &report.problems {
         lines.push(format!("{:8}  {}: {}", problem.verdict, escape(&problem.place), escape(&problem.why)));
+    }
+    for left in &report.unfinished {
+        lines.push(format!("{:10}  {}: {}", left.verdict, escape(&left.place), escape(&left.why)));
+    }
+    for repaired in &report.repaired {
+        lines.push(format!("REPAIRED  {}", escape(repaired)));
     }
     for erasure in &report.erasures {
         let (records, groups, leaf) = (erasure.records, erasure.groups.join(", "), erasure.leaf);

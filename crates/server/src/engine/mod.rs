@@ -8,9 +8,11 @@ mod erasures;
 mod evidence;
 mod export;
 mod find;
+mod fsck;
 mod keep;
 mod receipt;
 mod report;
+mod rows;
 mod search;
 mod sessions;
 mod slow;
@@ -38,6 +40,7 @@ pub(crate) use counters::Counters;
 pub(crate) use deployment::DEPLOYMENT;
 pub(crate) use evidence::Prove;
 pub(crate) use find::{Filter, Summary, Wanted};
+pub(crate) use fsck::fsck;
 use keep::interactions;
 pub(crate) use keep::{
     AddHold, DISPOSAL_LEAVES, Disposal, Erase, Hold, Outcome, PlanLine, Refused, Retention, Rule, disposals,

@@ -14,7 +14,7 @@ pub(crate) struct Phase {
 /// Something that is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Problem {
-    /// `TAMPERED`, `MISSING` or `DAMAGED`.
+    /// `TAMPERED`, `MISSING`, `DAMAGED` or `NOT ERASED`; `UNFINISHED` or `DERIVED` where nothing is wrong.
     pub verdict: String,
     /// The file or the record.
     pub place: String,
@@ -60,6 +60,13 @@ pub(crate) struct Report {
     pub checkpoint: Option<String>,
     /// What is wrong; at most [`PROBLEMS_MAX`], the counts above say how many there are.
     pub problems: Vec<Problem>,
+    /// What a crash has left unfinished and what can be made again from the rows, as far as it is not there or not good.
+    /// None of it is wrong: the next start sees to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unfinished: Vec<Problem>,
+    /// What was repaired.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repaired: Vec<String>,
     /// How long it took.
     pub seconds: f64,
 }
@@ -69,8 +76,21 @@ pub(crate) const PROBLEMS_MAX: usize = 100;
 
 impl Report {
     pub(crate) fn problem(&mut self, verdict: &str, place: impl Into<String>, problem: impl Into<String>) {
-        if self.problems.len() < PROBLEMS_MAX {
-            self.problems.push(Problem { verdict: verdict.to_owned(), place: place.into(), why: problem.into() });
-        }
+        list(&mut self.problems, verdict, place, problem);
     }
+
+    pub(crate) fn note(&mut self, verdict: &str, place: impl Into<String>, why: impl Into<String>) {
+        list(&mut self.unfinished, verdict, place, why);
+    }
+}
+
+fn list(problems: &mut Vec<Problem>, verdict: &str, place: impl Into<String>, why: impl Into<String>) {
+    if problems.len() < PROBLEMS_MAX {
+        problems.push(Problem { verdict: verdict.to_owned(), place: place.into(), why: why.into() });
+    }
+}
+
+/// How a record is named.
+pub(super) fn place(index: u64, id: uuid::Uuid) -> String {
+    format!("record {index} ({id})")
 }

@@ -9,7 +9,7 @@ use crate::support::log::{program, run};
 use crate::support::{Log, Ran, chat, post, upstream, wait_for};
 
 /// A log of some sealed records and some that are still hot, closed in order.
-async fn sealed_and_hot() -> Log {
+pub(crate) async fn sealed_and_hot() -> Log {
     let log = Log::with_config("[lake]\nseal_after = \"1s\"\n");
     let model = upstream::model().await;
     let server = log.serve(&model);
@@ -35,7 +35,7 @@ async fn sealed_and_hot() -> Log {
 }
 
 /// Every file below a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -45,7 +45,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     for file in files(from) {
         let copy = to.join(file.strip_prefix(from).unwrap());
         std::fs::create_dir_all(copy.parent().unwrap()).unwrap();

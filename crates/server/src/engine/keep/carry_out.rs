@@ -1,6 +1,6 @@
 //! Carries a disposal out: from the record that orders it to the last byte that is gone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,12 +113,7 @@ impl Engine {
 
     /// The ids of disposals that are not carried out yet.
     pub(in crate::engine) fn noted(&self) -> anyhow::Result<Vec<Uuid>> {
-        let folder = self.notes();
-        match RealDisk.list(&folder) {
-            Ok(names) => Ok(names.iter().filter_map(|name| Uuid::try_parse(name).ok()).collect()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error).with_context(|| folder.display().to_string()),
-        }
+        noted(&self.dir)
     }
 
     fn note(&self, id: Uuid) -> anyhow::Result<()> {
@@ -140,5 +135,15 @@ impl Engine {
 
     fn notes(&self) -> PathBuf {
         self.dir.join(FOLDER)
+    }
+}
+
+/// The ids of disposals that are not carried out yet in the folder `data`.
+pub(in crate::engine) fn noted(data: &Path) -> anyhow::Result<Vec<Uuid>> {
+    let folder = data.join(FOLDER);
+    match RealDisk.list(&folder) {
+        Ok(names) => Ok(names.iter().filter_map(|name| Uuid::try_parse(name).ok()).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| folder.display().to_string()),
     }
 }

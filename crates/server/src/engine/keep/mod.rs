@@ -7,6 +7,7 @@ mod erase;
 mod hold;
 mod retention;
 
+pub(in crate::engine) use carry_out::noted;
 pub(crate) use disposal::{Disposal, LEAVES as DISPOSAL_LEAVES, disposals};
 pub(crate) use erase::{Erase, Outcome, interactions};
 pub(crate) use hold::{AddHold, Hold};
