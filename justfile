@@ -44,6 +44,11 @@ bench-startup *args:
 fuzz *args:
     fuzz/run.sh {{args}}
 
+# The program under failing system calls; the whole matrix takes half an hour.
+torture *args:
+    cargo build --workspace
+    bench/torture.py {{args}}
+
 # Everything that must hold before a change lands.
 ci:
     .ci/run
