@@ -59,9 +59,16 @@ impl<'b> Chosen<'b> {
         let record = self.answer(head, self.piece);
         check_stored(&record);
         let whole = self.answer(head, self.body.len().max(1));
-        assert_eq!(without_pace(record.clone()), without_pace(whole), "pieces change the record");
+        // How much of damaged data a decoder gives before it sees the damage depends on how much it is given at once.
+        if ![&record, &whole].into_iter().any(is_damaged) {
+            assert_eq!(without_pace(record.clone()), without_pace(whole), "pieces change the record");
+        }
         check_decisions(&record);
     }
+}
+
+fn is_damaged(record: &Record) -> bool {
+    record.text(&field::CAPTURE_PROBLEM).is_some_and(|problem| problem.contains("damaged"))
 }
 
 /// The record without what says how the pieces came.
