@@ -44,7 +44,7 @@ bench-startup *args:
 fuzz *args:
     fuzz/run.sh {{args}}
 
-# The program under failing system calls; the whole matrix takes half an hour.
+# The program under failing system calls: the whole matrix.
 torture *args:
     cargo build --workspace
     bench/torture.py {{args}}

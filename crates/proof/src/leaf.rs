@@ -4,9 +4,9 @@ use minicbor::Decoder;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::cbor::Writer;
 use crate::group::{Group, Salt};
 use crate::record::{Kind, Ref, read_refs, write_refs};
+use crate::writer::Writer;
 use crate::{FORMAT_VERSION, Hash, Malformed, merkle};
 
 /// The largest leaf, in bytes. Eight commitments and [`REFS_MAX`](crate::REFS_MAX) references take about 2 KiB.

@@ -20,6 +20,7 @@ pub mod note;
 mod prepared;
 mod record;
 pub mod tile;
+mod writer;
 
 pub use cbor::{Map, Value};
 pub use checkpoint::Checkpoint;

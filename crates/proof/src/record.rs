@@ -7,10 +7,11 @@ use minicbor::Decoder;
 use minicbor::data::Type;
 use uuid::Uuid;
 
-use crate::cbor::{DEPTH_MAX, Map, Value, Writer};
+use crate::cbor::{DEPTH_MAX, Map, Value};
 use crate::field::Field;
 use crate::group::{Group, GroupSet, Salt, SaltKey, Secret};
 use crate::leaf::{Commitment, commit, expect_key, read_32, read_group, read_id, read_version};
+use crate::writer::Writer;
 use crate::{FORMAT_VERSION, Leaf, Malformed};
 
 /// The most references a record can hold; with them a leaf stays well under [`LEAF_MAX`](crate::LEAF_MAX).

@@ -76,21 +76,26 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             let stamp = stamped(&checked, args.tsa.as_deref())?;
             Ok(Good { checked, by, stamp, authority: args.tsa.is_some() })
         });
-    let mut out = std::io::stdout();
-    match (checked, args.json) {
-        (Ok(good), false) => write!(out, "{}", good.text())?,
-        (Ok(good), true) => print_json(&format!("{:#}", good.json()))?,
-        (Err(error), as_json) => {
+    say(args, checked.map(|good| (good.text(), good.json())))
+}
+
+/// Prints what was proved, as text or as JSON, or why nothing was.
+pub(super) fn say(args: &CheckArgs, checked: anyhow::Result<(String, Value)>) -> anyhow::Result<ExitCode> {
+    let (text, json, code) = match checked {
+        Ok((text, json)) => (text, json, ExitCode::SUCCESS),
+        Err(error) => {
             let problem = format!("{error:#}");
-            if as_json {
-                print_json(&format!("{:#}", json!({ "ok": false, "problem": problem })))?;
-            } else {
-                writeln!(out, "NOT PROVED  {}: {}", escape(&args.evidence.display().to_string()), escape(&problem))?;
-            }
-            return Ok(ExitCode::from(NOT_GOOD));
+            let file = escape(&args.evidence.display().to_string()).into_owned();
+            let text = format!("NOT PROVED  {file}: {}\n", escape(&problem));
+            (text, json!({ "ok": false, "problem": problem }), ExitCode::from(NOT_GOOD))
         }
+    };
+    if args.json {
+        print_json(&format!("{json:#}"))?;
+    } else {
+        std::io::stdout().write_all(text.as_bytes())?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }
 
 /// What evidence proves.

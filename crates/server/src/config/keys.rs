@@ -257,7 +257,7 @@ section! {
         compact_to: ByteSize = text("256 MiB").between("1 MiB", "64 GiB");
         /// How often a look is taken at which data files are due to be put together.
         compact_every: Duration = text("30s").between("10ms", "24h");
-        /// The memory that queries may use together.
+        /// The memory that one query may use.
         query_memory: ByteSize = text("256 MiB").between("16 MiB", "1 TiB");
         /// How long one query may run.
         query_time: Duration = text("30s").between("10ms", "24h");

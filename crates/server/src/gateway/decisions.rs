@@ -16,8 +16,9 @@ use onrecord_proof::field;
 use super::Upstream;
 use super::body::UpBody;
 use super::call::Call;
-use super::forward::{Stop, send};
+use super::forward::send;
 use super::lanes::Lane;
+use super::stop::Stop;
 use super::upstream::Answer;
 
 /// Names of models that are remembered; a server has some tens of them.

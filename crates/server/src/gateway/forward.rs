@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use http::uri::Uri;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
@@ -17,12 +16,13 @@ use onrecord_proof::{Ref, Rel, field};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::body::{Broken, COMMIT_PATIENCE, DAMAGED, HOLD_MAX, Recorded, ReplyBody, Rules, Tee, UpBody};
-use super::call::{Call, Failure, Outcome};
+use super::body::{COMMIT_PATIENCE, DAMAGED, HOLD_MAX, Recorded, ReplyBody, Rules, Tee, UpBody};
+use super::call::{Call, Outcome};
 use super::decisions::send_asking;
 use super::lanes::Lane;
 use super::peek::{self, Peeked};
-use super::upstream::{self, AnswerBody, SendError};
+use super::stop::{Stop, root_cause, sending_failed, too_large, too_slow};
+use super::upstream::{self, AnswerBody};
 use super::{Gateway, OnLogFailure, Upstream, headers, lists, reply, tunnel};
 use crate::auth::{Denied, Identity, Role};
 
@@ -34,32 +34,6 @@ const READ_FIRST: u64 = 1 << 20;
 const LOG_UNAVAILABLE: &str = "log_unavailable";
 
 type Answer = Response<ReplyBody>;
-
-/// Why a call goes no further: what the client gets.
-pub(super) struct Stop {
-    status: StatusCode,
-    outcome: Outcome,
-}
-
-impl Stop {
-    pub(super) fn rejected(
-        status: StatusCode,
-        kind: &'static str,
-        stage: &'static str,
-        message: impl Into<String>,
-    ) -> Self {
-        Self { status, outcome: Outcome::Rejected(Failure::new(kind, stage, message)) }
-    }
-
-    pub(super) fn upstream(
-        status: StatusCode,
-        kind: &'static str,
-        stage: &'static str,
-        message: impl Into<String>,
-    ) -> Self {
-        Self { status, outcome: Outcome::UpstreamError(Failure::new(kind, stage, message)) }
-    }
-}
 
 /// Takes one request through. The call begins here and not when the future is first polled: a request whose client is gone
 /// by then is on record too. The future has some KiB and is moved about by the HTTP library, so it is boxed, which also spares
@@ -295,11 +269,6 @@ async fn read_body(
     }
 }
 
-pub(super) fn too_slow(gateway: &Gateway) -> Stop {
-    let message = format!("the request's body did not arrive within {} s", gateway.settings.client_timeout.as_secs());
-    Stop::rejected(StatusCode::REQUEST_TIMEOUT, "client_timeout", "client", message)
-}
-
 /// Sends the intent of the call to the log. While the log is known to fail the answer is waited for, so that nobody calls
 /// the model on the chance that it works again.
 pub(super) async fn begin(gateway: &Gateway, call: &mut Call) -> Result<(), Stop> {
@@ -343,30 +312,6 @@ pub(super) async fn send(lane: &Lane, upstream: &Upstream, request: Request<UpBo
             Err(Stop::upstream(StatusCode::GATEWAY_TIMEOUT, "timeout", "upstream", message))
         }
     }
-}
-
-fn sending_failed(error: &SendError, max: u64, url: &Uri) -> Stop {
-    match find::<Broken>(error) {
-        Some(Broken::TooLarge(_)) => return too_large(max),
-        Some(stopped @ Broken::Stopped(_)) => {
-            return Stop::rejected(StatusCode::REQUEST_TIMEOUT, "client_timeout", "client", stopped.to_string());
-        }
-        _ => {}
-    }
-    let cause = root_cause(error);
-    if matches!(error, SendError::Connect(_)) {
-        let message = format!(
-            "the model server at {url} cannot be reached: {cause}. Is it running? The address is `upstream` in the configuration"
-        );
-        return Stop::upstream(StatusCode::BAD_GATEWAY, "upstream_unreachable", "connect", message);
-    }
-    let message = format!("the model server at {url} broke the call off: {cause}");
-    Stop::upstream(StatusCode::BAD_GATEWAY, "upstream_closed", "upstream", message)
-}
-
-pub(super) fn too_large(max: u64) -> Stop {
-    let message = format!("the request's body is larger than {max} bytes, the limit that `max_request_body` sets");
-    Stop::rejected(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "client", message)
 }
 
 /// Reads an answer that is no stream and waits for its record. One that is too large to hold flows on.
@@ -522,24 +467,4 @@ fn end_is_seen(headers: &HeaderMap) -> bool {
         [&b"identity"[..], b"gzip", b"x-gzip", b"deflate", b"br", b"zstd"].contains(&value.as_bytes())
     };
     headers.get(CONTENT_ENCODING).is_none_or(known)
-}
-
-fn find<'e, E: std::error::Error + 'static>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
-}
-
-/// The innermost error, which is the one that says something.
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
 }

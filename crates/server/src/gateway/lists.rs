@@ -18,8 +18,9 @@ use tokio::time::{Duration, timeout};
 
 use super::body::UpBody;
 use super::call::Call;
-use super::forward::{Passed, Stop, begin, body_head, for_upstream, send, whole};
+use super::forward::{Passed, begin, body_head, for_upstream, send, whole};
 use super::lanes::Lane;
+use super::stop::Stop;
 use super::{Gateway, Upstream, headers};
 
 /// How the paths of such lists end: OpenAI's, Ollama's, LM Studio's.

@@ -18,6 +18,7 @@ mod peek;
 mod reply;
 mod routes;
 mod serve;
+mod stop;
 mod tunnel;
 mod upstream;
 

@@ -10,7 +10,7 @@ use onrecord_capture::{BodyHead, NamedModel, Request};
 use tokio::time::timeout;
 
 use super::Gateway;
-use super::forward::{Stop, too_large, too_slow};
+use super::stop::{Stop, too_large, too_slow};
 
 /// What was read of a body.
 #[derive(Default)]

@@ -1,7 +1,6 @@
 //! `onrecord check` of an export.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -13,9 +12,9 @@ use onrecord_proof::{Group, KeyHistory, field};
 use serde_json::{Value, json};
 
 use super::part;
-use crate::cli::NOT_GOOD;
+use crate::cli::check::say;
 use crate::cli::options::CheckArgs;
-use crate::terminal::{escape, print_json};
+use crate::terminal::escape;
 
 /// True of a file that says that it is a manifest, of whatever version.
 pub(in crate::cli) fn is_manifest(bytes: &[u8]) -> bool {
@@ -38,23 +37,10 @@ pub(in crate::cli) fn check(
         if !damaged.is_empty() {
             bail!("{}", damaged.join("; "));
         }
-        Ok((manifest.contents, checked, by))
+        let Manifest { contents, .. } = &manifest;
+        Ok((text(contents, &checked, &by), json(contents, &checked, &by)))
     });
-    let mut out = std::io::stdout();
-    match (checked, args.json) {
-        (Ok((contents, checked, by)), false) => write!(out, "{}", text(&contents, &checked, &by))?,
-        (Ok((contents, checked, by)), true) => print_json(&format!("{:#}", json(&contents, &checked, &by)))?,
-        (Err(error), as_json) => {
-            let problem = format!("{error:#}");
-            if as_json {
-                print_json(&format!("{:#}", json!({ "ok": false, "problem": problem })))?;
-            } else {
-                writeln!(out, "NOT PROVED  {}: {}", escape(&args.evidence.display().to_string()), escape(&problem))?;
-            }
-            return Ok(ExitCode::from(NOT_GOOD));
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+    say(args, checked)
 }
 
 /// What is wrong with the files of an export.
