@@ -1,6 +1,7 @@
 //! Model servers: the demo model, a quick one, and ones that play a script on the socket.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -130,20 +131,25 @@ async fn replay_with(
 ) -> Upstream {
     let (listener, upstream) = listen().await;
     let answers: Arc<[_]> = answers.into_iter().collect();
+    let number = Arc::new(AtomicUsize::new(0));
     tokio::spawn(async move {
-        let mut number = 0;
         while let Ok((mut stream, _)) = listener.accept().await {
-            number += 1;
-            let answers = Arc::clone(&answers);
+            let (answers, number) = (Arc::clone(&answers), Arc::clone(&number));
             tokio::spawn(async move {
-                let Some(request) = read_request(&mut stream).await else { return };
-                let request = String::from_utf8_lossy(&request);
-                let fits = |start: &str, part: &str| request.starts_with(start) && request.contains(part);
-                let answer = answers.iter().find(|(start, part, _)| fits(start, part));
-                let (_, _, answer) = answer.unwrap_or_else(|| panic!("no answer to {request}"));
-                let mut answer = answer.clone();
-                change(number, &mut answer);
-                play(&mut stream, &Act::Send(answer)).await;
+                // Only where an answer ends with its connection is the connection closed: a client may be about to use it again.
+                while let Some(request) = read_request(&mut stream).await {
+                    let request = String::from_utf8_lossy(&request);
+                    let fits = |start: &str, part: &str| request.starts_with(start) && request.contains(part);
+                    let answer = answers.iter().find(|(start, part, _)| fits(start, part));
+                    let (_, _, answer) = answer.unwrap_or_else(|| panic!("no answer to {request}"));
+                    let mut answer = answer.clone();
+                    change(number.fetch_add(1, Ordering::Relaxed) + 1, &mut answer);
+                    let last = ends_with_its_connection(&answer);
+                    play(&mut stream, &Act::Send(answer)).await;
+                    if last {
+                        drop(stream.shutdown().await);
+                    }
+                }
             });
         }
     });
@@ -177,6 +183,14 @@ async fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
             _ => return None,
         }
     }
+}
+
+/// Whether an answer's head says so, or does not say how long its body is.
+fn ends_with_its_connection(answer: &[u8]) -> bool {
+    let head = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap_or(answer.len());
+    let head = String::from_utf8_lossy(&answer[..head]).to_ascii_lowercase();
+    let has = |header: &str| head.lines().any(|line| line.starts_with(header));
+    has("connection: close") || !(has("content-length:") || has("transfer-encoding: chunked"))
 }
 
 /// The length of the body that a head announces; none if it comes in chunks.
