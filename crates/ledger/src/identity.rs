@@ -73,7 +73,7 @@ fn create(
         let problem = format!("its key is that of {held:?}, the log is to be {wanted:?}");
         return Err(Error::OtherKey { path: dir.to_owned(), problem });
     }
-    let suffix = random::<8>()?;
+    let suffix = random::<8>(&**disk)?;
     let generated = || format!("onrecord.local/{:016x}", u64::from_be_bytes(suffix));
     let origin = origin.map(str::to_owned).or(held).unwrap_or_else(generated);
     let keys = Keys::create(disk, dir, &origin, holder)?;
@@ -84,10 +84,10 @@ fn create(
     Ok(keys)
 }
 
-/// Bytes for a key or a name that nobody else has.
-pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
+/// Bytes that nobody else has, for a key, a name or the mark of a segment.
+pub(crate) fn random<const N: usize>(disk: &dyn Disk) -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|e| Error::Unavailable(format!("no random numbers: {e}")))?;
+    disk.random(&mut bytes).map_err(|e| Error::Unavailable(format!("no random numbers: {e}")))?;
     Ok(bytes)
 }
 

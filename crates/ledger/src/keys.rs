@@ -81,7 +81,7 @@ impl Keys {
         let holder = if let Some(holder) = holder {
             holder
         } else {
-            let signer = Signer::from_seed(name, &random()?)?;
+            let signer = Signer::from_seed(name, &random(&**disk)?)?;
             write_secret(&**disk, &dir.join(KEY), &signer)?;
             Arc::new(signer)
         };
@@ -109,7 +109,7 @@ impl Keys {
                 return Ok(left);
             }
         }
-        let signer = Signer::from_seed(self.history.name(), &random()?)?;
+        let signer = Signer::from_seed(self.history.name(), &random(&*self.disk)?)?;
         write_secret(&*self.disk, &path, &signer)?;
         Ok(signer)
     }

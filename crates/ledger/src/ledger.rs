@@ -136,6 +136,7 @@ impl Ledger {
             previous_end: last.1,
             first_index: wal.read().size(),
             origin: shared.origin,
+            mark: shared.new_mark()?,
         };
         let active = shared.create_segment(head, 0)?;
         shared.free_tail(last.0);

@@ -154,11 +154,11 @@ impl Chain {
 fn unused(disk: &dyn Disk, path: &Path, head: &SegmentHead) -> Result<(), Error> {
     let bytes = disk.read(path).map_err(|e| Error::io("read", path, &e))?;
     let mut frames = 0;
-    walk(path, &bytes, None, |_, _| {
+    walk(path, &bytes, head, None, |_, _| {
         frames += 1;
         Ok(())
     })?;
-    if frames > 1 {
+    if frames > 0 {
         let problem = format!("segment {} holds records, but none of the later segments goes on from it", head.number);
         return Err(Error::Rollback { problem: format!("{problem}; one that came after it is missing") });
     }
@@ -171,9 +171,12 @@ fn read_head(disk: &dyn Disk, path: &Path, number: u64, origin: &str) -> Result<
     let mut start = [0; 256];
     let read = disk.open(path).and_then(|file| file.read_at(0, &mut start)).map_err(io)?;
     let Some(head) = SegmentHead::read(path, &start[..read])? else {
-        // A head that was never whole is followed by nothing. Frames behind it say that it was whole once.
-        walk(path, &disk.read(path).map_err(io)?, None, |_, _| Ok(()))?;
-        return Ok(None);
+        let unused = segment::is_unused(&disk.read(path).map_err(io)?);
+        return if unused {
+            Ok(None)
+        } else {
+            Err(Error::corrupt(path, 0, "its head is damaged, and it was written to"))
+        };
     };
     if head.number != number {
         return Err(Error::corrupt(path, 0, format!("the file is segment {}", head.number)));
@@ -214,9 +217,9 @@ impl Scan {
         }
         let bytes = disk.read(&path).map_err(|e| Error::io("read", &path, &e))?;
         let file: Arc<dyn DiskFile> = disk.open(&path).map_err(|e| Error::io("open", &path, &e))?.into();
-        let segment = Segment { path: path.clone(), file, end: 0, needed: head.first_index, open: 0 };
+        let segment = Segment { path: path.clone(), file, mark: head.mark, end: 0, needed: head.first_index, open: 0 };
         self.index.segments.insert(head.number, segment);
-        let end = walk(&path, &bytes, end, |offset, frame| {
+        let end = walk(&path, &bytes, &head, end, |offset, frame| {
             let place = Place { segment: head.number, offset };
             let entered = self.frame(place, frame, from, leaf);
             entered.map_err(|problem| Error::corrupt(&path, offset.into(), problem))

@@ -6,10 +6,12 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::Error;
-use crate::frame::{self, BadFrame, Frame, FrameKind, HEADER};
+use crate::frame::{self, BadFrame, Frame, FrameKind, HEADER, Mark};
 
 const MAGIC: [u8; 8] = *b"onrecord";
 const VERSION: u32 = 1;
+/// Bytes of a segment's first frame.
+pub(crate) const HEAD: usize = HEADER + 84;
 /// Bytes in front of the record in a leaf frame: index (8), commit time (8), intent's segment (8) and offset (4).
 pub(crate) const LEAF_HEAD: usize = 28;
 
@@ -32,6 +34,8 @@ pub(crate) struct SegmentHead {
     pub first_index: u64,
     /// SHA-256 of the log's origin.
     pub origin: [u8; 32],
+    /// Random, so that the frames of this segment are known from whatever else may be in its bytes.
+    pub mark: Mark,
 }
 
 /// What stands in front of the record in a leaf frame.
@@ -67,29 +71,38 @@ impl SegmentHead {
         for n in [self.number, self.previous, self.previous_end, self.first_index] {
             bytes.extend(n.to_le_bytes());
         }
+        bytes.extend(self.origin);
+        bytes.extend(self.mark.to_bytes());
         let mut out = Vec::new();
-        frame::write(&mut out, 0, FrameKind::Segment, [&bytes, &self.origin]);
+        frame::write(&mut out, Mark::HEAD, 0, FrameKind::Segment, [&bytes, &[]]);
         out
     }
 
     /// Reads the head of a segment. `None` if there is no whole one, which is so only in a segment that was never used.
     pub(crate) fn read(path: &Path, bytes: &[u8]) -> Result<Option<Self>, Error> {
-        let Ok(Frame { kind: FrameKind::Segment, bytes, .. }) = frame::read(bytes) else { return Ok(None) };
+        let corrupt = |problem: &str| Error::corrupt(path, 0, problem);
+        let Ok(Frame { kind: FrameKind::Segment, bytes, batch }) = frame::read(bytes, Mark::HEAD) else {
+            return Ok(None);
+        };
         let found = bytes.get(8..12).map(|v| u32::from_le_bytes([v[0], v[1], v[2], v[3]]));
         match found {
             Some(VERSION) if bytes.starts_with(&MAGIC) => {}
             Some(v) if bytes.starts_with(&MAGIC) && v > VERSION => {
                 return Err(Error::TooNew { path: path.to_owned(), found: v.into(), known: VERSION.into() });
             }
-            _ => return Err(Error::corrupt(path, HEADER as u64, "this is not a segment of a log")),
+            _ => return Err(corrupt("this is not a segment of a log")),
+        }
+        if (HEADER + bytes.len(), batch) != (HEAD, 0) {
+            return Err(corrupt("the segment's head is not as this version writes it"));
         }
         let head = || {
             let [number, previous, previous_end, first_index] =
                 [u64_at(bytes, 12)?, u64_at(bytes, 20)?, u64_at(bytes, 28)?, u64_at(bytes, 36)?];
             let origin = bytes.get(44..76)?.try_into().ok()?;
-            Some(Self { number, previous, previous_end, first_index, origin })
+            let mark = Mark::from_bytes(bytes.get(76..)?.try_into().ok()?);
+            Some(Self { number, previous, previous_end, first_index, origin, mark })
         };
-        head().map(Some).ok_or_else(|| Error::corrupt(path, HEADER as u64, "the segment's head is too short"))
+        Ok(head())
     }
 }
 
@@ -121,7 +134,13 @@ pub(crate) fn record_id(record: &[u8]) -> Option<Uuid> {
     Uuid::from_slice(record.strip_prefix(&BEFORE_ID)?.get(..16)?).ok()
 }
 
-/// Visits the frames of a segment in order and says where they end.
+/// Nothing is written behind a head before it is durable, so a file without a whole one was never used if nothing but the
+/// zeros that it was allocated with is behind its place.
+pub(crate) fn is_unused(bytes: &[u8]) -> bool {
+    without_zeros(bytes).iter().skip(HEAD).all(|byte| *byte == 0)
+}
+
+/// Visits the frames behind the head of a segment in order and says where they end.
 ///
 /// With `end` given (a later segment says where this one ended) every frame up to there must be whole. Without it this
 /// is the newest segment, and a bad frame is where the last batch was torn, unless a later batch shows otherwise. A whole
@@ -129,12 +148,13 @@ pub(crate) fn record_id(record: &[u8]) -> Option<Uuid> {
 pub(crate) fn walk(
     path: &Path,
     bytes: &[u8],
+    head: &SegmentHead,
     end: Option<u64>,
     mut visit: impl FnMut(u32, Frame<'_>) -> Result<(), Error>,
 ) -> Result<u64, Error> {
-    let mut at = 0;
-    while end.is_none_or(|end| (at as u64) < end) {
-        match frame::read(&bytes[at.min(bytes.len())..]) {
+    let mut at = HEAD;
+    while end.is_none_or(|end| at as u64 != end) {
+        match frame::read(&bytes[at.min(bytes.len())..], head.mark) {
             Ok(frame) => {
                 let next = at + HEADER + frame.bytes.len();
                 misplaced(&frame, at, next, end)
@@ -145,7 +165,7 @@ pub(crate) fn walk(
             Err(bad) if end.is_some() || bad == BadFrame::Kind => {
                 return Err(Error::corrupt(path, at as u64, bad.to_string()));
             }
-            Err(bad) => return torn_or_corrupt(path, bytes, at, bad).map(|()| at as u64),
+            Err(bad) => return torn_or_corrupt(path, bytes, head.mark, at, bad).map(|()| at as u64),
         }
     }
     Ok(at as u64)
@@ -153,7 +173,7 @@ pub(crate) fn walk(
 
 /// What is wrong with a whole frame at `at` for the place where it is.
 fn misplaced(frame: &Frame<'_>, at: usize, next: usize, end: Option<u64>) -> Option<&'static str> {
-    if (frame.kind == FrameKind::Segment) != (at == 0) {
+    if frame.kind == FrameKind::Segment {
         Some("a segment has one head, at its beginning")
     } else if frame.batch as usize > at {
         Some("the frame's batch starts behind it")
@@ -168,11 +188,11 @@ fn misplaced(frame: &Frame<'_>, at: usize, next: usize, end: Option<u64>) -> Opt
 
 /// A batch is written only after the one before it was synced. So if any batch starts behind the bad place, that place
 /// was durable once and has been damaged since; if none does, the last batch was never acknowledged.
-fn torn_or_corrupt(path: &Path, bytes: &[u8], bad_at: usize, bad: BadFrame) -> Result<(), Error> {
+fn torn_or_corrupt(path: &Path, bytes: &[u8], mark: Mark, bad_at: usize, bad: BadFrame) -> Result<(), Error> {
     let bytes = without_zeros(bytes);
     for at in bad_at + 1..bytes.len().saturating_sub(HEADER) {
-        let batch = u32::from_le_bytes([bytes[at + 8], bytes[at + 9], bytes[at + 10], bytes[at + 11]]) as usize;
-        let whole = || !matches!(frame::read(&bytes[at..]), Err(BadFrame::Length | BadFrame::Checksum));
+        let batch = u32::from_le_bytes([bytes[at + 4], bytes[at + 5], bytes[at + 6], bytes[at + 7]]) as usize;
+        let whole = || !matches!(frame::read(&bytes[at..], mark), Err(BadFrame::Length | BadFrame::Checksum));
         if batch > bad_at && batch <= at && whole() {
             let problem = format!("{bad}, and there is a later batch at byte {batch}");
             return Err(Error::corrupt(path, bad_at as u64, problem));
@@ -191,31 +211,50 @@ fn without_zeros(bytes: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use crc_fast::{CrcAlgorithm, checksum};
+    use std::time::{Duration, Instant};
 
     use super::*;
 
+    const MARK: Mark = Mark::from_bytes(*b"any mark");
+
+    fn head() -> SegmentHead {
+        SegmentHead { number: 1, previous: 0, previous_end: 0, first_index: 0, origin: [0; 32], mark: MARK }
+    }
+
     /// A segment of three frames, and where the second and the third one start.
     fn segment() -> (Vec<u8>, usize, usize) {
-        let head = SegmentHead { number: 1, previous: 0, previous_end: 0, first_index: 0, origin: [0; 32] };
-        let mut bytes = head.to_frame();
+        let mut bytes = head().to_frame();
         let second = bytes.len();
-        frame::write(&mut bytes, second as u32, FrameKind::Intent, [&[1; 40], &[]]);
+        frame::write(&mut bytes, MARK, second as u32, FrameKind::Intent, [&[1; 40], &[]]);
         let third = bytes.len();
-        frame::write(&mut bytes, second as u32, FrameKind::Intent, [&[2; 40], &[]]);
+        frame::write(&mut bytes, MARK, second as u32, FrameKind::Intent, [&[2; 40], &[]]);
         (bytes, second, third)
     }
 
     fn frames(bytes: &[u8], end: Option<u64>) -> Result<u64, String> {
-        walk(Path::new("a.seg"), bytes, end, |_, _| Ok(())).map_err(|e| e.to_string())
+        walk(Path::new("a.seg"), bytes, &head(), end, |_, _| Ok(())).map_err(|e| e.to_string())
     }
 
-    /// Gives the frame at `at` the kind `kind` and the checksum that fits it.
+    /// Gives the frame at `at` the kind `kind` and the checks that fit it.
     fn retype(bytes: &mut [u8], at: usize, kind: u8) {
-        let end = at + HEADER + u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
-        bytes[at + 12] = kind;
-        let crc = checksum(CrcAlgorithm::Crc32Iscsi, &[&bytes[at..at + 4], &bytes[at + 8..end]].concat()) as u32;
-        bytes[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+        bytes[at + 8] = kind;
+        frame::mend_checks(&mut bytes[at..], MARK).unwrap();
+    }
+
+    #[test]
+    fn a_head_comes_back_and_is_nothing_but_a_head() {
+        let path = Path::new("a.seg");
+        let bytes = head().to_frame();
+        assert_eq!(bytes.len(), HEAD);
+        assert_eq!(SegmentHead::read(path, &bytes).unwrap(), Some(head()));
+        for contents in [&bytes[HEADER..HEAD - 1], &[&bytes[HEADER..], &[0]].concat()] {
+            let mut other = Vec::new();
+            frame::write(&mut other, Mark::HEAD, 0, FrameKind::Segment, [contents, &[]]);
+            assert!(SegmentHead::read(path, &other).is_err(), "{} bytes", contents.len());
+        }
+        let mut of_a_batch = Vec::new();
+        frame::write(&mut of_a_batch, Mark::HEAD, 1, FrameKind::Segment, [&bytes[HEADER..], &[]]);
+        assert!(SegmentHead::read(path, &of_a_batch).is_err());
     }
 
     #[test]
@@ -224,7 +263,7 @@ mod tests {
         for end in [second, third, bytes.len()] {
             assert_eq!(frames(&bytes, Some(end as u64)), Ok(end as u64));
         }
-        for end in [1, second + 1, third - 1, third + 1, bytes.len() + 1] {
+        for end in [0, 1, second - 1, second + 1, third - 1, third + 1, bytes.len() + 1] {
             assert!(frames(&bytes, Some(end as u64)).is_err(), "{end}");
         }
         assert_eq!(frames(&bytes[..bytes.len() - 1], None), Ok(third as u64));
@@ -233,10 +272,10 @@ mod tests {
     #[test]
     fn a_whole_frame_of_an_unknown_kind_is_no_torn_tail() {
         let (bytes, second, third) = segment();
-        for at in [0, second, third] {
+        for at in [second, third] {
             let mut bytes = bytes.clone();
             retype(&mut bytes, at, 3);
-            assert_eq!(frames(&bytes, None).is_err(), at == 0, "a leaf at {at}");
+            assert_eq!(frames(&bytes, None), Ok(bytes.len() as u64), "a leaf at {at}");
             retype(&mut bytes, at, 9);
             let refused = frames(&bytes, None).unwrap_err();
             assert!(refused.contains("of no known kind"), "{refused}");
@@ -248,5 +287,29 @@ mod tests {
         let (mut bytes, _, third) = segment();
         retype(&mut bytes, third, FrameKind::Segment as u8);
         assert!(frames(&bytes, None).is_err());
+    }
+
+    #[test]
+    fn a_file_that_anything_was_written_to_behind_its_head_was_used() {
+        let mut bytes = vec![0; 9000];
+        bytes[..HEAD / 2].fill(1);
+        assert!(is_unused(&bytes) && is_unused(&bytes[..20]) && is_unused(&[]));
+        for at in [HEAD, 5000, 8999] {
+            bytes[at] = 1;
+            assert!(!is_unused(&bytes), "{at}");
+            bytes[at] = 0;
+        }
+    }
+
+    /// Each byte of this could be the first one of a frame of some MiB, and each such frame one of a later batch. To read
+    /// them all takes many minutes.
+    #[test]
+    fn a_payload_that_is_full_of_lengths_is_looked_through_at_once() {
+        let (mut bytes, second, _) = segment();
+        bytes[second] ^= 1;
+        bytes.resize(24 << 20, 1);
+        let begun = Instant::now();
+        assert_eq!(frames(&bytes, None), Ok(second as u64));
+        assert!(begun.elapsed() < Duration::from_mins(1), "{:?}", begun.elapsed());
     }
 }

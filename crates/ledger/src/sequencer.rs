@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use crate::Measures;
 use crate::disk::{Disk, DiskFile};
-use crate::frame::{self, FrameKind, HEADER};
+use crate::frame::{self, FrameKind, HEADER, Mark};
+use crate::identity::random;
 use crate::queue::{Commitments, Op, Queue, Receipt, Reply, Taken};
 use crate::segment::{self, LEAF_HEAD, LeafHead, Place, SegmentHead};
 use crate::tree::Tree;
@@ -39,6 +40,7 @@ pub(crate) struct Active {
     pub number: u64,
     pub path: PathBuf,
     pub file: Arc<dyn DiskFile>,
+    pub mark: Mark,
     pub end: u64,
     pub capacity: u64,
     /// Bytes that were written at some time, zeros ahead included.
@@ -215,7 +217,7 @@ impl Sequencer {
     /// Encodes the batch into the buffer. Gives the place of each operation and of the intent that it needs, if it does.
     fn layout(&mut self, batch: &[Op], committed_at: i64) -> Vec<(Place, Option<Place>)> {
         self.buffer.clear();
-        let start = self.active.end;
+        let (start, mark) = (self.active.end, self.active.mark);
         let mut index = self.shared.wal.read().size();
         let mut begun = HashMap::new();
         let mut places = Vec::with_capacity(batch.len());
@@ -225,7 +227,7 @@ impl Sequencer {
             match op {
                 Op::Intent { id, bytes, .. } => {
                     begun.insert(*id, place);
-                    frame::write(&mut self.buffer, start as u32, FrameKind::Intent, [bytes, &[]]);
+                    frame::write(&mut self.buffer, mark, start as u32, FrameKind::Intent, [bytes, &[]]);
                 }
                 Op::Leaf { prepared, .. } => {
                     if prepared.needs_intent {
@@ -233,7 +235,7 @@ impl Sequencer {
                         intent = begun.get(&prepared.id).copied().or_else(before);
                     }
                     let head = LeafHead { index, committed_at, intent }.to_bytes();
-                    frame::write(&mut self.buffer, start as u32, FrameKind::Leaf, [&head, &prepared.bytes]);
+                    frame::write(&mut self.buffer, mark, start as u32, FrameKind::Leaf, [&head, &prepared.bytes]);
                     index += 1;
                 }
             }
@@ -320,6 +322,7 @@ impl Sequencer {
             previous_end: self.active.end,
             first_index: self.shared.wal.read().size(),
             origin: self.shared.origin,
+            mark: self.shared.new_mark()?,
         };
         let next = self.shared.create_segment(head, need)?;
         let full = std::mem::replace(&mut self.active, next);
@@ -351,6 +354,11 @@ impl Shared {
         }
     }
 
+    /// The mark of a segment that is to be created.
+    pub(crate) fn new_mark(&self) -> Result<Mark, Error> {
+        random(&*self.disk).map(Mark::from_bytes)
+    }
+
     /// Creates a segment and makes its head durable. A file that an earlier attempt left behind is stepped over.
     pub(crate) fn create_segment(&self, mut head: SegmentHead, need: u64) -> Result<Active, Error> {
         loop {
@@ -371,10 +379,11 @@ impl Shared {
                 return Err(Error::io("write", &path, &e));
             }
             let end = frame.len() as u64;
+            let SegmentHead { number, first_index, mark, .. } = head;
             let segment =
-                Segment { path: path.clone(), file: Arc::clone(&file), end, needed: head.first_index, open: 0 };
-            self.wal.write().segments.insert(head.number, segment);
-            return Ok(Active { number: head.number, path, file, end, capacity, written: end, failed: false });
+                Segment { path: path.clone(), file: Arc::clone(&file), mark, end, needed: first_index, open: 0 };
+            self.wal.write().segments.insert(number, segment);
+            return Ok(Active { number, path, file, mark, end, capacity, written: end, failed: false });
         }
     }
 }

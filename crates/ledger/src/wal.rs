@@ -1,7 +1,7 @@
 //! The segments that are on disk and where each committed record is in them.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use onrecord_proof::Record;
@@ -9,7 +9,7 @@ use onrecord_proof::Record;
 use crate::Error;
 use crate::committed::Committed;
 use crate::disk::DiskFile;
-use crate::frame::{self, Frame, FrameKind, HEADER};
+use crate::frame::{self, Frame, FrameKind, HEADER, Mark};
 use crate::segment::{LeafHead, Place};
 
 /// A segment on disk.
@@ -17,6 +17,7 @@ use crate::segment::{LeafHead, Place};
 pub(crate) struct Segment {
     pub path: PathBuf,
     pub file: Arc<dyn DiskFile>,
+    pub mark: Mark,
     /// Bytes that count.
     pub end: u64,
     /// The segment is needed until the lake has every leaf below this index.
@@ -205,10 +206,10 @@ impl View {
     }
 }
 
-/// The bytes of a frame, header included, after its checksum and kind were checked.
+/// The bytes of a frame, header included, after its checks and its kind were looked at.
 pub(crate) fn frame_at(segment: &Segment, place: Place, kind: FrameKind) -> Result<Vec<u8>, Error> {
-    let bytes = read_frame(&*segment.file, &segment.path, place.offset.into())?;
-    match frame::read(&bytes) {
+    let bytes = read_frame(segment, place.offset.into())?;
+    match frame::read(&bytes, segment.mark) {
         Ok(Frame { kind: found, .. }) if found == kind => Ok(bytes),
         Ok(_) => Err(Error::corrupt(&segment.path, place.offset.into(), "the frame is of another kind")),
         Err(bad) => Err(Error::corrupt(&segment.path, place.offset.into(), bad.to_string())),
@@ -227,18 +228,20 @@ fn not_here(error: Error, index: u64) -> Error {
 /// Most frames are smaller than this, so that one read gets header and contents.
 const FIRST_READ: usize = 4096;
 
-fn read_frame(file: &dyn DiskFile, path: &Path, offset: u64) -> Result<Vec<u8>, Error> {
+fn read_frame(segment: &Segment, offset: u64) -> Result<Vec<u8>, Error> {
+    let Segment { path, file, mark, .. } = segment;
     let io = |e: std::io::Error| Error::io("read", path, &e);
     let mut bytes = vec![0; FIRST_READ];
     let read = file.read_at(offset, &mut bytes).map_err(io)?;
     let head = bytes[..read].first_chunk::<HEADER>();
     let head = head.ok_or_else(|| Error::corrupt(path, offset, "the file ends inside a frame"))?;
-    let len = HEADER + frame::content_length(head);
+    let length = frame::content_length(head, *mark).map_err(|bad| Error::corrupt(path, offset, bad.to_string()))?;
+    let len = HEADER + length;
     if len <= read {
         bytes.truncate(len);
         return Ok(bytes);
     }
-    // Before room is made for it: a damaged length may be anything.
+    // Before room is made for it: a file that was cut has less.
     if offset + len as u64 > file.len().map_err(io)? {
         return Err(Error::corrupt(path, offset, "the frame's length does not fit the file"));
     }

@@ -18,10 +18,10 @@ use uuid::Uuid;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// CRC-32C bit by bit.
-fn crc(bytes: &[u8]) -> u32 {
+/// CRC-32C bit by bit, with the register beginning at `start`.
+fn crc(start: u32, bytes: &[u8]) -> u32 {
     let step = |crc: u32, _| (crc >> 1) ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 };
-    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+    !bytes.iter().fold(start, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -32,12 +32,17 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
 }
 
+/// The mark of the frames behind the head, which the head holds.
+fn mark(segment: &[u8]) -> (u32, u32) {
+    (u32_at(segment, 17 + 76), u32_at(segment, 17 + 80))
+}
+
 /// The contents of the frame at `at`, and its kind.
-fn frame(segment: &[u8], at: usize) -> Option<(u8, &[u8])> {
-    let end = at + 13 + u32_at(segment.get(at..at + 13)?, 0) as usize;
-    let rest = segment.get(at + 8..end)?;
-    let whole = crc(&[&segment[at..at + 4], rest].concat()) == u32_at(segment, at + 4);
-    (whole && u32_at(rest, 0) as usize <= at).then(|| (rest[4], &rest[5..]))
+fn frame(segment: &[u8], at: usize, mark: (u32, u32)) -> Option<(u8, &[u8])> {
+    let header = segment.get(at..at + 17)?;
+    let contents = segment.get(at + 17..at + 17 + u32_at(header, 0) as usize)?;
+    let whole = crc(mark.0, &header[..9]) == u32_at(header, 9) && crc(mark.1, contents) == u32_at(header, 13);
+    (whole && u32_at(header, 4) as usize <= at).then_some((header[8], contents))
 }
 
 /// What the segments hold: leaf hashes in order, and the ids of intents that have no leaf.
@@ -52,20 +57,20 @@ fn read_segments(files: &Files, origin: &str) -> Read {
     let segments: Vec<_> = files.iter().filter(|(name, _)| name.starts_with("segments/")).collect();
     let mut before = (0, 0);
     for (name, bytes) in segments {
-        let (kind, head) = frame(bytes, 0).expect("a head");
-        assert_eq!((kind, head.len(), &head[..8], u32_at(head, 8)), (1, 76, &b"onrecord"[..], 1));
+        let (kind, head) = frame(bytes, 0, (!0, !0)).expect("a head");
+        assert_eq!((kind, head.len(), &head[..8], u32_at(head, 8)), (1, 84, &b"onrecord"[..], 1));
         assert_eq!(*name, format!("segments/{:020}.seg", u64_at(head, 12)));
         assert_eq!((u64_at(head, 20), u64_at(head, 28)), before);
         assert_eq!(u64_at(head, 36), read.leaves.len() as u64);
-        assert_eq!(head[44..], Sha256::digest(origin)[..]);
-        let mut at = 13 + head.len();
-        while let Some((kind, contents)) = frame(bytes, at) {
+        assert_eq!(head[44..76], Sha256::digest(origin)[..]);
+        let mut at = 17 + head.len();
+        while let Some((kind, contents)) = frame(bytes, at, mark(bytes)) {
             match kind {
                 2 => assert!(read.open.insert(Record::from_bytes(contents).unwrap().id)),
                 3 => read_leaf(&mut read, files, contents),
                 other => panic!("a frame of kind {other}"),
             }
-            at += 13 + contents.len();
+            at += 17 + contents.len();
         }
         before = (u64_at(head, 12), at as u64);
     }
@@ -77,7 +82,8 @@ fn read_leaf(read: &mut Read, files: &Files, contents: &[u8]) {
     let mut record = Record::from_bytes(&contents[28..]).unwrap();
     let (segment, offset) = (u64_at(contents, 16), u32_at(contents, 24));
     if segment > 0 {
-        let (kind, intent) = frame(&files[&format!("segments/{segment:020}.seg")], offset as usize).unwrap();
+        let bytes = &files[&format!("segments/{segment:020}.seg")];
+        let (kind, intent) = frame(bytes, offset as usize, mark(bytes)).unwrap();
         assert_eq!(kind, 2);
         record = Record::from_bytes(intent).unwrap().completed_by(record).unwrap();
         assert!(read.open.contains(&record.id));

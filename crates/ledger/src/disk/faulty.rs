@@ -12,6 +12,7 @@
 //!   subset, each write whole or cut in the middle: they reach the platter in any order. Of two that overlap the later one
 //!   wins, since a page is written as it is in memory. The choice comes from the seed, so a case can be run again.
 //! - Creation, replacement and removal are durable when they return, as [`Disk`] demands of a real disk.
+//! - Random bytes are the same each time: those of a disk come from a seed, which is 0 unless it is [set](FaultyDisk::seed).
 //! - Reading does not fail, and what is durable does not change by itself: see [`flip`](FaultyDisk::flip).
 
 use std::collections::{BTreeMap, HashSet};
@@ -50,6 +51,8 @@ struct State {
     full: bool,
     /// Further attempts that need space and fail.
     full_for: u32,
+    /// Where the random bytes come from.
+    random: u64,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -142,6 +145,11 @@ impl FaultyDisk {
         self.state().steps
     }
 
+    /// Lets other random bytes come than from a disk with another seed.
+    pub fn seed(&self, seed: u64) {
+        self.state().random = seed;
+    }
+
     /// A full disk: nothing can be created or grow until it is told otherwise.
     pub fn set_full(&self, full: bool) {
         self.state().full = full;
@@ -158,8 +166,8 @@ impl FaultyDisk {
     #[must_use]
     pub fn snapshot(&self) -> Self {
         let state = self.state();
-        let (files, dirs) = (state.files.clone(), state.dirs.clone());
-        Self(Arc::new(Mutex::new(State { files, dirs, ..State::default() })))
+        let (files, dirs, random) = (state.files.clone(), state.dirs.clone(), state.random);
+        Self(Arc::new(Mutex::new(State { files, dirs, random, ..State::default() })))
     }
 
     /// Flips one bit of a file, durably.
@@ -258,6 +266,14 @@ impl Disk for FaultyDisk {
         let state = self.state();
         let inside = state.files.keys().filter(|file| file.parent() == Some(path));
         Ok(inside.filter_map(|file| Some(file.file_name()?.to_string_lossy().into_owned())).collect())
+    }
+
+    fn random(&self, out: &mut [u8]) -> io::Result<()> {
+        let mut state = self.state();
+        for part in out.chunks_mut(8) {
+            part.copy_from_slice(&next(&mut state.random).to_le_bytes()[..part.len()]);
+        }
+        Ok(())
     }
 }
 

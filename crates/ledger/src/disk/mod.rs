@@ -16,7 +16,7 @@ use std::path::Path;
 pub use faulty::{Fault, FaultyDisk};
 pub use real::RealDisk;
 
-/// The file operations that the ledger needs.
+/// What the ledger needs of the machine: file operations, and what nobody can guess.
 pub trait Disk: Debug + Send + Sync {
     /// Creates a folder and those above it.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
@@ -32,6 +32,8 @@ pub trait Disk: Debug + Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// The names in a folder, sorted.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+    /// Fills `out` with random bytes.
+    fn random(&self, out: &mut [u8]) -> io::Result<()>;
 }
 
 /// An open file.

@@ -79,6 +79,10 @@ impl Disk for RealDisk {
         names.sort();
         Ok(names)
     }
+
+    fn random(&self, out: &mut [u8]) -> io::Result<()> {
+        getrandom::fill(out).map_err(|e| io::Error::other(e.to_string()))
+    }
 }
 
 impl DiskFile for RealFile {

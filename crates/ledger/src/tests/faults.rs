@@ -73,6 +73,7 @@ impl Case {
     fn run(self) -> bool {
         let _told = Told(self);
         let mut harness = Harness::new();
+        harness.disk.seed(self.seed);
         harness.disk.arm(self.first.0, self.first.1);
         drop(workload(&mut harness));
         let reached = !harness.disk.is_armed();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Harness;
 use crate::disk::Disk;
+use crate::{Error, segment};
 
 #[test]
 fn every_flipped_bit_is_noticed() {
@@ -78,6 +79,26 @@ fn a_damaged_head_never_costs_the_segments_before_it() {
     }
     let ledger = harness.open().unwrap();
     harness.check(&ledger);
+}
+
+/// Nothing can be read of a segment whose mark is not known. It must not be taken for one that was never used.
+#[test]
+fn a_damaged_head_of_the_newest_segment_does_not_cost_its_records() {
+    let mut harness = Harness::new();
+    let ledger = harness.open().unwrap();
+    (0..2).for_each(|_| harness.call(&ledger).unwrap());
+    harness.crash(1);
+    let [name] = &harness.disk.list(&harness.path("segments")).unwrap()[..] else { panic!("one segment") };
+    let path = harness.path("segments").join(name);
+    for at in 0..segment::HEAD {
+        harness.disk.flip(&path, at);
+        let before = harness.disk.read(&path).unwrap();
+        let refused = harness.open().map(drop).unwrap_err();
+        assert!(matches!(refused, Error::Corrupt { .. }), "byte {at}: {refused}");
+        assert_eq!(harness.disk.read(&path).unwrap(), before, "nothing is changed");
+        harness.disk.flip(&path, at);
+    }
+    harness.check(&harness.open().unwrap());
 }
 
 #[test]

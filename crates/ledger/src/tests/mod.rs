@@ -2,6 +2,7 @@
 
 mod faults;
 mod flips;
+mod forged;
 mod keys;
 mod life;
 mod refused;
@@ -18,6 +19,7 @@ use crate::disk::{Disk, FaultyDisk};
 use crate::{Committed, Error, Ledger, Options, Receipt};
 
 /// A log on a disk that fails on demand, and what it has acknowledged.
+#[derive(Clone)]
 struct Harness {
     disk: FaultyDisk,
     dir: PathBuf,

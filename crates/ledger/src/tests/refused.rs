@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::Harness;
 use crate::disk::Disk;
-use crate::frame::{self, FrameKind};
+use crate::frame::{self, FrameKind, Mark};
 use crate::segment::{self, LeafHead, Place, SegmentHead};
 use crate::{Error, Ledger, Options, Receipt};
 
@@ -139,13 +139,14 @@ fn forge(harness: &Harness, begun: &Record, later: &Record) {
     let previous_end = harness.disk.read(&dir.join(&previous)).unwrap().len() as u64;
     let previous = segment::number(&previous).unwrap();
     let number = previous + 1;
-    let head = SegmentHead { number, previous, previous_end, first_index: 0, origin: segment::origin_hash("test/log") };
+    let (origin, mark) = (segment::origin_hash("test/log"), Mark::from_bytes(*b"the mark"));
+    let head = SegmentHead { number, previous, previous_end, first_index: 0, origin, mark };
     let mut bytes = head.to_frame();
     let offset = bytes.len() as u32;
-    frame::write(&mut bytes, offset, FrameKind::Intent, [&begun.to_bytes(), &[]]);
+    frame::write(&mut bytes, mark, offset, FrameKind::Intent, [&begun.to_bytes(), &[]]);
     let head = LeafHead { index: 0, committed_at: 5, intent: Some(Place { segment: number, offset }) }.to_bytes();
     let batch = bytes.len() as u32;
-    frame::write(&mut bytes, batch, FrameKind::Leaf, [&head, &later.to_bytes()]);
+    frame::write(&mut bytes, mark, batch, FrameKind::Leaf, [&head, &later.to_bytes()]);
     harness.disk.replace(&dir.join(segment::name(number)), &bytes, 0o600).unwrap();
 }
 

@@ -11,6 +11,7 @@ use onrecord_proof::{Checkpoint, KeyHistory, Malformed, cosignature};
 
 use super::AddCheckpoint;
 use crate::disk::{Disk, RealDisk};
+use crate::identity::random;
 use crate::lock::{Lock, lock};
 use crate::segment::origin_hash;
 use crate::{Error, clock};
@@ -198,7 +199,7 @@ fn create(disk: &dyn Disk, dir: &Path, name: Option<&str>) -> Result<Cosigner, E
         let problem = format!("{} is missing, but {LOGS}/ holds checkpoints", dir.join(KEY).display());
         return Err(Error::Rollback { problem });
     }
-    let (seed, suffix) = (crate::identity::random()?, crate::identity::random::<8>()?);
+    let (seed, suffix) = (random(disk)?, random::<8>(disk)?);
     let generated = || format!("onrecord.local/witness-{:016x}", u64::from_be_bytes(suffix));
     let cosigner = Cosigner::from_seed(&name.map_or_else(generated, str::to_owned), &seed)?;
     // The secret key last: with it the folder counts as a witness.
