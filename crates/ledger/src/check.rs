@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use onrecord_proof::merkle::Frontier;
 use onrecord_proof::note::Verifier;
@@ -164,13 +165,16 @@ impl Signed {
     }
 }
 
+/// How long the writing of a checkpoint takes at most, on a disk that is not busy. There are thousands of damaged ones in the tests.
+const UNDER_THE_PEN: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 50 });
+
 /// Reads a file of checkpoints, once more if its last one may be under the pen just now.
 fn read_day(files: &Checkpoints, name: &str, keys: &KeyHistory) -> Result<Day, Error> {
     let day = files.read(name, keys)?;
     if day.torn.is_none() {
         return Ok(day);
     }
-    std::thread::sleep(std::time::Duration::from_millis(50));
+    std::thread::sleep(UNDER_THE_PEN);
     files.read(name, keys)
 }
 

@@ -9,6 +9,7 @@ use onrecord_proof::note::{Note, Signer, Verifier};
 use onrecord_proof::{Checkpoint, KeyHistory, Malformed, Rotation};
 
 use crate::Error;
+use crate::checkpoints::Checkpoints;
 use crate::disk::Disk;
 use crate::identity::random;
 
@@ -153,8 +154,13 @@ fn read(disk: &dyn Disk, path: &Path) -> Result<Option<String>, Error> {
 
 fn history(disk: &dyn Disk, dir: &Path) -> Result<Option<KeyHistory>, Error> {
     let path = dir.join(HISTORY);
-    let parse = |text: String| text.parse().map_err(|problem| Error::Invalid { path: path.clone(), problem });
-    read(disk, &path)?.map(parse).transpose()
+    let Some(text) = read(disk, &path)? else { return Ok(None) };
+    let history: KeyHistory = text.parse().map_err(|problem| Error::Invalid { path: path.clone(), problem })?;
+    // Nobody but the log writes it, so other white space is damage.
+    if history.to_string() != text {
+        return Err(Error::corrupt(&path, 0, "it is not as it was written"));
+    }
+    Ok(Some(history))
 }
 
 /// The secret key. If the history names the next one already, the rotation to it is completed.
@@ -188,6 +194,26 @@ fn write_secret(disk: &dyn Disk, path: &Path, signer: &Signer) -> Result<(), Err
     disk.replace(path, text.as_bytes(), 0o600).map_err(|e| Error::io("write", path, &e))
 }
 
+/// Writes `key.pub` again if it is gone or cannot be read: from the history of keys, or else from the secret key. Only if the
+/// log's last checkpoint is signed by that. True if it was written.
+pub(crate) fn restore_public(disk: &Arc<dyn Disk>, dir: &Path) -> Result<bool, Error> {
+    let is_key = |text: String| text.parse::<Verifier>().is_ok();
+    if read(&**disk, &dir.join(PUBLIC_KEY)).is_ok_and(|text| text.is_some_and(is_key)) {
+        return Ok(false);
+    }
+    let history = match history(&**disk, dir)? {
+        Some(history) => history,
+        None => secret(&**disk, dir, None)?.verifier().into(),
+    };
+    let checkpoints = Checkpoints::new(Arc::clone(disk), &dir.join("checkpoints"));
+    let newest = checkpoints.days()?.pop().map(|day| checkpoints.read(&day, &history)).transpose()?;
+    let signs = newest.is_some_and(|day| !day.published.is_empty());
+    if signs {
+        write_public(&**disk, dir, history.current())?;
+    }
+    Ok(signs)
+}
+
 /// The public keys of the log in `dir`, without changing anything. The files must agree.
 pub(crate) fn public(disk: &dyn Disk, dir: &Path) -> Result<KeyHistory, Error> {
     let path = dir.join(PUBLIC_KEY);
@@ -200,7 +226,11 @@ pub(crate) fn public(disk: &dyn Disk, dir: &Path) -> Result<KeyHistory, Error> {
     // Whoever only checks a copy may not have the secret key, and it may be elsewhere. A rotation that was cut short has the
     // one before.
     let path = dir.join(KEY);
-    if let Ok(Some(text)) = read(disk, &path) {
+    let text = match read(disk, &path) {
+        Err(Error::Io { .. }) => None,
+        found => found?,
+    };
+    if let Some(text) = text {
         let signer: Signer = text.parse().map_err(|problem| Error::Invalid { path: path.clone(), problem })?;
         if !history.keys().any(|key| *key == signer.verifier()) {
             return Err(Error::corrupt(&path, 0, format!("it does not belong to the public key {public}")));

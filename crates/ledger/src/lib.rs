@@ -56,5 +56,11 @@ pub fn keys(dir: &std::path::Path) -> Result<onrecord_proof::KeyHistory, Error> 
     identity::read(&disk::RealDisk, dir)
 }
 
+/// Writes the public key of the log in `dir` again if it is gone or damaged, from the history of keys or the secret key. True
+/// if it was written. An error says why it cannot be.
+pub fn restore_public_key(disk: &std::sync::Arc<dyn disk::Disk>, dir: &std::path::Path) -> Result<bool, Error> {
+    keys::restore_public(disk, dir)
+}
+
 /// The folders of a log.
 const FOLDERS: [&str; 3] = ["segments", "tree", "checkpoints"];

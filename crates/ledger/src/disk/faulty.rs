@@ -170,11 +170,16 @@ impl FaultyDisk {
         Self(Arc::new(Mutex::new(State { files, dirs, random, ..State::default() })))
     }
 
-    /// Flips one bit of a file, durably.
+    /// Flips the lowest bit of a byte of a file, durably.
     pub fn flip(&self, path: &Path, offset: usize) {
+        self.flip_bit(path, offset, 0);
+    }
+
+    /// Flips one bit of a byte of a file, durably.
+    pub fn flip_bit(&self, path: &Path, offset: usize, bit: u32) {
         if let Some(content) = self.state().files.get_mut(path) {
-            content.now[offset] ^= 1;
-            content.durable[offset] ^= 1;
+            content.now[offset] ^= 1 << bit;
+            content.durable[offset] ^= 1 << bit;
         }
     }
 

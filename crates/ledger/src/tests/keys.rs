@@ -7,10 +7,10 @@ use onrecord_proof::{Kind, Record};
 use uuid::Uuid;
 
 use super::Harness;
-use crate::disk::Fault;
+use crate::disk::{Disk, Fault};
 use crate::{Error, Ledger, Options};
 
-fn rotate(harness: &mut Harness, ledger: &Ledger) -> Result<(), Error> {
+pub(super) fn rotate(harness: &mut Harness, ledger: &Ledger) -> Result<(), Error> {
     let id = Uuid::from_u128(harness.next);
     harness.next += 1;
     ledger.rotate_key(|_| Record::new(id, Kind::System, 1, [1; 32])).map(drop)
@@ -36,6 +36,38 @@ fn a_log_goes_on_under_its_new_key_and_the_old_one_still_counts() {
     assert_eq!(again.reader().keys(), keys);
     harness.call(&again).unwrap();
     harness.check(&again);
+}
+
+#[test]
+fn a_public_key_that_is_gone_or_damaged_is_made_again_from_what_signs() {
+    let mut harness = Harness::new();
+    let disk: Arc<dyn Disk> = Arc::new(harness.disk.clone());
+    let ledger = harness.open().unwrap();
+    harness.call(&ledger).unwrap();
+    let (public, secret) = (harness.path("key.pub"), harness.path("key"));
+    let restore = |harness: &Harness| crate::restore_public_key(&disk, &harness.dir);
+    for rotations in 0..2 {
+        if rotations > 0 {
+            rotate(&mut harness, &ledger).unwrap();
+        }
+        ledger.reader().checkpoint_now().unwrap();
+        let good = disk.read(&public).unwrap();
+        assert!(!restore(&harness).unwrap(), "it is good");
+        harness.disk.flip(&public, 20);
+        assert!(restore(&harness).unwrap());
+        assert_eq!(disk.read(&public).unwrap(), good);
+        disk.remove(&public).unwrap();
+        assert!(restore(&harness).unwrap());
+        assert_eq!(disk.read(&public).unwrap(), good);
+        harness.check(&ledger);
+    }
+    // A key that has not signed the log is not its key.
+    disk.remove(&harness.path("key.history")).unwrap();
+    disk.remove(&public).unwrap();
+    let stranger = Signer::from_seed("test/log", &[9; 32]).unwrap();
+    disk.replace(&secret, stranger.to_secret_text().as_bytes(), 0o600).unwrap();
+    assert!(restore(&harness).is_err());
+    assert!(disk.read(&public).is_err());
 }
 
 #[test]
@@ -72,7 +104,7 @@ fn a_rotation_that_fails_anywhere_leaves_one_key_or_the_other_and_can_be_made_ag
 #[test]
 fn a_key_that_is_held_elsewhere_signs_and_must_be_the_logs() {
     let harness = Harness::new();
-    let disk = || -> Arc<dyn crate::disk::Disk> { Arc::new(harness.disk.clone()) };
+    let disk = || -> Arc<dyn Disk> { Arc::new(harness.disk.clone()) };
     let with = |seed: u8, name: &str| {
         let key = Signer::from_seed(name, &[seed; 32]).unwrap();
         Options { origin: None, key: Some(Arc::new(key)), ..Harness::options() }
