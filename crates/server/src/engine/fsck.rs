@@ -16,18 +16,26 @@ use super::rows::{Rebuilt, Rows};
 use super::verify::{Progress, check_folder, told};
 use super::{keep, lake_dir, ledger_dir};
 
-/// Checks a data folder without changing anything; with `repair`, then makes again what can be made from the rows, and
-/// checks once more. Refused while a process has the folder open.
+/// Checks a data folder without changing anything; with `repair`, then makes again what can be made from the rows, and the
+/// public key, and checks once more. Refused while a process has the folder open.
 pub(crate) async fn fsck(data: &Path, repair: bool, progress: &Progress) -> anyhow::Result<Report> {
     let _lock = onrecord_ledger::hold(&ledger_dir(data))?;
     let started = Instant::now();
+    let mut repaired = Vec::new();
     let mut folder = Folder::check(data, progress).await?;
-    if repair && folder.can_be_repaired() {
-        let repaired = folder.repair(progress).await?;
+    // Without the public key nothing else can be checked. Why it cannot be made again is what the check says of it.
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    if repair && folder.open.is_none() && onrecord_ledger::restore_public_key(&disk, &ledger_dir(data)).unwrap_or(false)
+    {
+        repaired.push("wrote the public key again".to_owned());
         folder = Folder::check(data, progress).await?;
-        folder.report.repaired = repaired;
+    }
+    if repair && folder.can_be_repaired() {
+        repaired.extend(folder.repair(progress).await?);
+        folder = Folder::check(data, progress).await?;
     }
     let mut report = folder.report;
+    report.repaired = repaired;
     report.ok = report.problems.is_empty() && report.missing == 0 && report.tampered == 0;
     report.seconds = started.elapsed().as_secs_f64();
     Ok(report)

@@ -8,6 +8,8 @@ mod erasures;
 mod evidence;
 mod export;
 mod find;
+#[cfg(test)]
+mod flips;
 mod fsck;
 mod keep;
 mod receipt;

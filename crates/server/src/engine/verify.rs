@@ -12,6 +12,7 @@ use onrecord_ledger::disk::{Disk, RealDisk};
 use super::report::{Phase, Report};
 use super::rows::Rows;
 use super::{Engine, lake_dir, ledger_dir};
+use crate::timestamp;
 
 /// Takes how far a verification is.
 pub(crate) type Progress = Arc<dyn Fn(Phase) + Send + Sync>;
@@ -46,7 +47,10 @@ fn check_ledger(data: &Path, progress: &Progress, report: &mut Report) -> anyhow
     let mut tell = |done, of| told(progress, "tree", done, of);
     let checked = match onrecord_ledger::check(&disk, &dir, &mut tell) {
         Ok(checked) => checked,
-        Err(error @ onrecord_ledger::Error::Io { kind: std::io::ErrorKind::NotFound, .. }) => {
+        // Without the public key it is a log that cannot be checked, and no missing one.
+        Err(error @ onrecord_ledger::Error::Io { kind: std::io::ErrorKind::NotFound, .. })
+            if !dir.exists() || dir.join("key.pub").exists() =>
+        {
             return Err(error).with_context(|| format!("there is no log in {}", data.display()));
         }
         Err(error) => {
@@ -63,6 +67,9 @@ fn check_ledger(data: &Path, progress: &Progress, report: &mut Report) -> anyhow
     }
     for left in &checked.unfinished {
         report.note("UNFINISHED", left.path.display().to_string(), &left.problem);
+    }
+    for (path, error) in timestamp::check(data, &onrecord_ledger::keys(&dir)?, &checked.roots)? {
+        report.problem("DAMAGED", path.display().to_string(), format!("{error:#}"));
     }
     Ok(Some(checked))
 }

@@ -45,6 +45,29 @@ struct Known {
     sha256: [u8; 32],
 }
 
+type Digests = BTreeMap<PathBuf, Known>;
+
+/// The digests in a file, and the SHA-256 of these as JSON: a damaged one would go on record as that of a model.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    files: Digests,
+    sha256: [u8; 32],
+}
+
+impl Kept {
+    fn new(files: Digests) -> serde_json::Result<Self> {
+        let sha256 = Sha256::digest(serde_json::to_vec(&files)?).into();
+        Ok(Self { files, sha256 })
+    }
+
+    /// What is in the file, if all of it is as it was written.
+    fn read(bytes: &[u8]) -> Option<Digests> {
+        let kept: Self = serde_json::from_slice(bytes).ok()?;
+        let good = Self::new(kept.files).ok()?;
+        (good.sha256 == kept.sha256).then_some(good.files)
+    }
+}
+
 /// The digests of the files that were looked at.
 #[derive(Debug)]
 pub(crate) struct Files {
@@ -55,7 +78,7 @@ pub(crate) struct Files {
 
 #[derive(Debug, Default)]
 struct State {
-    known: BTreeMap<PathBuf, Known>,
+    known: Digests,
     /// What a thread is hashing.
     busy: BTreeMap<PathBuf, Version>,
 }
@@ -68,10 +91,10 @@ impl Version {
 }
 
 impl Files {
-    /// With the digests that an earlier run has left in `cache`; without them they are computed again.
+    /// With the digests that an earlier run has left in `cache`; without them, or if they are damaged, they are computed
+    /// again.
     pub(crate) fn open(cache: PathBuf) -> Arc<Self> {
-        let known =
-            std::fs::read(&cache).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let known = std::fs::read(&cache).ok().and_then(|bytes| Kept::read(&bytes)).unwrap_or_default();
         let state = Mutex::new(State { known, busy: BTreeMap::new() });
         Arc::new(Self { cache, state, news: Notify::new() })
     }
@@ -118,7 +141,7 @@ impl Files {
                     state.known.pop_first();
                 }
             }
-            let saved = serde_json::to_vec(&state.known);
+            let saved = Kept::new(state.known.clone()).and_then(|kept| serde_json::to_vec(&kept));
             drop(state);
             if let Err(error) =
                 saved.map_err(Into::into).and_then(|bytes| RealDisk.replace(&files.cache, &bytes, 0o600))
@@ -161,6 +184,17 @@ fn digest_of(path: &Path, version: Version) -> Option<[u8; 32]> {
 #[expect(clippy::disallowed_methods, reason = "a test's own files")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_digest_that_is_damaged_is_none() {
+        let version = Version { size: 3, modified: (5, 7) };
+        let files = Digests::from([("a/model".into(), Known { version, sha256: [118; 32] })]);
+        let text = serde_json::to_string(&Kept::new(files).unwrap()).unwrap();
+        assert_eq!(Kept::read(text.as_bytes()).unwrap()[Path::new("a/model")].sha256, [118; 32]);
+        for (part, other) in [("118", "108"), ("model", "medel"), ("3", "2"), ("7", "6")] {
+            assert!(Kept::read(text.replacen(part, other, 1).as_bytes()).is_none(), "{part}");
+        }
+    }
 
     #[tokio::test]
     async fn a_digest_is_computed_once_for_each_version_of_a_file() {

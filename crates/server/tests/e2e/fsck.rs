@@ -65,6 +65,7 @@ async fn a_folder_is_checked_where_it_is_and_repaired_from_its_rows() {
     let log = sealed_and_hot().await;
     whole(&log);
     damaged_tree(&log);
+    damaged_public_key(&log);
     changed_row(&log);
     unfinished(&log);
     damaged_index(&log);
@@ -104,6 +105,24 @@ fn damaged_tree(log: &Log) {
     std::fs::remove_file(&leaves).unwrap();
     copy.fsck(0, &["--repair"]);
     assert!(std::fs::read(&leaves).unwrap() == good[&leaves]);
+    copy.run(&["verify"]).good();
+}
+
+fn damaged_public_key(log: &Log) {
+    let copy = Copy::of(log);
+    let public = copy.data().join("ledger/key.pub");
+    let good = std::fs::read(&public).unwrap();
+    flip(&public, 20);
+    let report = copy.fsck(1, &[]);
+    assert!(report["problems"][0]["why"].as_str().unwrap().contains("key.pub"), "{report:#}");
+    let report = copy.fsck(0, &["--repair"]);
+    assert_eq!(report["repaired"][0], "wrote the public key again", "{report:#}");
+    assert!(std::fs::read(&public).unwrap() == good);
+    std::fs::remove_file(&public).unwrap();
+    let report = copy.fsck(1, &[]);
+    assert!(report["problems"][0]["why"].as_str().unwrap().contains("key.pub"), "{report:#}");
+    copy.fsck(0, &["--repair"]);
+    assert!(std::fs::read(&public).unwrap() == good);
     copy.run(&["verify"]).good();
 }
 

@@ -33,6 +33,33 @@ impl Drop for Authority {
     }
 }
 
+/// `verify` and `fsck` name a stamp that was changed, and one of another tree.
+fn stamps_are_verified(log: &Log, folder: &Path) {
+    log.verify();
+    let stamps: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let (stamp, good) = (&stamps[0], std::fs::read(&stamps[0]).unwrap());
+    let named = |path: &Path, why: &str| {
+        for command in ["verify", "fsck"] {
+            let ran = log.run(&[command]);
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let told = ran.stdout.lines().find(|line| line.contains("timestamps/") && line.contains(name));
+            assert!(ran.code == Some(1) && told.is_some_and(|told| told.contains(why)), "{ran:?}");
+        }
+    };
+    let mut changed = good.clone();
+    let last = changed.len() - 200;
+    changed[last] ^= 1;
+    std::fs::write(stamp, changed).unwrap();
+    named(stamp, "its bytes are not those that were written");
+    std::fs::write(stamp, &good).unwrap();
+    let other = folder.join("00000000000000099999");
+    assert!(!other.exists());
+    std::fs::copy(stamp, &other).unwrap();
+    named(&other, "it is of a checkpoint over");
+    std::fs::remove_file(other).unwrap();
+    log.verify();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_checkpoint_is_stamped_and_the_stamp_is_checked_offline() {
     for key in ["rsa", "ec"] {
@@ -57,6 +84,7 @@ async fn a_checkpoint_is_stamped_and_the_stamp_is_checked_offline() {
         log.run(&["prove", &id, "-o", "e.json"]).good();
         server.stop();
         drop((authority, stranger));
+        stamps_are_verified(&log, &folder);
 
         let key = log.run(&["key"]).good();
         let check = |more: &[&str]| log.run(&[&["check", "e.json", "--key", key.trim()], more].concat());
