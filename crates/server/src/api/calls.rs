@@ -10,8 +10,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use onrecord_ledger::Committed;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Api, ApiError, Reader};
 use crate::engine::{Access, Filter, Outlier, Slow, Stats, Summary, Wanted};
@@ -48,7 +49,7 @@ pub(super) async fn show(
     Ok(Json(render::record(&committed)))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tail {
     /// So many of the newest calls first.
@@ -122,8 +123,15 @@ pub(super) async fn checkpoint(State(api): State<Api>) -> Result<String, ApiErro
     published.map(|published| published.note.to_string()).ok_or_else(|| ApiError::not_found("the log is empty"))
 }
 
-pub(super) async fn health(State(api): State<Api>) -> Response {
+/// Whether the log can be written.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Health {
+    healthy: bool,
+    version: &'static str,
+}
+
+pub(super) async fn health(State(api): State<Api>) -> (StatusCode, Json<Health>) {
     let healthy = api.engine.ledger.is_healthy();
     let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "healthy": healthy, "version": env!("CARGO_PKG_VERSION") }))).into_response()
+    (status, Json(Health { healthy, version: env!("CARGO_PKG_VERSION") }))
 }

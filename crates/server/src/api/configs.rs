@@ -4,8 +4,9 @@ use axum::Json;
 use axum::extract::{Query, State};
 use onrecord_ledger::Committed;
 use onrecord_proof::{Record, Rel};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{Api, ApiError, Reader};
 use crate::engine::{Access, Change, Wanted, between};
@@ -14,7 +15,7 @@ use crate::render;
 /// Bytes of a note.
 const NOTE_MAX: usize = 4096;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Two {
     /// An id, a leaf index or a time.
@@ -27,7 +28,7 @@ pub(super) struct Two {
 }
 
 /// What is compared: a record each.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Side {
     id: String,
     kind: &'static str,
@@ -36,7 +37,7 @@ pub(super) struct Side {
     config: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Compared {
     a: Side,
     b: Side,
@@ -98,7 +99,7 @@ async fn configuration(api: &Api, of: &Committed) -> Result<Option<Record>, ApiE
     Ok(api.engine.find(Wanted::Id(reference.id)).await?.map(|committed| committed.record))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Deployment {
     /// What is deployed, and why.
@@ -107,16 +108,22 @@ pub(super) struct Deployment {
     upstream: Option<String>,
 }
 
+/// The record of the announcement.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Announced {
+    id: Uuid,
+}
+
 /// Announces a deployment: a change of the configuration within the configured window is no drift then.
 pub(super) async fn deploy(
     State(api): State<Api>,
     Reader(reading): Reader,
     Json(deployment): Json<Deployment>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Announced>, ApiError> {
     let note = deployment.note.trim();
     if note.is_empty() || note.len() > NOTE_MAX {
         return Err(ApiError::bad_request(format!("`note` must have 1 to {NOTE_MAX} bytes, it has {}", note.len())));
     }
     let id = api.engine.announce(&reading, note, deployment.upstream.as_deref()).await?;
-    Ok(Json(json!({ "id": id })))
+    Ok(Json(Announced { id }))
 }

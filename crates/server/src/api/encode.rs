@@ -11,10 +11,11 @@ use onrecord_lake::datafusion::arrow::ipc::writer::StreamWriter;
 use onrecord_lake::datafusion::arrow::json::{ArrayWriter, LineDelimitedWriter};
 use onrecord_lake::datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use onrecord_lake::datafusion::parquet::arrow::ArrowWriter;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A format of rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Format {
     /// A JSON array of objects.

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse as _, Response};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Api, ApiError, Reader};
@@ -11,7 +12,7 @@ use crate::engine::Prove;
 /// Says of evidence which cosignatures its checkpoint lacks.
 pub(crate) const UNWITNESSED: &str = "x-onrecord-unwitnessed";
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reveal {
     /// Names of groups, separated by commas.

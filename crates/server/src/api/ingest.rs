@@ -5,12 +5,14 @@ use axum::body::Bytes;
 use axum::extract::{Extension, Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use uuid::Uuid;
 
 use super::{Api, ApiError, Reader};
 use crate::auth::Identity;
 use crate::engine::{Access, Trace};
-use crate::ingest::{Feedback, NotTaken, items};
+use crate::ingest::{Feedback, NotTaken, Taken, items};
 
 impl From<NotTaken> for ApiError {
     fn from(error: NotTaken) -> Self {
@@ -25,13 +27,19 @@ impl From<NotTaken> for ApiError {
     }
 }
 
+/// What became of the records that were sent, in their order.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Records {
+    records: Vec<Taken>,
+}
+
 /// Takes a JSON array of records, or one a line. All are durable when it answers 201.
 pub(super) async fn records(
     State(api): State<Api>,
     Extension(identity): Extension<Identity>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<(StatusCode, Json<Records>), ApiError> {
     // A page of another origin can send a body without asking first, but none of these types.
     let content_type = headers.get(CONTENT_TYPE).and_then(|name| name.to_str().ok()).unwrap_or_default();
     let name = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -43,7 +51,14 @@ pub(super) async fn records(
     let items = tokio::task::spawn_blocking(move || items(&body)).await.map_err(ApiError::internal)?;
     let items = items.map_err(ApiError::bad_request)?;
     let taken = api.engine.take_items(items, &identity.name).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "records": taken }))))
+    Ok((StatusCode::CREATED, Json(Records { records: taken })))
+}
+
+/// The record of a judgement.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Judged {
+    id: Uuid,
+    leaf_index: u64,
 }
 
 /// Takes one judgement of an answer or a session.
@@ -51,9 +66,9 @@ pub(super) async fn feedback(
     State(api): State<Api>,
     Extension(identity): Extension<Identity>,
     Json(feedback): Json<Feedback>,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<(StatusCode, Json<Judged>), ApiError> {
     let (id, receipt) = api.engine.take_feedback(&feedback, &identity.name).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "id": id, "leaf_index": receipt.index }))))
+    Ok((StatusCode::CREATED, Json(Judged { id, leaf_index: receipt.index })))
 }
 
 /// Everything of one trace: of a trace id, or of a record in it.

@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Api, ApiError, Reader};
@@ -21,14 +21,21 @@ pub(super) async fn holds(State(api): State<Api>) -> Result<Json<Vec<Hold>>, Api
     Ok(Json(api.engine.holds().await?))
 }
 
-/// The hold, and how many records it covers now.
+/// A hold that was added.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Held {
+    hold: Hold,
+    /// So many records are under it now.
+    records: u64,
+}
+
 pub(super) async fn add_hold(
     State(api): State<Api>,
     Reader(reading): Reader,
     Json(ask): Json<AddHold>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Held>, ApiError> {
     let (hold, records) = api.engine.add_hold(&reading, &ask).await?;
-    Ok(Json(json!({ "hold": hold, "records": records })))
+    Ok(Json(Held { hold, records }))
 }
 
 pub(super) async fn release_hold(
@@ -39,7 +46,7 @@ pub(super) async fn release_hold(
     Ok(Json(api.engine.release_hold(&reading, id).await?))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Ahead {
     /// What is due so many days from now.

@@ -4,6 +4,7 @@
 
 mod calls;
 mod configs;
+mod document;
 mod encode;
 mod error;
 mod evidence;
@@ -13,6 +14,7 @@ mod keep;
 mod log;
 mod metrics;
 mod query;
+mod router;
 mod rows;
 mod search;
 mod sessions;
@@ -21,13 +23,11 @@ mod verify;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::HeaderMap;
 use axum::http::request::Parts;
-use axum::middleware::{self, Next};
+use axum::middleware::Next;
 use axum::response::Response;
-use axum::routing::{get, post};
 
 use crate::auth::{Denied, Identity, Role, Tokens};
 use crate::engine::{Engine, Reading};
@@ -35,12 +35,7 @@ use crate::engine::{Engine, Reading};
 pub(crate) use encode::{Encoder, Format};
 pub(crate) use error::ApiError;
 pub(crate) use evidence::UNWITNESSED;
-
-/// Bytes of a request with records.
-const RECORDS_MAX: usize = 16 << 20;
-
-/// Bytes of the contents of an export: some hundred thousand runs of leaves.
-const EXPORT_MAX: usize = 16 << 20;
+pub(crate) use router::router;
 
 /// What every handler has.
 #[derive(Clone)]
@@ -59,65 +54,6 @@ pub(crate) enum Access {
     /// Anybody with a token of role `read`, or with the token that the server leaves in its data folder for the command
     /// line; and if there are no tokens, everybody on this machine.
     Tokens { tokens: Arc<Tokens>, own: Arc<str> },
-}
-
-/// The API's routes.
-pub(crate) fn router(api: Api) -> Router {
-    let log = Router::new()
-        .route("/log/checkpoint", get(log::checkpoint))
-        .route("/log/keys", get(log::keys))
-        .route("/log/tile/{*path}", get(log::tile));
-    let (open, log) = if api.public_log { (log, Router::new()) } else { (Router::new(), log) };
-    // What one of these roles may ask.
-    let guarded = |routes: Router<Api>, roles: &'static [Role]| {
-        routes.layer(middleware::from_fn_with_state((api.clone(), roles), authorize))
-    };
-    let reading = Router::new()
-        .route("/api/v1/calls", get(calls::list))
-        .route("/api/v1/calls/{wanted}", get(calls::show))
-        .route("/api/v1/calls/{wanted}/evidence", get(evidence::one))
-        .route("/api/v1/evidence", post(evidence::several))
-        .route("/api/v1/calls/{wanted}/tokens", get(sessions::tokens))
-        .route("/api/v1/sessions", get(sessions::list))
-        .route("/api/v1/sessions/{session}", get(sessions::show))
-        .route("/api/v1/config-diff", get(configs::diff))
-        .route("/api/v1/templates", get(templates::list))
-        .route("/api/v1/slow", get(calls::slow))
-        .route("/api/v1/tail", get(calls::tail))
-        .route("/api/v1/query", get(query::get).post(query::post))
-        .route("/api/v1/exports", post(export::record).layer(DefaultBodyLimit::max(EXPORT_MAX)))
-        .route("/api/v1/search", get(search::search))
-        .route("/api/v1/columns", get(query::columns))
-        .route("/api/v1/verify", post(verify::verify))
-        .route("/metrics", get(metrics::metrics))
-        .route("/api/v1/stats", get(calls::stats))
-        .route("/api/v1/checkpoint", get(calls::checkpoint))
-        .route("/api/v1/traces/{wanted}", get(ingest::trace))
-        .merge(log);
-    // A reader must not add to the log: it could announce a deployment and so hide drift.
-    let adding = Router::new()
-        .route("/api/v1/records", post(ingest::records))
-        .route("/api/v1/templates", post(templates::add))
-        .route("/api/v1/deployments", post(configs::deploy))
-        .layer(DefaultBodyLimit::max(RECORDS_MAX));
-    let administration = Router::new()
-        .route("/api/v1/erase", post(keep::erase))
-        .route("/api/v1/holds", get(keep::holds).post(keep::add_hold))
-        .route("/api/v1/holds/{id}/release", post(keep::release_hold))
-        .route("/api/v1/retention", get(keep::plan))
-        .route("/api/v1/retention/run", post(keep::run))
-        .route("/api/v1/key/rotate", post(keep::rotate_key));
-    // Whoever may call a model may say what they think of its answer.
-    let judging = Router::new().route("/api/v1/feedback", post(ingest::feedback));
-    Router::new()
-        .route("/health", get(calls::health))
-        .merge(open)
-        .merge(guarded(reading, &[Role::Read]))
-        .merge(guarded(adding, &[Role::Ingest]))
-        .merge(guarded(judging, &[Role::Ingest, Role::Call]))
-        .merge(guarded(administration, &[Role::Admin]))
-        .fallback(error::not_found)
-        .with_state(api)
 }
 
 /// Lets a request pass whose token has one of these roles, with who makes it among its extensions.

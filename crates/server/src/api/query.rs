@@ -8,15 +8,16 @@ use axum::response::Response;
 use futures::TryStreamExt;
 use onrecord_lake::QueryLimits;
 use onrecord_lake::datafusion::common::ScalarValue;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::encode::{Encoder, Format};
 use super::rows::{Rest, rows};
 use super::{Api, ApiError, Reader};
 use crate::engine::Access;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Ask {
     /// The statement.
@@ -31,8 +32,9 @@ pub(super) struct Ask {
 }
 
 /// A JSON array; in a URL its text.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(try_from = "Value")]
+#[schemars(with = "Vec<Value>")]
 struct Values(Vec<Value>);
 
 impl TryFrom<Value> for Values {
@@ -126,8 +128,18 @@ async fn run(
     Ok(rows(format, encoder, first, result, rest))
 }
 
+/// A column of a view.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Column {
+    table: &'static str,
+    name: String,
+    /// Its type in SQL.
+    r#type: String,
+    meaning: String,
+}
+
 /// The documentation of every table, view and column.
-pub(super) async fn columns() -> Json<Vec<Value>> {
+pub(super) async fn columns() -> Json<Vec<Column>> {
     let columns = onrecord_lake::columns().into_iter();
-    Json(columns.map(|c| json!({ "table": c.table, "name": c.name, "type": c.definition, "meaning": c.doc })).collect())
+    Json(columns.map(|c| Column { table: c.table, name: c.name, r#type: c.definition, meaning: c.doc }).collect())
 }

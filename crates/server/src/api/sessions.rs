@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::calls::find;
@@ -11,7 +12,7 @@ use crate::engine::{Access, Conversation, Decision, Session, decisions};
 /// Sessions that a list has at most.
 const LIST_MAX: usize = 10_000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Newest {
     #[serde(default = "Newest::usual")]

@@ -4,13 +4,14 @@ use std::fmt;
 
 use onrecord_capture::serving::FACTS;
 use onrecord_proof::{Field, Group, Kind, Record, Value, field};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::render;
 
 /// One difference.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Change {
     /// The field, or a parameter within it.
     pub what: String,

@@ -6,6 +6,7 @@ use futures::TryStreamExt as _;
 use onrecord_ledger::Committed;
 use onrecord_proof::evidence::{Evidence, Proved};
 use onrecord_proof::{Group, GroupSet, GroupState};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Access, Engine, Reading, Receipt, Refused, Wanted};
@@ -16,7 +17,7 @@ const RECORDS_MAX: u64 = 10_000;
 const BYTES_MAX: usize = 128 << 20;
 
 /// What evidence is asked for.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Prove {
     /// Ids or leaf indexes.

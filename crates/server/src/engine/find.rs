@@ -5,6 +5,7 @@ use onrecord_lake::QueryLimits;
 use onrecord_lake::datafusion::arrow::json::ArrayWriter;
 use onrecord_lake::datafusion::scalar::ScalarValue;
 use onrecord_ledger::Committed;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 use super::Engine;
 
 /// One line about a call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Summary {
     pub leaf_index: u64,
     pub id: String,
@@ -41,7 +42,7 @@ const COLUMNS: &str = "leaf_index, id, time, session, request_id, coalesce(respo
 const LIST_MAX: usize = 1_000_000;
 
 /// Which calls are listed. What is left out does not restrict.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Filter {
     /// Microseconds since 1970-01-01 UTC, inclusive.

@@ -1,6 +1,7 @@
 //! Full-text search, as the API and the command line show it.
 
 use onrecord_lake::{SearchHit, SearchOptions};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
@@ -9,7 +10,7 @@ use super::Engine;
 const HITS: usize = 50;
 
 /// What is searched for.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Search {
     /// The query, in the language of searches.
@@ -29,7 +30,7 @@ pub(crate) struct Search {
 }
 
 /// What was found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct SearchAnswer {
     /// How many hits there are in all.
     pub total: u64,
@@ -37,7 +38,7 @@ pub(crate) struct SearchAnswer {
 }
 
 /// A record that was found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Hit {
     pub origin: String,
     pub leaf_index: u64,
@@ -54,7 +55,7 @@ pub(crate) struct Hit {
 }
 
 /// A piece of a snippet.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Piece {
     pub text: String,
     /// It is what was searched for.

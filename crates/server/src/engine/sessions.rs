@@ -2,6 +2,7 @@
 
 use onrecord_lake::QueryLimits;
 use onrecord_lake::datafusion::scalar::ScalarValue;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
@@ -18,7 +19,7 @@ const TURN: &str = "id, leaf_index, kind, CAST(captured_at AS BIGINT) AS began_u
     gen_ai_evaluation_score_label AS label, gen_ai_evaluation_explanation AS comment";
 
 /// A session in a list: a row of the view `sessions`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Session {
     #[serde(rename = "session")]
     pub name: String,
@@ -40,7 +41,7 @@ pub(crate) struct Session {
 }
 
 /// One record of a session.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Turn {
     pub id: String,
     pub leaf_index: u64,
@@ -67,7 +68,7 @@ pub(crate) struct Turn {
 }
 
 /// A session as it went.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Conversation {
     pub session: String,
     pub turns: Vec<Turn>,

@@ -1,6 +1,7 @@
 //! Outliers: calls that took far longer than is usual among their like.
 
 use onrecord_lake::datafusion::scalar::ScalarValue;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
@@ -11,7 +12,7 @@ const P99_FROM: usize = 100;
 const MEDIAN_FROM: usize = 5;
 
 /// What is compared.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Measure {
     /// From the request to the end of the answer
@@ -32,7 +33,7 @@ pub(crate) enum Measure {
 }
 
 /// Which calls are alike.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum By {
     /// Calls of one model
@@ -49,7 +50,7 @@ pub(crate) enum By {
 }
 
 /// What is asked for.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Slow {
     /// Microseconds since 1970-01-01 UTC, inclusive.
@@ -71,7 +72,7 @@ pub(crate) struct Slow {
 }
 
 /// A call that is far from the usual.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Outlier {
     pub leaf_index: u64,
     pub id: String,

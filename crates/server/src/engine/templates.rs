@@ -1,6 +1,7 @@
 //! The prompt templates of applications: their texts, as far as they are registered, and those that calls have named.
 
 use onrecord_proof::{Kind, field};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -8,7 +9,7 @@ use uuid::Uuid;
 use super::{Engine, Reading, new_record};
 
 /// A template that was seen.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Template {
     pub name: String,
     pub version: Option<String>,

@@ -2,10 +2,11 @@
 
 use onrecord_capture::{Candidate, StoredDecisions, Token};
 use onrecord_proof::{Field, Record, Value, field};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One token of an answer, and what else it could have been. The same as a row of the view `tokens`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Decision {
     /// Which answer of the call, counted from 0.
     pub choice: usize,
@@ -24,7 +25,7 @@ pub(crate) struct Decision {
     pub alternatives: Vec<Alternative>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Alternative {
     pub token_id: Option<i64>,
     pub text: String,

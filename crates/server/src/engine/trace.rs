@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use onrecord_lake::QueryLimits;
 use onrecord_lake::datafusion::scalar::ScalarValue;
 use onrecord_proof::field;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Engine, Wanted};
@@ -20,7 +21,7 @@ const COLUMNS: &str = "id, kind, onrecord_source AS source, span_id, parent_span
     gen_ai_evaluation_score_value AS score, gen_ai_evaluation_score_label AS label";
 
 /// What a trace shows of one record.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Node {
     pub id: String,
     pub kind: String,
@@ -49,7 +50,7 @@ pub(crate) struct Node {
 }
 
 /// A trace: its records in the order of the tree.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Trace {
     /// None if the record that was named has none; then these are the record and what is about it.
     pub trace_id: Option<String>,

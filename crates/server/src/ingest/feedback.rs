@@ -2,6 +2,7 @@
 
 use onrecord_ledger::Receipt;
 use onrecord_proof::{Kind, Ref, Rel, field};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -9,7 +10,7 @@ use super::records::{TEXT_MAX, check_text};
 use crate::engine::{Engine, Wanted, new_record};
 
 /// A judgement of one answer or of a whole session.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Feedback {
     /// Id or leaf index of the record that it is about.

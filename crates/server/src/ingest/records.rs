@@ -7,6 +7,7 @@ use futures::TryStreamExt;
 use onrecord_capture::otlp;
 use onrecord_ledger::{Ledger, Receipt};
 use onrecord_proof::{Group, Kind, Map, Record, Ref, Rel, Value, field};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -30,7 +31,7 @@ const DURATION_MAX: i64 = 10 * 366 * 24 * 3600 * 1_000_000;
 const DIGEST: &str = "onrecord.item.sha256";
 
 /// A step of a pipeline, or the call of a model, as its application tells it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Item {
     /// A UUID; an item that is sent again under its id is there once. Made up without one.
@@ -72,7 +73,7 @@ pub(crate) struct Item {
     attributes: std::collections::BTreeMap<String, Box<RawValue>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum Time {
     Micros(i64),
@@ -88,7 +89,7 @@ impl Time {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ItemError {
     #[serde(rename = "type")]
@@ -97,7 +98,7 @@ struct ItemError {
 }
 
 /// What became of an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Taken {
     pub id: Uuid,
     /// It was on record before.

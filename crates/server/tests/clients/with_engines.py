@@ -11,6 +11,7 @@ import sys
 import duckdb
 import polars as pl
 from deltalake import DeltaTable, QueryBuilder
+from pyspark.sql import SparkSession
 
 path, leaves = sys.argv[1], int(sys.argv[2])
 table = DeltaTable(path)
@@ -48,6 +49,15 @@ def in_deltalake():
     return list(zip(*(column.to_pylist() for column in rows.columns)))
 
 
+def in_spark():
+    settings = {"spark.master": "local[1]", "spark.ui.enabled": "false", "spark.driver.bindAddress": "127.0.0.1"}
+    builder = SparkSession.builder.config(map=settings | {"spark.log.level": "ERROR", "spark.sql.shuffle.partitions": "1"})
+    session = builder.getOrCreate()
+    session.read.parquet(*table.file_uris()).createOrReplaceTempView("records")
+    ask = QUESTION.format(length="length", micros="unix_micros(min(captured_at))", leaves=leaves)
+    return [tuple(row) for row in session.sql(ask).collect()]
+
+
 def plain(rows):
     """Sums of nothing are null in one engine and 0 in another; decimals and integers are the same number."""
     return [[cell if isinstance(cell, str) else int(cell or 0) for cell in row] for row in rows]
@@ -64,4 +74,5 @@ def recipes():
 
 
 found = {"duckdb": plain(in_duckdb()), "polars": plain(in_polars()), "deltalake": plain(in_deltalake())}
+found["spark"] = plain(in_spark())
 json.dump(found | {"recipes": recipes()}, sys.stdout)

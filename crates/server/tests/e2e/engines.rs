@@ -34,8 +34,8 @@ fn own(log: &Log, leaves: u64) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn duckdb_polars_and_deltalake_find_the_same_after_an_erasure() {
-    let Some(client) = Client::python("with_engines.py", "duckdb, polars, deltalake") else { return };
+async fn duckdb_polars_deltalake_and_spark_find_the_same_after_an_erasure() {
+    let Some(client) = Client::python("with_engines.py", "duckdb, polars, deltalake, pyspark") else { return };
     let log = Log::with_config("[lake]\nseal_after = \"1s\"\n");
     let model = upstream::model().await;
     let server = log.serve(&model);
@@ -56,5 +56,5 @@ async fn duckdb_polars_and_deltalake_find_the_same_after_an_erasure() {
     let interactions = own.as_array().unwrap().iter().find(|row| row[0] == "interaction").unwrap();
     assert_eq!((&interactions[1], &interactions[5]), (&json!(5), &json!(10)), "{own}");
     assert!(interactions[2].as_u64() > Some(0) && interactions[3].as_u64() > Some(0), "{own}");
-    assert_eq!(found, json!({ "duckdb": own, "polars": own, "deltalake": own, "recipes": 3 }));
+    assert_eq!(found, json!({ "duckdb": own, "polars": own, "deltalake": own, "spark": own, "recipes": 4 }));
 }

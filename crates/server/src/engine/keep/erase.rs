@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use onrecord_lake::{Erased, LeafSet, Selection};
 use onrecord_proof::{Group, GroupSet};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ use super::{PAYLOAD, Refused, names};
 const RANGES: usize = 65_536;
 
 /// A request for an erasure.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Erase {
     /// An SQL condition over the columns of `table`.
@@ -42,7 +43,7 @@ pub(crate) fn interactions() -> String {
 }
 
 /// What an erasure has done, or would do.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Outcome {
     pub dry_run: bool,
     /// The records that the condition means and that still had one of the groups.

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use futures::TryStreamExt;
 use onrecord_lake::LeafSet;
 use onrecord_proof::{Group, Kind, Ref, Rel, field};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -18,7 +19,7 @@ const ADDED: &str = "hold";
 const RELEASED: &str = "hold_release";
 
 /// A request for a hold.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AddHold {
     /// An SQL condition over the columns of `table`. It also covers records that come later.
@@ -34,7 +35,7 @@ pub(crate) struct AddHold {
 }
 
 /// A hold that is in force.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Hold {
     pub id: Uuid,
     pub leaf_index: u64,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use onrecord_lake::LeafSet;
 use onrecord_proof::Group;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::{Access, Engine, Reading};
@@ -44,7 +45,7 @@ pub(crate) struct Rule {
 }
 
 /// What one rule disposes of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct PlanLine {
     pub rule: String,
     /// `payload` or `metadata`, which includes what is left of the payload.
