@@ -44,12 +44,12 @@ async fn every_operation_does_what_the_document_says() {
 async fn the_document_in_the_repository_is_that_of_the_program() {
     let log = Log::new();
     let server = log.serve("http://127.0.0.1:1");
-    let served = get(server.api, "/api/v1/openapi.json", &[]).await;
-    assert_eq!(served.status, 200);
-    let served = String::from_utf8(served.body.to_vec()).unwrap();
+    let answer = get(server.api, "/api/v1/openapi.json", &[]).await;
+    assert_eq!(answer.status, 200);
+    let document = String::from_utf8(answer.body).unwrap();
     if std::env::var_os("UPDATE_OPENAPI").is_some() {
-        std::fs::write(DOCUMENT, &served).unwrap();
+        std::fs::write(DOCUMENT, &document).unwrap();
     }
     let kept = std::fs::read_to_string(Path::new(DOCUMENT)).unwrap_or_default();
-    assert!(kept == served, "docs/openapi.json is not what the program serves; run the test with UPDATE_OPENAPI=1");
+    assert!(kept == document, "docs/openapi.json is not what the program serves; run the test with UPDATE_OPENAPI=1");
 }
