@@ -8,6 +8,7 @@ mod encode;
 mod error;
 mod evidence;
 mod export;
+mod forward;
 mod ingest;
 mod keep;
 mod log;
@@ -90,6 +91,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/api/v1/columns", get(query::columns))
         .route("/api/v1/verify", post(verify::verify))
         .route("/metrics", get(metrics::metrics))
+        .route("/api/v1/forward", get(forward::status))
         .route("/api/v1/stats", get(calls::stats))
         .route("/api/v1/checkpoint", get(calls::checkpoint))
         .route("/api/v1/traces/{wanted}", get(ingest::trace))
