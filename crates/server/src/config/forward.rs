@@ -1,7 +1,7 @@
 //! `[[forward]]`: what its keys can be, and which go together.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use url::Url;
 
@@ -135,8 +135,7 @@ impl Forward {
         if self.name.is_none() {
             raw.missing(title, "name", "name = \"siem\"");
         }
-        let identity = self.identity(raw, title);
-        let trust = Trust { ca: self.ca.take(), identity: identity? };
+        let trust = self.trust(raw, title)?;
         let to = match self.to {
             None => {
                 raw.missing(title, "to", "to = \"syslog\"");
@@ -157,11 +156,12 @@ impl Forward {
         })
     }
 
-    /// Both files or none.
-    fn identity(&mut self, raw: &mut Raw, title: &str) -> Option<Option<(PathBuf, PathBuf)>> {
+    /// Both files of a certificate or none.
+    fn trust(&mut self, raw: &mut Raw, title: &str) -> Option<Trust> {
+        let ca = self.ca.take();
         let (key, other) = match (self.cert.take(), self.key.take()) {
-            (None, None) => return Some(None),
-            (Some(cert), Some(key)) => return Some(Some((cert, key))),
+            (None, None) => return Some(Trust { ca, identity: None }),
+            (Some(cert), Some(key)) => return Some(Trust { ca, identity: Some((cert, key)) }),
             (Some(_), None) => ("cert", "key"),
             (None, Some(_)) => ("key", "cert"),
         };
@@ -171,14 +171,14 @@ impl Forward {
     }
 
     fn otlp(&mut self, raw: &mut Raw, title: &str, trust: Trust) -> Option<OtlpPlace> {
-        self.alien(
+        Self::alien(
             raw,
             title,
             "syslog",
             &[("address", self.address.is_some()), ("hostname", self.hostname.is_some())],
         )?;
         let Some(mut url) = self.url.take() else {
-            raw.missing(title, "url", "url = \"http://127.0.0.1:4318/v1/logs\"");
+            raw.missing(title, "url", "url = \"http://collector.example.org:4318/v1/logs\"");
             return None;
         };
         if matches!(url.path(), "" | "/") {
@@ -205,7 +205,7 @@ impl Forward {
             ("headers_env", self.headers_env.is_some()),
             ("headers_file", self.headers_file.is_some()),
         ];
-        self.alien(raw, title, "otlp", &headers)?;
+        Self::alien(raw, title, "otlp", &headers)?;
         let Some(SyslogAddress(address)) = self.address.take() else {
             raw.missing(title, "address", "address = \"tcp://logs.example.org:601\"");
             return None;
@@ -227,7 +227,7 @@ impl Forward {
     }
 
     /// Reports a key that belongs to the other kind of destination.
-    fn alien(&self, raw: &mut Raw, title: &str, other: &str, keys: &[(&str, bool)]) -> Option<()> {
+    fn alien(raw: &mut Raw, title: &str, other: &str, keys: &[(&str, bool)]) -> Option<()> {
         let found = keys.iter().find(|(_, is_set)| *is_set).map(|(key, _)| *key);
         if let Some(key) = found {
             let reason = format!("it is for `to = \"{other}\"`");

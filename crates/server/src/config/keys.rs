@@ -292,7 +292,7 @@ section! {
         /// Where syslog is taken: tcp://, tls:// or udp:// with host and port, or the path of a local socket after unix://.
         address: Option<SyslogAddress> = unset("tls://logs.example.org:6514");
         /// Where OTLP is taken, http:// or https://; without a path it is `/v1/logs`.
-        url: Option<Url> = unset("http://127.0.0.1:4318/v1/logs");
+        url: Option<Url> = unset("http://collector.example.org:4318/v1/logs");
         /// Headers of each request, for a key say.
         headers: Option<HeaderLines> = unset_list(&["authorization: Bearer token"]);
         /// The environment variable that holds headers, one a line, instead of `headers` or beside it.

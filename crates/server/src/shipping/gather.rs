@@ -65,15 +65,15 @@ impl Gather {
     async fn wanted(&mut self, from: u64, size: u64) -> onrecord_lake::Result<(Vec<Range<u64>>, u64)> {
         let Some(condition) = &self.condition else {
             let until = size.min(from + self.most as u64);
-            return Ok((vec![from..until], until));
+            return Ok((std::iter::once(from..until).collect(), until));
         };
-        let (within, selected) = match self.window.take().filter(|(within, _)| within.contains(&from)) {
-            Some(window) => window,
-            None => {
-                let within = from..size.min(from + WINDOW);
-                let selected = self.lake.select_within(within.clone(), condition).await?;
-                (within, selected)
-            }
+        let known = self.window.take().filter(|(within, _)| within.contains(&from));
+        let (within, selected) = if let Some(known) = known {
+            known
+        } else {
+            let within = from..size.min(from + WINDOW);
+            let selected = self.lake.select_within(within.clone(), condition).await?;
+            (within, selected)
         };
         let ranges = selected.ranges().iter().map(|range| range.start.max(from)..range.end);
         let wanted = (ranges.filter(|range| !range.is_empty()).collect(), within.end);

@@ -73,11 +73,11 @@ impl Worker {
     pub(super) async fn run(mut self) {
         let stop = self.stop.clone();
         while !stop.is_cancelled() {
-            let step = tokio::select! {
+            let done = tokio::select! {
                 () = stop.cancelled() => break,
-                step = self.step() => step,
+                done = self.step() => done,
             };
-            let pause = match step {
+            let pause = match done {
                 Ok(Step::More) => continue,
                 Ok(Step::Nothing) => self.destination.settings.interval,
                 Err(failure) => self.failed(&failure),

@@ -178,8 +178,8 @@ async fn content_leaves_the_log_only_when_asked_for_and_what_is_erased_does_not(
         assert_eq!(record["attributes"]["onrecord.output.text"], format!("the answer to {SECRET}"));
     }
     assert_eq!(new[0]["attributes"]["onrecord.input.text"], SECRET);
-    let accesses = log.query("SELECT principal, statement, rows FROM accesses WHERE event = 'forward'");
-    assert_eq!(accesses.iter().map(|access| access["rows"].as_i64().unwrap()).sum::<i64>(), 9, "{accesses:?}");
+    let accesses = log.query("SELECT principal, statement, row_count FROM accesses WHERE event = 'forward'");
+    assert_eq!(accesses.iter().map(|access| access["row_count"].as_i64().unwrap()).sum::<i64>(), 9, "{accesses:?}");
     assert!(accesses[0]["statement"].as_str().unwrap().ends_with(&format!("to http://127.0.0.1:{port}/v1/logs")));
     // The record of an access is no payload, so that one does not follow on the other for ever.
     let before = log.query("SELECT count(*) AS n FROM accesses WHERE event = 'forward'");
