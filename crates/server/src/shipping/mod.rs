@@ -1,7 +1,7 @@
 //! Shipping: records go on to log aggregation, as the log grows. To the outside it is called forwarding; in here that is what
 //! the gateway does with a call.
 //!
-//! A thread of the lowest priority follows the log for each destination, with a cursor of its own, and nothing waits for it.
+//! A thread of low priority follows the log for each destination, with a cursor of its own, and nothing waits for it.
 //! What it reads is `Lake::records`, as everything else that follows the log; what it holds is one batch for each.
 
 mod cursor;
@@ -32,8 +32,8 @@ pub(crate) use settings::{Address, Headers, OtlpPlace, Settings, SyslogPlace, To
 pub(crate) use syslog::{FACILITIES, Form};
 use worker::Worker;
 
-/// The niceness that gives way to everything else.
-const LOWEST: i32 = 19;
+/// As that of queries: it gives way to the gateway, and sealing and compaction give way to it.
+const NICE: i32 = 10;
 
 /// The destinations of a log.
 #[derive(Debug, Default)]
@@ -123,7 +123,7 @@ impl Shipping {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (done, ended) = oneshot::channel::<()>();
         let work = move || {
-            if let Err(error) = rustix::process::setpriority_process(None, LOWEST) {
+            if let Err(error) = rustix::process::setpriority_process(None, NICE) {
                 tracing::debug!(%error, "the forwarding thread keeps the priority of the others");
             }
             runtime.block_on(join_all(workers.into_iter().map(Worker::run)));
