@@ -1,5 +1,6 @@
 //! Erasure: which rows a condition means, and their groups and salts gone from the data files.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ pub struct Erased {
 }
 
 /// A condition that stands alone: whatever it is put into, it cannot end it and begin something else.
-fn check_condition(condition: &str) -> Result<()> {
+pub fn check_condition(condition: &str) -> Result<()> {
     let wrong = |problem: String| Error::Query(format!("the condition {condition:?} is not one: {problem}"));
     let mut parser =
         Parser::new(&GenericDialect {}).try_with_sql(condition).map_err(|problem| wrong(problem.to_string()))?;
@@ -93,6 +94,18 @@ impl Lake {
             found.add(leaves(&batch).collect());
         }
         Ok(found)
+    }
+
+    /// The same among some leaves only; `condition` is over the columns of `records`.
+    pub async fn select_within(&self, among: Range<u64>, condition: &str) -> Result<LeafSet> {
+        check_condition(condition)?;
+        let Range { start, end } = among;
+        let statement = format!(
+            "SELECT leaf_index FROM records WHERE origin = $1 AND leaf_index >= {start} AND leaf_index < {end} AND ({condition}\n)"
+        );
+        let batches: Vec<RecordBatch> =
+            self.query_with(&statement, self.own(), no_limit()).await?.try_collect().await?;
+        Ok(batches.iter().flat_map(leaves).collect())
     }
 
     async fn select_checked(&self, table: &str, condition: &str, open: &str, except: &LeafSet) -> Result<Selection> {
@@ -189,7 +202,7 @@ impl Lake {
     }
 
     /// The rows among `within` that still have one of the groups.
-    async fn to_erase(&self, within: &std::ops::Range<u64>, groups: GroupSet) -> Result<LeafSet> {
+    async fn to_erase(&self, within: &Range<u64>, groups: GroupSet) -> Result<LeafSet> {
         let statement = format!(
             "SELECT leaf_index FROM records WHERE origin = $1 AND leaf_index >= {} AND leaf_index < {} AND {}",
             within.start,

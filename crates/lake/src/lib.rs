@@ -32,7 +32,7 @@ mod table;
 pub use compact::Compaction;
 pub use compactor::{CompactPolicy, Compactor};
 pub use datafusion;
-pub use erase::{Erased, Selection};
+pub use erase::{Erased, Selection, check_condition};
 pub use error::{Error, Result};
 pub use lake::{Lake, LakeOptions, LakeStats, table_folder};
 pub use leaves::LeafSet;

@@ -17,6 +17,7 @@ mod postgres;
 mod probe;
 mod render;
 mod server;
+mod shipping;
 mod signing;
 mod terminal;
 mod timestamp;

@@ -22,6 +22,7 @@ use crate::local::model_file::Files;
 use crate::outside::{Anchor, Outside, Witnesses};
 use crate::postgres::{self, Postgres};
 use crate::probe::{Prober, Prompts, Sampler, Schedule};
+use crate::shipping::Shipping;
 use crate::timestamp::Timestamps;
 use crate::tls;
 
@@ -77,6 +78,7 @@ pub(crate) fn engine_options(config: &Config) -> anyhow::Result<engine::Options>
             time: lake.query_time,
         },
         outside: outside(config)?,
+        forward: config.forward.clone(),
     })
 }
 
@@ -187,11 +189,15 @@ impl Server {
         let mut options = engine_options(config)?;
         options.outside.ask_first = true;
         let engine = Engine::open(&config.data, options).await?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        // First, so that a destination that is new gets the start too.
+        if let Some(shipping) = Shipping::start(&engine, &stop).await? {
+            tasks.spawn(shipping);
+        }
         engine.event("start").await?;
         let known_calls = Arc::new(KnownCalls::default());
         let gateway = Gateway::new(&engine, Arc::clone(&tokens), settings(config), ways, Arc::clone(&known_calls));
         let gateway = Arc::new(gateway);
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let contact = config.data.join(CONTACT);
         let (gateway_address, api_address) = (gateway_listener.local_addr()?, api_listener.local_addr()?);
         let own: Arc<str> = tell(&contact, api_address)?.into();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::HttpsConnector;
@@ -30,6 +30,8 @@ pub(crate) struct Web {
 pub(crate) struct Answer {
     pub status: u16,
     pub body: Bytes,
+    /// When to ask again, if it says so in seconds.
+    pub retry_after: Option<Duration>,
 }
 
 impl Answer {
@@ -43,10 +45,26 @@ impl Web {
     /// `base` is an http:// or https:// URL.
     pub(crate) fn new(base: &str, patience: Duration) -> anyhow::Result<Self> {
         let uri = base.parse().with_context(|| format!("{base:?} is no URL"))?;
-        let client = Client::builder(TokioExecutor::new()).build(crate::gateway::connector(&uri, patience)?);
+        Ok(Self::over(crate::gateway::connector(&uri, patience)?, base, patience))
+    }
+
+    /// The same, believing whom `tls` says.
+    pub(crate) fn trusting(base: &str, patience: Duration, tls: rustls::ClientConfig) -> anyhow::Result<Self> {
+        base.parse::<http::Uri>().with_context(|| format!("{base:?} is no URL"))?;
+        Ok(Self::over(crate::gateway::connector_trusting(tls, patience), base, patience))
+    }
+
+    fn over(connector: HttpsConnector<HttpConnector>, base: &str, patience: Duration) -> Self {
+        let client = Client::builder(TokioExecutor::new()).build(connector);
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("onrecord/", env!("CARGO_PKG_VERSION"))));
-        Ok(Self { client, base: base.trim_end_matches('/').to_owned(), patience, headers })
+        Self { client, base: base.trim_end_matches('/').to_owned(), patience, headers }
+    }
+
+    /// Sends these headers with every request.
+    pub(crate) fn with_all(mut self, headers: HeaderMap) -> Self {
+        self.headers.extend(headers);
+        self
     }
 
     /// Sends this header with every request.
@@ -77,7 +95,9 @@ impl Web {
         let exchange = async {
             let (head, body) = self.client.request(request).await?.into_parts();
             let body = Limited::new(body, BODY_MAX).collect().await.map_err(|e| anyhow::anyhow!("{e}"))?;
-            anyhow::Ok(Answer { status: head.status.as_u16(), body: body.to_bytes() })
+            let retry_after = head.headers.get(RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+            let retry_after = retry_after.map(Duration::from_secs);
+            anyhow::Ok(Answer { status: head.status.as_u16(), body: body.to_bytes(), retry_after })
         };
         let answer = tokio::time::timeout(self.patience, exchange).await;
         answer

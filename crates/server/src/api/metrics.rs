@@ -11,10 +11,13 @@ use onrecord_ledger::Histogram;
 
 use super::{Api, ApiError};
 use crate::engine::Engine;
+use crate::shipping::{Shipping, Status};
 
 pub(super) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
+    let destinations = Shipping::status(&api.engine).await;
     // The disk is asked for its free space.
-    let text = tokio::task::spawn_blocking(move || text(&api.engine)).await.map_err(ApiError::internal)?;
+    let text = tokio::task::spawn_blocking(move || text(&api.engine, &destinations)).await;
+    let text = text.map_err(ApiError::internal)?;
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 
@@ -63,7 +66,7 @@ impl Page {
     }
 }
 
-fn text(engine: &Engine) -> String {
+fn text(engine: &Engine, destinations: &[Status]) -> String {
     let mut page = Page::default();
     page.begin("onrecord_build_info", "gauge", "The version that runs.");
     let _ = writeln!(page.0, "onrecord_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
@@ -71,6 +74,7 @@ fn text(engine: &Engine) -> String {
     log(&mut page, engine);
     lake(&mut page, engine);
     disk(&mut page, engine);
+    forward(&mut page, destinations);
     page.0
 }
 
@@ -148,6 +152,35 @@ fn lake(page: &mut Page, engine: &Engine) {
             lag,
         );
     }
+}
+
+/// The name of a destination has nothing in it that needs escaping.
+fn forward(page: &mut Page, destinations: &[Status]) {
+    let mut each = |name: &str, kind: &str, help: &str, value: fn(&Status) -> f64| {
+        page.begin(name, kind, help);
+        for status in destinations {
+            let _ = writeln!(page.0, "{name}{{destination=\"{}\"}} {}", status.name, value(status));
+        }
+    };
+    each("onrecord_forward_up", "gauge", "1 if the last attempt to send something succeeded.", |status| {
+        f64::from(u8::from(status.error.is_none()))
+    });
+    each(
+        "onrecord_forward_lag_records",
+        "gauge",
+        "Records in the log that a destination was not sent yet.",
+        |status| status.lag_records as f64,
+    );
+    each("onrecord_forward_lag_seconds", "gauge", "Age of the oldest of them.", |status| status.lag_seconds);
+    each("onrecord_forward_records_total", "counter", "Records that a destination has taken.", |status| {
+        status.sent as f64
+    });
+    each("onrecord_forward_refused_total", "counter", "Records that it refused, and will not get.", |status| {
+        status.refused as f64
+    });
+    each("onrecord_forward_failures_total", "counter", "Attempts that failed since the program started.", |status| {
+        status.failures as f64
+    });
 }
 
 fn disk(page: &mut Page, engine: &Engine) {

@@ -9,6 +9,7 @@ mod encode;
 mod error;
 mod evidence;
 mod export;
+mod forward;
 mod ingest;
 mod keep;
 mod log;

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::document::{self, Bytes, Lines, Object, Routes, Rows, Text, op};
 use super::{
-    Api, authorize, calls, configs, error, evidence, export, ingest, keep, log, metrics, query, search, sessions,
-    templates, verify,
+    Api, authorize, calls, configs, error, evidence, export, forward, ingest, keep, log, metrics, query, search,
+    sessions, templates, verify,
 };
 use crate::auth::Role;
 use crate::engine::{
@@ -20,6 +20,7 @@ use crate::engine::{
     Session, Slow, Stats, Summary, Template, Trace,
 };
 use crate::ingest::{Feedback, Item};
+use crate::shipping::Status;
 
 /// Bytes of a request with records.
 const RECORDS_MAX: usize = 16 << 20;
@@ -185,6 +186,11 @@ fn state() -> Routes {
         "rows": 1, "bytes": 3, "sha256": "ca3d163bab055381827226140568f3bef7eaac187cebd76878e0b63e9e442356" }] });
     Routes::default()
         .get("/metrics", op("metrics", "What Prometheus collects.").gives_as::<Text>("text/plain"), metrics::metrics)
+        .get(
+            "/api/v1/forward",
+            op("forwardStatus", "How far the destinations of forwarding have come.").gives::<Vec<Status>>(),
+            forward::status,
+        )
         .get("/api/v1/stats", op("stats", "What is in the log, in numbers.").gives::<Stats>(), calls::stats)
         .get(
             "/api/v1/checkpoint",

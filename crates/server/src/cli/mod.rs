@@ -6,6 +6,7 @@ mod client;
 mod configs;
 mod export;
 mod format;
+mod forward;
 mod keep;
 mod key;
 mod monitor;
@@ -131,6 +132,7 @@ async fn ask(command: Command, client: Client) -> anyhow::Result<ExitCode> {
         Command::Erase(args) => keep::erase(&client, args).await,
         Command::Hold { command } => keep::hold(&client, command).await,
         Command::Retention { command } => keep::retention(&client, command).await,
+        Command::Forward { command } => forward::forward(&client, command).await,
         Command::Key { command: Some(KeyCommand::Rotate { json }) } => key::rotate(&client, json).await,
         Command::Stats { json } => show::stats(&client, json).await,
         _ => Ok(()),

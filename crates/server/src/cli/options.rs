@@ -146,6 +146,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: RetentionCommand,
     },
+    /// Show how far records were forwarded to log aggregation
+    Forward {
+        #[command(subcommand)]
+        command: ForwardCommand,
+    },
     /// Manage access tokens
     Token {
         #[command(subcommand)]
@@ -569,6 +574,16 @@ pub(crate) enum RetentionCommand {
     },
     /// Dispose of what is due
     Run {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum ForwardCommand {
+    /// For each destination: how many records it has taken, how far it is behind, and why
+    Status {
         /// As JSON
         #[arg(long)]
         json: bool,

@@ -7,16 +7,19 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use url::Url;
 
+use super::forward::{Condition, Facility, ForwardTo, From, HeaderLines, SyslogAddress};
 use super::raw::Raw;
-use super::section::{Key, Section, flag, number, section, text, unset, unset_list, unset_number};
+use super::section::{Key, Section, flag, number, plain, section, text, unset, unset_list, unset_number};
 use super::size::ByteSize;
 use onrecord_proof::cosignature::Witness as WitnessKey;
 use onrecord_proof::note::Verifier;
 
+use crate::shipping::Content;
+
 use super::value::{LogFormat, LogName, OnLogFailure, PathPrefix, Release, Secret, ServerKind, UpstreamName};
 
 /// All sections in the order of the file.
-pub(super) const SECTIONS: [&Section; 17] = [
+pub(super) const SECTIONS: [&Section; 18] = [
     &Top::SECTION,
     &Gateway::SECTION,
     &Upstream::SECTION,
@@ -32,6 +35,7 @@ pub(super) const SECTIONS: [&Section; 17] = [
     &Timestamp::SECTION,
     &Lake::SECTION,
     &Keep::SECTION,
+    &Forward::SECTION,
     &Tls::SECTION,
     &Telemetry::SECTION,
 ];
@@ -275,6 +279,57 @@ section! {
         policy: Option<PathBuf> = unset("retention.toml");
         /// How often what is due is disposed of while the server runs; without it, only `onrecord retention run` does.
         every: Option<Duration> = unset("24h").between("1s", "8760h");
+    }
+}
+
+section! {
+    /// Log aggregation that records are forwarded to as they come, at least once and in their order: docs/forwarding.md.
+    Forward = "forward" { repeated: true } {
+        /// Its name, by which it keeps its place in the log.
+        name: Option<UpstreamName> = unset("siem");
+        /// How it is spoken to: "otlp" (log records over HTTP, protobuf) or "syslog" (RFC 5424).
+        to: Option<ForwardTo> = unset("syslog");
+        /// Where syslog is taken: tcp://, tls:// or udp:// with host and port, or the path of a local socket after unix://.
+        address: Option<SyslogAddress> = unset("tls://logs.example.org:6514");
+        /// Where OTLP is taken, http:// or https://; without a path it is `/v1/logs`.
+        url: Option<Url> = unset("http://collector.example.org:4318/v1/logs");
+        /// Headers of each request, for a key say.
+        headers: Option<HeaderLines> = unset_list(&["authorization: Bearer token"]);
+        /// The environment variable that holds headers, one a line, instead of `headers` or beside it.
+        headers_env: Option<String> = unset("FORWARD_HEADERS");
+        /// The file that does. It is read when the program starts.
+        headers_file: Option<PathBuf> = unset("/etc/onrecord/forward-headers");
+        /// Whether requests are compressed.
+        gzip: bool = flag(true);
+        /// The facility of syslog messages.
+        facility: Facility = text("local0");
+        /// The host's name in them; without it, the system's.
+        hostname: Option<String> = unset("gateway-1");
+        /// The private enterprise number in the name of their structured data, `onrecord@32473`; this one is for documentation
+        /// (RFC 5612), so it is nobody's.
+        enterprise: usize = number(32473).within(1, 4_294_967_295);
+        /// The certificates of authorities to believe, in PEM form, instead of the system's.
+        ca: Option<PathBuf> = unset("/etc/onrecord/ca.pem");
+        /// The certificate to show, in PEM form, followed by those of its issuers. Needs `key`.
+        cert: Option<PathBuf> = unset("/etc/onrecord/client.pem");
+        /// Its private key in PEM form. Needs `cert`.
+        key: Option<PathBuf> = unset("/etc/onrecord/client-key.pem");
+        /// Which records: an SQL condition over the columns of `records`. Without it, all of every kind.
+        r#where: Option<Condition> = unset("kind IN ('interaction', 'access', 'disposal')");
+        /// "metadata" leaves inputs, outputs and token decisions where they are; "all" sends them too, and each batch that
+        /// holds some is an access on record.
+        content: Content = text("metadata");
+        /// Where a destination begins that is new: "end" sends what comes from then on, "beginning" all that the log has.
+        from: From = text("end");
+        /// The largest record; the longest values of a larger one are cut, and it says so. Without it, 8 KiB for syslog and
+        /// 1 MiB for OTLP.
+        max_record: Option<ByteSize> = unset("8 KiB").between("480 B", "16 MiB");
+        /// How many records are sent at once.
+        batch: usize = number(500).within(1, 10_000);
+        /// How long a record may wait for others.
+        interval: Duration = text("1s").between("50ms", "1h");
+        /// How long sending a batch may take.
+        timeout: Duration = text("10s").between("100ms", "10m");
     }
 }
 

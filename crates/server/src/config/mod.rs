@@ -7,6 +7,7 @@
 mod example;
 mod exposure;
 mod find;
+mod forward;
 mod keys;
 mod outside;
 mod problem;
@@ -32,10 +33,11 @@ pub(crate) use keys::{Telemetry, Timestamp};
 pub(crate) use problem::ConfigError;
 pub(crate) use raw::Effective;
 pub(crate) use upstream::Upstream;
-pub(crate) use value::{LogFormat, OnLogFailure, Release, ServerKind};
+pub(crate) use value::{LogFormat, OnLogFailure, Release, Secret, ServerKind};
 
 use crate::engine::Retention;
 use crate::outside::WitnessSettings;
+use crate::shipping;
 pub(crate) use keys::Ingest;
 pub(crate) use keys::Postgres;
 use keys::{Anchor, Api, Gateway, Keep, Lake, Log, Probe, Tls, Top, Witnesses};
@@ -81,6 +83,8 @@ pub(crate) struct Config {
     pub(crate) retention: Option<Arc<Retention>>,
     /// How often what is due is disposed of.
     pub(crate) retention_every: Option<Duration>,
+    /// Where records are forwarded to.
+    pub(crate) forward: Vec<shipping::Settings>,
     /// The certificate to serve with, unless plain HTTP is spoken.
     pub(crate) tls: Option<TlsFiles>,
     /// The program's own messages.
@@ -172,6 +176,7 @@ impl Config {
         let timestamp = Timestamp::check(raw, Timestamp::SECTION.name);
         let lake = Lake::check(raw, Lake::SECTION.name);
         let keep = Keep::check(raw, Keep::SECTION.name);
+        let forward = forward::check(raw);
         let tls = Tls::check(raw, Tls::SECTION.name);
         let telemetry = Telemetry::check(raw, Telemetry::SECTION.name);
         let tls = tls.map(|tls| tls.files(raw));
@@ -196,6 +201,7 @@ impl Config {
             lake: lake?,
             retention,
             retention_every,
+            forward: forward?,
             tls: tls?,
             telemetry: telemetry?,
         })

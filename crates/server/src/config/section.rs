@@ -107,6 +107,14 @@ pub(super) fn full_name(section: &str, key: &str) -> String {
     if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
 }
 
+/// A name as it is written; Rust's own words are `r#` in front of it in the program.
+pub(super) const fn plain(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        [b'r', b'#', ..] => name.split_at(2).1,
+        _ => name,
+    }
+}
+
 /// Declares a section: its struct, its [`Section`] table and its check. Since all three come from the same lines, a key
 /// cannot be documented and not read, or read and not documented.
 macro_rules! section {
@@ -123,7 +131,7 @@ macro_rules! section {
             pub(super) const SECTION: Section = Section {
                 name: $title,
                 about: concat!($($about, "\n"),+),
-                keys: &[$(Key { name: stringify!($key), doc: concat!($($doc, "\n"),+), preset: $preset }),+],
+                keys: &[$(Key { name: plain(stringify!($key)), doc: concat!($($doc, "\n"),+), preset: $preset }),+],
                 repeated: false $(|| $repeated)?,
             };
 
@@ -131,7 +139,7 @@ macro_rules! section {
             /// wrong; `raw` then holds the problems.
             pub(super) fn check(raw: &mut Raw, title: &str) -> Option<Self> {
                 // All keys are read before the first one fails, so that every problem is reported.
-                $(let $key = raw.read::<$type>(title, stringify!($key), &$preset);)+
+                $(let $key = raw.read::<$type>(title, plain(stringify!($key)), &$preset);)+
                 Some(Self { $($key: $key?),+ })
             }
         }

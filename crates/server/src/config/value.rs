@@ -115,6 +115,11 @@ impl Secret {
         &self.0
     }
 
+    /// A text that was checked already.
+    pub(super) fn of(text: String) -> Self {
+        Self(text)
+    }
+
     /// Takes the key from an environment variable that the configuration names.
     pub(super) fn from_environment(name: &str, named_by: &str, value: Option<OsString>) -> Result<Self, Problem> {
         let value = value.ok_or_else(|| "is not set".to_owned());
@@ -142,7 +147,7 @@ pub(super) fn as_text(value: &toml::Value) -> Result<&str, String> {
     }
 }
 
-fn choose<T: Copy>(value: &toml::Value, choices: &[(&str, T)]) -> Result<T, String> {
+pub(super) fn choose<T: Copy>(value: &toml::Value, choices: &[(&str, T)]) -> Result<T, String> {
     let text = as_text(value)?;
     if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == text) {
         return Ok(*choice);

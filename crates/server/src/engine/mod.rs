@@ -36,6 +36,7 @@ use rand::RngCore;
 use uuid::Uuid;
 
 use crate::outside::Outside;
+use crate::shipping::{self, Shipping};
 pub(crate) use access::{Access, Reading};
 pub(crate) use changes::{Change, between, changes};
 pub(crate) use counters::Counters;
@@ -45,7 +46,7 @@ pub(crate) use find::{Filter, Summary, Wanted};
 pub(crate) use fsck::fsck;
 use keep::interactions;
 pub(crate) use keep::{
-    AddHold, DISPOSAL_LEAVES, Disposal, Erase, Hold, Outcome, PlanLine, Refused, Retention, Rule, disposals,
+    AddHold, DISPOSAL_LEAVES, Disposal, Erase, Hold, Outcome, PAYLOAD, PlanLine, Refused, Retention, Rule, disposals,
 };
 pub(crate) use receipt::Receipt;
 pub(crate) use report::{Phase, Report};
@@ -68,6 +69,7 @@ pub(crate) struct Options {
     pub limits: QueryLimits,
     pub retention: Option<Arc<Retention>>,
     pub outside: Outside,
+    pub forward: Vec<shipping::Settings>,
 }
 
 /// The log and the lake of one data folder. One process at a time can have it open.
@@ -78,6 +80,8 @@ pub(crate) struct Engine {
     pub counters: Arc<Counters>,
     /// Who else keeps what of the log.
     pub outside: Outside,
+    /// Where records are forwarded to.
+    pub shipping: Shipping,
     /// How long records are kept, if there is a policy.
     retention: Option<Arc<Retention>>,
     /// Whoever has it may dispose of records or change the holds on them.
@@ -147,6 +151,7 @@ impl Engine {
             limits: options.limits,
             counters: Arc::default(),
             outside: options.outside,
+            shipping: Shipping::open(data, options.forward),
             retention: options.retention,
             disposing: tokio::sync::Mutex::new(()),
             reader,

@@ -34,7 +34,7 @@ use crate::engine::{Counters, Engine};
 use crate::ingest::KnownCalls;
 
 pub(crate) use lanes::Lanes;
-pub(crate) use model_server::{Glob, Upstream, UpstreamSettings, connector};
+pub(crate) use model_server::{Glob, Upstream, UpstreamSettings, connector, connector_trusting};
 pub(crate) use routes::Routes;
 pub(crate) use serve::serve;
 

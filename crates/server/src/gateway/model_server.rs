@@ -111,10 +111,6 @@ pub(crate) fn below<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
 
 /// Connects to a server over HTTP or, with the certificates of the system, HTTPS.
 pub(crate) fn connector(url: &Uri, connect_timeout: Duration) -> anyhow::Result<HttpsConnector<HttpConnector>> {
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    http.set_connect_timeout(Some(connect_timeout));
     let https = hyper_rustls::HttpsConnectorBuilder::new();
     let https = if url.scheme_str() == Some("https") {
         https.with_native_roots()?
@@ -124,7 +120,24 @@ pub(crate) fn connector(url: &Uri, connect_timeout: Duration) -> anyhow::Result<
         let config = config.with_safe_default_protocol_versions()?;
         https.with_tls_config(config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
     };
-    Ok(https.https_or_http().enable_all_versions().wrap_connector(http))
+    Ok(https.https_or_http().enable_all_versions().wrap_connector(tcp(connect_timeout)))
+}
+
+/// The same, believing whom `tls` says.
+pub(crate) fn connector_trusting(
+    tls: rustls::ClientConfig,
+    connect_timeout: Duration,
+) -> HttpsConnector<HttpConnector> {
+    let https = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls);
+    https.https_or_http().enable_all_versions().wrap_connector(tcp(connect_timeout))
+}
+
+fn tcp(connect_timeout: Duration) -> HttpConnector {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(connect_timeout));
+    http
 }
 
 /// A pattern for names, in which `*` stands for any characters and `?` for one.

@@ -30,11 +30,11 @@ enum Encoding {
 
 /// `google.rpc.Status`, the body of an answer that says no.
 #[derive(Clone, PartialEq, Message, serde::Serialize)]
-struct Problem {
+pub(crate) struct Problem {
     #[prost(int32, tag = "1")]
-    code: i32,
+    pub code: i32,
     #[prost(string, tag = "2")]
-    message: String,
+    pub message: String,
 }
 
 /// What the handler knows.

@@ -24,6 +24,7 @@ use crate::auth::Tokens;
 use recent::Recent;
 
 pub(crate) use feedback::{Feedback, NotTaken};
+pub(crate) use http::Problem;
 pub(crate) use known::KnownCalls;
 pub(crate) use listen::Listeners;
 pub(crate) use records::{Item, Taken, items};

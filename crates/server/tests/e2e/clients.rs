@@ -126,7 +126,7 @@ fn same(value: Value) -> Value {
     }
 }
 
-fn cache(path: &str) -> Option<std::ffi::OsString> {
+pub(crate) fn cache(path: &str) -> Option<std::ffi::OsString> {
     let home = std::env::var_os("HOME")?;
     Some(Path::new(&home).join(".cache/onrecord").join(path).into())
 }

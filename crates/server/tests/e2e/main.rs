@@ -16,6 +16,7 @@ mod engines;
 mod evidence;
 mod export;
 mod exporters;
+mod forwarding;
 mod fsck;
 mod full_disk;
 mod garbage;

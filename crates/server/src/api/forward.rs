@@ -1,0 +1,11 @@
+//! How far the destinations of forwarding have come.
+
+use axum::Json;
+use axum::extract::State;
+
+use super::Api;
+use crate::shipping::{Shipping, Status};
+
+pub(super) async fn status(State(api): State<Api>) -> Json<Vec<Status>> {
+    Json(Shipping::status(&api.engine).await)
+}
