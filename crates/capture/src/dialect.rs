@@ -9,10 +9,10 @@ use crate::llamacpp::{completion, rerank, side};
 use crate::openai::{chat, completions, embeddings, responses};
 use crate::request::asked::Asked;
 use crate::wire::Wire;
-use crate::{RequestFacts, anthropic, lmstudio, ollama, tgi};
+use crate::{RequestFacts, anthropic, lmstudio, ollama, sglang, tgi};
 
 /// The language that a client and a model server speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// OpenAI chat completions, as OpenAI, llama.cpp, vLLM, Ollama, LM Studio and others serve them.
     OpenAiChat,
@@ -50,9 +50,12 @@ pub enum Dialect {
     TgiGenerate,
     /// `/generate_stream` of Text Generation Inference.
     TgiGenerateStream,
+    /// `/generate` of SGLang, at the same path as that of Text Generation Inference.
+    SglangGenerate,
     /// LM Studio's `/api/v1/chat`. Its `/api/v0` speaks OpenAI's dialects.
     LmStudioChat,
     /// Anything else: kept as it came, with sizes and digests.
+    #[default]
     Unknown,
 }
 
@@ -109,6 +112,7 @@ impl Dialect {
         Self::CountTokens,
         Self::TgiGenerate,
         Self::TgiGenerateStream,
+        Self::SglangGenerate,
         Self::LmStudioChat,
         Self::Unknown,
     ];
@@ -119,6 +123,12 @@ impl Dialect {
         let path = path.strip_suffix('/').unwrap_or(path);
         let known = PATHS.iter().find(|(end, _)| path == *end || (end.starts_with('*') && path.ends_with(&end[1..])));
         known.filter(|_| method == "POST").map_or(Self::Unknown, |(_, dialect)| *dialect)
+    }
+
+    /// The dialect that is spoken where two have the same path, by the body of a request.
+    #[must_use]
+    pub fn spoken(self, json: &str) -> Self {
+        if self == Self::TgiGenerate && sglang::is_request(json) { Self::SglangGenerate } else { self }
     }
 
     /// Its name in records.
@@ -178,6 +188,9 @@ impl Dialect {
             Self::CountTokens => Traits::new("count_tokens", "count_tokens", &side::COUNT, side),
             Self::TgiGenerate => Traits::new("tgi.generate", "text_completion", &tgi::GENERATE, tgi),
             Self::TgiGenerateStream => Traits::new("tgi.generate_stream", "text_completion", &tgi::STREAM, tgi),
+            Self::SglangGenerate => Traits::new("sglang.generate", "text_completion", &sglang::REQUEST, || {
+                boxed(sglang::Generate::default())
+            }),
             Self::LmStudioChat => {
                 Traits::new("lmstudio.chat", "chat", &lmstudio::REQUEST, || boxed(lmstudio::Chat::default()))
             }
@@ -221,10 +234,30 @@ mod tests {
     fn every_dialect_has_a_name_and_a_path() {
         let names: BTreeSet<_> = Dialect::ALL.iter().map(|dialect| dialect.name()).collect();
         assert_eq!(names.len(), Dialect::ALL.len());
-        for dialect in Dialect::ALL.iter().filter(|dialect| **dialect != Dialect::Unknown) {
+        // What has the path of another dialect is told by the body.
+        let by_body = [Dialect::Unknown, Dialect::SglangGenerate];
+        for dialect in Dialect::ALL.iter().filter(|dialect| !by_body.contains(dialect)) {
             assert!(PATHS.iter().any(|(_, known)| known == dialect) && dialect.operation().is_some(), "{dialect:?}");
         }
         assert!(PATHS.iter().all(|(_, dialect)| Dialect::ALL.contains(dialect)));
+    }
+
+    #[test]
+    fn two_servers_have_a_path_in_common() {
+        for (body, expect) in [
+            (r#"{"inputs":"a"}"#, Dialect::TgiGenerate),
+            (r#"{"text":"a"}"#, Dialect::SglangGenerate),
+            (r#"{"stream":true,"input_ids":[1,2]}"#, Dialect::SglangGenerate),
+            (r#"{"input_embeds":[[0.5]]}"#, Dialect::SglangGenerate),
+            (r#"{"text":"a","inputs":"a"}"#, Dialect::TgiGenerate),
+            (r#"{"prompt":"a"}"#, Dialect::TgiGenerate),
+            (r#"{"text":"cut off in the m"#, Dialect::TgiGenerate),
+            (r#"{"text":"a","image_data":"cut off in the m"#, Dialect::SglangGenerate),
+            ("text", Dialect::TgiGenerate),
+        ] {
+            assert_eq!(Dialect::TgiGenerate.spoken(body), expect, "{body}");
+            assert_eq!(Dialect::OllamaGenerate.spoken(body), Dialect::OllamaGenerate);
+        }
     }
 
     #[test]

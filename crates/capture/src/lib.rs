@@ -36,6 +36,7 @@ mod request;
 mod response;
 mod scan;
 pub mod serving;
+mod sglang;
 mod stream;
 mod tgi;
 mod timings;
@@ -46,7 +47,7 @@ pub use dialect::Dialect;
 pub use generated::Generated;
 pub use injection::{Ask, Undo};
 pub use request::plugins::{DECLARED, declare};
-pub use request::{NamedModel, Request, RequestFacts};
+pub use request::{Media, NamedModel, Request, RequestFacts};
 pub use response::Response;
 pub use timings::{TIMING_HEADERS, record_timing_headers};
 

@@ -7,6 +7,7 @@
 //! | Ollama | last line | `total_duration`, `load_duration`, `prompt_eval_duration`, `eval_duration`, in nanoseconds |
 //! | vLLM | `metrics` | `queue_time_ms`, `time_to_first_token_ms`, `generation_time_ms`, `tokens_per_second` |
 //! | LM Studio | `stats` | `time_to_first_token`, `generation_time`, `model_load_time_seconds`, `tokens_per_second` |
+//! | SGLang | `meta_info` | `e2e_latency`, `queue_time`, in seconds |
 //! | TGI | headers | `x-total-time`, `x-queue-time`, in milliseconds |
 //! | OpenAI and others | header | `openai-processing-ms` |
 
@@ -45,6 +46,8 @@ const TIMES: &[(&str, &Field, f64)] = &[
     ("time_to_first_token_seconds", &field::UPSTREAM_FIRST_TOKEN, WHOLE),
     ("generation_time", &field::UPSTREAM_DECODE, WHOLE),
     ("model_load_time_seconds", &field::UPSTREAM_LOAD, WHOLE),
+    ("e2e_latency", &field::UPSTREAM_TOTAL, WHOLE),
+    ("queue_time", &field::UPSTREAM_QUEUE, WHOLE),
     ("x-total-time", &field::UPSTREAM_TOTAL, MILLI),
     ("x-queue-time", &field::UPSTREAM_QUEUE, MILLI),
     ("openai-processing-ms", &field::UPSTREAM_TOTAL, MILLI),

@@ -25,7 +25,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 21] = [
     Target { name: "cbor", check: proof::cbor },
     Target { name: "leaf", check: proof::leaf },
     Target { name: "record", check: proof::record },
@@ -44,6 +44,7 @@ pub const TARGETS: [Target; 20] = [
     Target { name: "injection", check: capture::injection },
     Target { name: "otlp_json", check: outside::otlp_json },
     Target { name: "otlp_protobuf", check: outside::otlp_protobuf },
+    Target { name: "otlp_logs", check: outside::otlp_logs },
     Target { name: "serving", check: outside::serving },
     Target { name: "gguf", check: outside::gguf },
 ];

@@ -1,8 +1,10 @@
 //! What others tell of themselves: spans over OTLP, model servers when they are asked, model files.
 
-use onrecord_capture::otlp::{self, Span};
+use onrecord_capture::otlp::{self, LogEvent, Span};
 use onrecord_capture::serving::{Server, Told, gguf as file};
 use onrecord_proof::{Kind, Record};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use uuid::Uuid;
 
@@ -12,7 +14,8 @@ pub(crate) fn otlp_json(bytes: &[u8]) {
     if let Ok(request) = otlp::from_json(bytes) {
         otlp::spans(&request).for_each(|span| check_span(&span));
         // The same spans in the other encoding.
-        otlp::from_protobuf(&request.encode_to_vec()).expect("what can be written can be read");
+        let _: ExportTraceServiceRequest =
+            otlp::from_protobuf(&request.encode_to_vec()).expect("what can be written can be read");
     }
 }
 
@@ -22,16 +25,34 @@ pub(crate) fn otlp_protobuf(bytes: &[u8]) {
     }
 }
 
+pub(crate) fn otlp_logs(bytes: &[u8]) {
+    if let Ok(request) = otlp::from_json::<ExportLogsServiceRequest>(bytes) {
+        otlp::log_events(&request).for_each(|event| check_event(&event));
+        let again: ExportLogsServiceRequest =
+            otlp::from_protobuf(&request.encode_to_vec()).expect("what can be written can be read");
+        assert!(
+            otlp::log_events(&request).map(|event| event.key()).eq(otlp::log_events(&again).map(|event| event.key()))
+        );
+    }
+    if let Ok(request) = otlp::from_protobuf::<ExportLogsServiceRequest>(bytes) {
+        otlp::log_events(&request).for_each(|event| check_event(&event));
+    }
+}
+
+fn check_event(event: &LogEvent<'_>) {
+    let Some(evaluation) = event.evaluation() else { return };
+    let _ = (evaluation.span(), evaluation.response_id(), evaluation.made_at());
+    let mut record = Record::new(Uuid::nil(), Kind::Feedback, 0, [7; 32]);
+    evaluation.record(Some(Uuid::nil()), &mut record);
+    event.record_rest(&mut record);
+    check_stored(&record);
+}
+
 /// Whatever a span says becomes records that can be stored.
 fn check_span(span: &Span<'_>) {
     let _ = (span.key(), span.parent(), span.is_model_call(), span.lacks_content(), span.origin(), span.started_at());
     let new = |kind| Record::new(Uuid::nil(), kind, 0, [7; 32]);
     for record in span.records(None, new) {
-        check_stored(&record);
-    }
-    for evaluation in span.evaluations() {
-        let mut record = new(Kind::Feedback);
-        evaluation.record(Uuid::nil(), &mut record);
         check_stored(&record);
     }
 }

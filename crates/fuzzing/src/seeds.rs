@@ -4,6 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use onrecord_capture::Dialect;
+use onrecord_capture::serving::Server;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use serde_json::Value as Json;
 
 /// A transcript is used up to here: longer ones repeat themselves, and cost a fuzzer its speed.
@@ -36,6 +39,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "gguf" => vec![gguf_header()],
         "otlp_json" => vec![include_bytes!("../seeds/spans.json").to_vec()],
         "otlp_protobuf" => vec![spans_in_protobuf()],
+        "otlp_logs" => vec![include_bytes!("../seeds/logs.json").to_vec(), logs_in_protobuf()],
         "injection" => injections(),
         of_body => bodies(of_body),
     };
@@ -116,6 +120,7 @@ fn transcripts() -> Vec<(u8, Vec<u8>, Option<Vec<u8>>)> {
         let line = String::from_utf8_lossy(&request).lines().next().unwrap_or_default().to_owned();
         let mut words = line.split(' ');
         let dialect = Dialect::of(words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let dialect = dialect.spoken(&String::from_utf8_lossy(&split(&request).1));
         let at = Dialect::ALL.iter().position(|known| *known == dialect).unwrap_or_default();
         found.push((at as u8, request, fs::read(path.with_extension("resp")).ok()));
     }
@@ -169,7 +174,7 @@ fn injections() -> Vec<Vec<u8>> {
 /// What a server told, as told by each server.
 fn servers(told: &[u8]) -> Vec<Vec<u8>> {
     let (_, body) = split(told);
-    (0..6).map(|server| [&[server][..], &body, &[0], &body, &[0], &body].concat()).collect()
+    (0..Server::ALL.len() as u8).map(|server| [&[server][..], &body, &[0], &body, &[0], &body].concat()).collect()
 }
 
 /// The begin of the demo's model file.
@@ -179,7 +184,13 @@ fn gguf_header() -> Vec<u8> {
 }
 
 fn spans_in_protobuf() -> Vec<u8> {
-    use prost::Message as _;
-    let spans = onrecord_capture::otlp::from_json(include_bytes!("../seeds/spans.json"));
-    spans.expect("the seed is OTLP").encode_to_vec()
+    in_protobuf::<ExportTraceServiceRequest>(include_bytes!("../seeds/spans.json"))
+}
+
+fn logs_in_protobuf() -> Vec<u8> {
+    in_protobuf::<ExportLogsServiceRequest>(include_bytes!("../seeds/logs.json"))
+}
+
+fn in_protobuf<T: serde::de::DeserializeOwned + prost::Message>(json: &[u8]) -> Vec<u8> {
+    onrecord_capture::otlp::from_json::<T>(json).expect("the seed is OTLP").encode_to_vec()
 }

@@ -65,5 +65,5 @@ macro_rules! targets {
 
 targets! {
     cbor leaf record note checkpoint tile_path evidence key segment add_checkpoint
-    request answer sse ndjson compressed injection otlp_json otlp_protobuf serving gguf
+    request answer sse ndjson compressed injection otlp_json otlp_protobuf otlp_logs serving gguf
 }

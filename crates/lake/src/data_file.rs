@@ -1,5 +1,5 @@
 //! Writes data files: Parquet with small pages, so that few rows can be read alone, and dictionaries that are large
-//! enough to keep the messages of long conversations once.
+//! enough to keep the messages and the media of long conversations once.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,11 @@ use datafusion::parquet::file::properties::{WriterProperties, WriterPropertiesBu
 use datafusion::parquet::schema::types::ColumnPath;
 use deltalake_core::kernel::Add;
 use onrecord_ledger::Committed;
-use onrecord_proof::{Shape, field};
+use onrecord_proof::{Map, Record, Shape, field};
 
 use crate::error::Result;
 use crate::row::{commit_date, write_rows};
+use crate::row_group::{BODY_DICTIONARY_BYTES, RowGroup};
 use crate::schema::{COLUMNS, Source, file_schema};
 use crate::storage::NewFile;
 use crate::table::files;
@@ -29,12 +30,12 @@ const PAGE_ROWS: usize = 1_000;
 const WRITE_BATCH: usize = 250;
 /// A page of a body column holds at most about this many bytes, be it a few large bodies.
 const PAGE_BYTES: usize = 256 << 10;
-/// Distinct pieces of bodies that a file keeps once. It is also the memory that one such column may take while writing.
-const BODY_DICTIONARY_BYTES: usize = 12 << 20;
 /// The writer starts a new row group, and with it new dictionaries, when it holds this many bytes.
 const ROW_GROUP_BYTES: usize = 96 << 20;
 /// More rows than this are in one row group only if they are very small.
 const ROW_GROUP_ROWS: u64 = 128 << 10;
+/// Bodies that are converted at once, in bytes: a part of what a dictionary holds, so that it is seen in time that it is full.
+const BODIES_AT_ONCE: usize = 2 << 20;
 /// Chance that a bloom filter has a file opened for nothing.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 /// The columns with a bloom filter: what single records and sessions are looked up by.
@@ -44,6 +45,7 @@ const BLOOM: [Source; 4] =
 /// A data file that is being written: rows of one origin and one day.
 pub(crate) struct DataFileWriter {
     writer: ArrowWriter<NewFile>,
+    row_group: RowGroup,
     root: PathBuf,
     origin: String,
     day: i32,
@@ -82,6 +84,7 @@ impl DataFileWriter {
         let leaves = leaves.start..leaves.start;
         Ok(Self {
             writer,
+            row_group: RowGroup::default(),
             root: root.to_owned(),
             origin: origin.to_owned(),
             day,
@@ -97,15 +100,34 @@ impl DataFileWriter {
     /// before. Gives their number.
     pub(crate) fn add(&mut self, rows: &[Committed]) -> Result<usize> {
         let count = rows.iter().take_while(|row| commit_date(row.committed_at) == self.day).count();
-        let batch = write_rows(&rows[..count], &self.columns, &self.origin)?;
+        let mut left = &rows[..count];
+        while !left.is_empty() {
+            let (now, later) = left.split_at(rows_at_once(left));
+            self.write(now)?;
+            left = later;
+        }
+        Ok(count)
+    }
+
+    fn write(&mut self, rows: &[Committed]) -> Result<()> {
+        let batch = write_rows(rows, &self.columns, &self.origin)?;
         self.payload += batch.get_array_memory_size();
+        if !self.row_group.take(&batch) {
+            self.end_row_group()?;
+            self.row_group.take(&batch);
+        }
         self.writer.write(&batch)?;
         if self.writer.memory_size() > ROW_GROUP_BYTES {
-            self.writer.flush()?;
+            self.end_row_group()?;
         }
         self.note(&batch);
-        self.leaves.end += count as u64;
-        Ok(count)
+        self.leaves.end += rows.len() as u64;
+        Ok(())
+    }
+
+    fn end_row_group(&mut self) -> Result<()> {
+        self.row_group = RowGroup::default();
+        Ok(self.writer.flush()?)
     }
 
     fn note(&mut self, batch: &RecordBatch) {
@@ -144,6 +166,22 @@ impl DataFileWriter {
         };
         Ok(Written { add, entry: Entry { digest, path }, leaves: self.leaves, bytes: size })
     }
+}
+
+/// How many of the first rows have no more bodies than are converted at once, and at least one.
+fn rows_at_once(rows: &[Committed]) -> usize {
+    let mut bytes = 0;
+    let fit = rows.iter().take_while(|row| {
+        bytes += bytes_of(&row.record);
+        bytes <= BODIES_AT_ONCE
+    });
+    fit.count().max(1)
+}
+
+/// Bytes of a record's bodies.
+fn bytes_of(record: &Record) -> usize {
+    let open = record.groups().filter_map(|(group, _)| record.group(group));
+    open.flat_map(Map::iter).filter_map(|(_, value)| value.as_bytes()).map(<[u8]>::len).sum()
 }
 
 /// `2025-11-23`, from days since 1970-01-01.

@@ -20,6 +20,7 @@ mod log;
 mod read;
 mod rewrite;
 mod row;
+mod row_group;
 mod schema;
 mod seal;
 mod sealer;

@@ -9,7 +9,7 @@ use datafusion::arrow::datatypes::Int64Type;
 use datafusion::parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection, RowSelector};
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
 use datafusion::parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
-use datafusion::parquet::file::metadata::PageIndexPolicy;
+use datafusion::parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
 use datafusion::scalar::ScalarValue;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt, future};
@@ -24,8 +24,9 @@ use crate::schema::{COLUMNS, Column, Source};
 use crate::sql::QueryLimits;
 use crate::table::{DataFile, Sealed};
 
-/// Rows of a data file that are decoded at once.
+/// Rows of a data file that are decoded at once, and about how many bytes of texts and bodies at most.
 const BATCH_ROWS: usize = 512;
+const BATCH_BYTES: i64 = 32 << 20;
 /// Leaves that are read for nothing rather than beginning anew behind them.
 const GAP: u64 = 16;
 /// Payload that is read from the log at once, in bytes.
@@ -73,7 +74,7 @@ impl Lake {
     }
 
     /// The records of `leaves` in the order of the log, as far as they are committed. A leaf whose record is gone from
-    /// the lake is left out. Memory stays bounded by a few hundred records.
+    /// the lake is left out. Memory stays bounded by a few hundred records, of large ones by fewer.
     pub fn records(&self, leaves: Range<u64>) -> BoxStream<'static, Result<Committed>> {
         let walk = Walk { lake: self.clone(), next: leaves.start, until: leaves.end, file: None };
         let batches = stream::try_unfold(walk, |mut walk| async move {
@@ -94,7 +95,8 @@ impl Lake {
             builder = builder.with_row_selection(selection);
         }
         let mask = searchable(&builder);
-        let mut rows = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()?;
+        let at_once = batch_rows(builder.metadata());
+        let mut rows = builder.with_projection(mask).with_batch_size(at_once).build()?;
         let mut records = Vec::new();
         while let Some(batch) = rows.try_next().await? {
             records.extend(read_rows(&batch)?.into_iter().filter(|row| leaves.binary_search(&row.index).is_ok()));
@@ -111,13 +113,22 @@ impl Lake {
         if file.leaves.end - file.leaves.start == file.rows {
             builder = builder.with_row_selection(selection(file, from, until));
         }
-        let rows = builder.with_batch_size(BATCH_ROWS).build()?.map_err(Error::from);
+        let at_once = batch_rows(builder.metadata());
+        let rows = builder.with_batch_size(at_once).build()?.map_err(Error::from);
         let records = rows.and_then(|batch| async move { read_rows(&batch) });
         let wanted = move |records: Vec<Committed>| {
             records.into_iter().filter(|record| (from..until).contains(&record.index)).collect()
         };
         Ok(records.map_ok(wanted).boxed())
     }
+}
+
+/// How many rows of a file are decoded at once: fewer where they are large, as those with media are.
+fn batch_rows(file: &ParquetMetaData) -> usize {
+    let columns = file.row_groups().iter().flat_map(RowGroupMetaData::columns);
+    let bytes: i64 = columns.filter_map(ColumnChunkMetaData::unencoded_byte_array_data_bytes).sum();
+    let row = bytes / file.file_metadata().num_rows().max(1) + 1;
+    usize::try_from(BATCH_BYTES / row).unwrap_or_default().clamp(1, BATCH_ROWS)
 }
 
 /// What is read for a search: not the token decisions and the timings, which are most of a record's columns.

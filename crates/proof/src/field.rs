@@ -217,6 +217,8 @@ fields! {
         TOKENS_PER_SECOND "onrecord.tokens_per_second" Float "Output tokens a second, from the first content of a stream to the last.";
         CALLS_UNDER_WAY "onrecord.calls_under_way" Int "Other calls that were under way when this one began.";
         UPSTREAM_MEMORY "onrecord.upstream.memory.peak" Int "Most memory that the model server's processes on this machine had in RAM while the call was under way, in bytes, of samples every 100 ms.";
+        UPSTREAM_CGROUP_MEMORY "onrecord.upstream.memory.cgroup_peak" Int "Most memory that the control group of the model server's process (cgroup v2) had meanwhile, in bytes, with cached pages and whatever else is in it.";
+        UPSTREAM_GPU_MEMORY "onrecord.upstream.memory.gpu_peak" Int "Most memory that the model server's processes had on GPUs of this machine meanwhile, in bytes, as the NVIDIA driver tells (NVML) every 500 ms.";
         UPSTREAM_VRAM "onrecord.upstream.vram" Int "Most GPU memory that the model server's models took meanwhile, in bytes, as it tells itself.";
         UPSTREAM_KV_CACHE "onrecord.upstream.kv_cache" Float "The largest share of the model server's key-value cache that was in use meanwhile, from 0 to 1, as it tells itself every 2 s.";
         UPSTREAM_RUNNING "onrecord.upstream.running" Int "Most requests that the model server computed at once meanwhile, as it tells itself.";

@@ -218,7 +218,7 @@ impl Server {
         }
         let lanes = gateway::Lanes::start(&gateway, tls.as_ref())?;
         tasks.spawn(gateway::serve(lanes, gateway_listener, stop.clone()));
-        let ingest = Ingest::new(Arc::clone(&engine.ledger), Arc::clone(&tokens), known_calls);
+        let ingest = Ingest::new(Arc::clone(&engine), Arc::clone(&tokens), known_calls);
         let otlp = spans.addresses();
         spans.serve(&Arc::new(ingest), &stop, &tasks);
         let postgres = postgres_listener.as_ref().and_then(postgres::Listener::address);

@@ -2,7 +2,7 @@
 //!
 //! OpenAI and all who speak like it: `{token, logprob, bytes, top_logprobs}`, llama.cpp with `id`, or with `prob` and
 //! `top_probs` after sampling, and in older versions `{content, probs: [{tok_str, prob}]}`. Text Generation Inference:
-//! `{id, text, logprob, top_tokens}`. Legacy completions: lists side by side, the alternatives as `{text: logprob}`.
+//! `{id, text, logprob, top_tokens}`. SGLang: lists of logprob, id and text. Legacy completions: lists side by side, the alternatives as `{text: logprob}`.
 
 use std::borrow::Cow;
 
@@ -101,6 +101,14 @@ fn decision(item: &str) -> Option<Token> {
             token.alternatives = candidates(cursor.skip()?);
             Some(())
         }
+        "output_token_logprobs" => {
+            token.chosen = triple(cursor.skip()?);
+            Some(())
+        }
+        "output_top_logprobs" => cursor.list(|cursor| {
+            token.alternatives.push(triple(cursor.skip()?));
+            Some(())
+        }),
         _ => member(&mut token.chosen, name, cursor),
     })?;
     let chosen = &mut token.chosen;
@@ -121,6 +129,24 @@ fn candidates(list: &str) -> Vec<Candidate> {
         Some(())
     });
     all
+}
+
+/// Logprob, id and text, in this order; the text is null unless it was asked for.
+fn triple(list: &str) -> Candidate {
+    let mut token = Candidate::default();
+    let mut place = 0;
+    let _ = Cursor::new(list).list(|cursor| {
+        let value = cursor.skip()?;
+        match place {
+            0 => token.logprob = logprob(value),
+            1 => token.id = value.parse().ok(),
+            2 => token.text = text(value).into(),
+            _ => {}
+        }
+        place += 1;
+        Some(())
+    });
+    token
 }
 
 fn member(token: &mut Candidate, name: &str, cursor: &mut Cursor<'_>) -> Option<()> {
@@ -211,6 +237,7 @@ mod tests {
             r#"{"id":7,"token":"a","bytes":[97],"prob":0.6065306597126334,"top_probs":[{"id":7,"token":"a","prob":0.6065306597126334},{"id":8,"token":"b","prob":0.22313016014842982}]}"#,
             r#"{"content":"a","probs":[{"tok_str":"a","prob":0.6065306597126334},{"tok_str":"b","prob":0.22313016014842982}]}"#,
             r#"{"id":7,"text":"a","logprob":-0.5,"special":false,"top_tokens":[{"id":7,"text":"a","logprob":-0.5},{"id":8,"text":"b","logprob":-1.5}]}"#,
+            r#"{"output_token_logprobs":[-0.5,7,"a"],"output_top_logprobs":[[-0.5,7,"a"],[-1.5,8,"b"]]}"#,
             r#"{"text_offset":[0],"token_logprobs":[-0.5],"tokens":["a"],"top_logprobs":[{"a":-0.5,"b":-1.5}]}"#,
         ] {
             let [token] = &read(items)[..] else { panic!("{items}") };
@@ -223,9 +250,11 @@ mod tests {
     #[test]
     fn what_is_missing_is_missing() {
         let tokens = read(
-            r#"{"token":"token_id:42","logprob":-9999.0,"bytes":null,"top_logprobs":[]},3,{"token":"\u00fc\"","logprob":"x"},{"tokens":["a","b"],"token_logprobs":[null,-1]}"#,
+            r#"{"token":"token_id:42","logprob":-9999.0,"bytes":null,"top_logprobs":[]},3,{"token":"\u00fc\"","logprob":"x"},{"tokens":["a","b"],"token_logprobs":[null,-1]},{"output_token_logprobs":[null,9,null]},{"output_token_logprobs":7}"#,
         );
-        assert_eq!((tokens.len(), tokens[0].chosen.id, tokens[0].chosen.logprob), (4, Some(42), None));
+        assert_eq!((tokens.len(), tokens[0].chosen.id, tokens[0].chosen.logprob), (6, Some(42), None));
+        assert_eq!(tokens[4].chosen, Candidate { id: Some(9), ..Candidate::default() });
+        assert_eq!(tokens[5].chosen, Candidate::default());
         assert_eq!((tokens[1].chosen.text.as_str(), tokens[1].entropy(), tokens[1].margin()), ("ü\"", None, None));
         assert_eq!((tokens[2].chosen.logprob, tokens[3].chosen.logprob), (None, Some(-1.0)));
     }

@@ -233,7 +233,12 @@ fn plain_text(any: &AnyValue) -> Option<&str> {
 
 /// The value of an attribute as it is kept.
 pub(super) fn value(attribute: &KeyValue) -> Option<Value> {
-    convert(attribute.value.as_ref()?, 0)
+    any_value(attribute.value.as_ref()?)
+}
+
+/// Any value as it is kept.
+pub(super) fn any_value(any: &AnyValue) -> Option<Value> {
+    convert(any, 0)
 }
 
 fn convert(any: &AnyValue, depth: usize) -> Option<Value> {

@@ -5,10 +5,9 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use serde_json::{Value as Json, json};
 
 use super::attributes::{self, Attributes, json_object, says_content};
+use super::evaluation;
 use super::names::is_content;
 
-/// A judgement of an answer, which becomes a record of its own.
-pub(super) const EVALUATION: &str = "gen_ai.evaluation.result";
 const EXCEPTION: &str = "exception";
 /// What was asked and answered, whole, as attributes of the event.
 const DETAILS: &str = "gen_ai.client.inference.operation.details";
@@ -58,7 +57,7 @@ pub(super) fn record(events: &[Event], record: &mut Record) {
 /// of its own.
 fn field_of(event: &Event) -> Option<(Group, &'static str)> {
     Some(match event.name.as_str() {
-        EVALUATION => return None,
+        evaluation::NAME => return None,
         "gen_ai.system.message" | "gen_ai.user.message" | "gen_ai.tool.message" | "gen_ai.content.prompt" => {
             (Group::Input, "onrecord.span.input_events")
         }

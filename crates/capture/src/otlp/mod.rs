@@ -1,12 +1,15 @@
-//! OpenTelemetry spans as records: what ran before, around and after the calls of a model.
+//! OpenTelemetry spans as records: what ran before, around and after the calls of a model. Of log events those that stand
+//! for themselves: judgements of answers.
 //!
 //! The names of attributes are those of the OTel GenAI semantic conventions, of OpenInference, and the older ones of
 //! OpenLLMetry; `names` lists them. An attribute that is not listed is kept under its name ([`kept_as`]), in the group of its kind.
 //! The messages are those of OTLP (opentelemetry-proto 1.x), over protobuf or JSON.
 
 mod attributes;
+mod evaluation;
 mod events;
 mod kind;
+mod log;
 mod names;
 mod nested;
 
@@ -16,12 +19,13 @@ use onrecord_proof::{Group, Kind, Record, Ref, Rel, field};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::Span as Message;
-use prost::Message as _;
 use uuid::Uuid;
 
 use self::attributes::Attributes;
 use crate::json;
 
+pub use self::evaluation::Evaluation;
+pub use self::log::{LogEvent, log_events};
 pub use self::names::kept_as;
 
 /// What `onrecord.source` says of records that came as spans, and of those of a process that records itself.
@@ -34,20 +38,20 @@ const STATUS_ERROR: i32 = 2;
 #[derive(Debug, thiserror::Error)]
 pub enum NotOtlp {
     /// Its protobuf cannot be decoded.
-    #[error("this is no ExportTraceServiceRequest in protobuf: {0}")]
+    #[error("this is no export request of OTLP in protobuf: {0}")]
     Protobuf(#[from] prost::DecodeError),
     /// Its JSON cannot be decoded.
-    #[error("this is no ExportTraceServiceRequest in JSON: {0}")]
+    #[error("this is no export request of OTLP in JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
 
-/// The request in a body of `application/x-protobuf`.
-pub fn from_protobuf(body: &[u8]) -> Result<ExportTraceServiceRequest, NotOtlp> {
-    Ok(ExportTraceServiceRequest::decode(body)?)
+/// The request, of spans or of logs, in a body of `application/x-protobuf`.
+pub fn from_protobuf<T: prost::Message + Default>(body: &[u8]) -> Result<T, NotOtlp> {
+    Ok(T::decode(body)?)
 }
 
-/// The request in a body of `application/json`.
-pub fn from_json(body: &[u8]) -> Result<ExportTraceServiceRequest, NotOtlp> {
+/// The request, of spans or of logs, in a body of `application/json`.
+pub fn from_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, NotOtlp> {
     Ok(serde_json::from_slice(body)?)
 }
 
@@ -170,7 +174,7 @@ impl<'a> Span<'a> {
         let mut records = vec![record];
         for evaluation in self.evaluations() {
             let mut record = new(Kind::Feedback);
-            evaluation.record(judged, &mut record);
+            evaluation.record(Some(judged), &mut record);
             records.push(record);
         }
         records
@@ -181,7 +185,7 @@ impl<'a> Span<'a> {
         let attributes = Attributes::of(self.message);
         record.captured_at = self.started_at();
         self.record_place(record);
-        self.record_maker(record);
+        record_maker(self.resource, self.scope, record);
         attributes.record(record);
         if let Some(operation) = kind::operation(&attributes).filter(|_| record.get(&field::OPERATION).is_none()) {
             record.set(&field::OPERATION, operation);
@@ -195,13 +199,18 @@ impl<'a> Span<'a> {
     }
 
     /// The judgements of answers among its events, each to be recorded as `feedback`.
-    pub fn evaluations(&self) -> impl Iterator<Item = Evaluation<'a>> + use<'a> {
-        let span = *self;
-        self.message
-            .events
-            .iter()
-            .filter(|event| event.name == events::EVALUATION)
-            .map(move |event| Evaluation { span, event })
+    fn evaluations(&self) -> impl Iterator<Item = Evaluation<'a>> + use<'a> {
+        let Self { source, resource, scope, message } = *self;
+        let judgements = message.events.iter().filter(|event| event.name == evaluation::NAME);
+        judgements.map(move |event| Evaluation {
+            source,
+            resource,
+            scope,
+            at: event.time_unix_nano,
+            trace_id: &message.trace_id,
+            span_id: &message.span_id,
+            attributes: &event.attributes,
+        })
     }
 
     fn record_place(&self, record: &mut Record) {
@@ -217,22 +226,6 @@ impl<'a> Span<'a> {
         }
         if !trace_state.is_empty() {
             record.set_named(Group::Context, "trace_state", trace_state.as_str());
-        }
-    }
-
-    fn record_maker(&self, record: &mut Record) {
-        for attribute in self.resource {
-            if attribute.key == "service.name" {
-                if let Some(name) = attributes::text(attribute) {
-                    record.set(&field::SERVICE_NAME, name);
-                }
-            } else if let Some(value) = attributes::value(attribute) {
-                record.set_named(Group::Context, format!("resource.{}", attribute.key), value);
-            }
-        }
-        if let Some(scope) = self.scope {
-            record.set_named(Group::Context, "otel.scope.name", scope.name.as_str());
-            record.set_named(Group::Context, "otel.scope.version", scope.version.as_str());
         }
     }
 
@@ -254,25 +247,20 @@ impl<'a> Span<'a> {
     }
 }
 
-/// A judgement of an answer (event `gen_ai.evaluation.result`).
-#[derive(Debug, Clone, Copy)]
-pub struct Evaluation<'a> {
-    span: Span<'a>,
-    event: &'a opentelemetry_proto::tonic::trace::v1::span::Event,
-}
-
-impl Evaluation<'_> {
-    /// Fills in a record of kind `feedback`, as a child of the span that it came with and about the record `subject`.
-    pub fn record(&self, subject: Uuid, record: &mut Record) {
-        record.captured_at = micros(self.event.time_unix_nano);
-        self.span.record_maker(record);
-        record.set(&field::SOURCE, self.span.source);
-        record.set(&field::TRACE_ID, hex(&self.span.message.trace_id));
-        record.set(&field::PARENT_SPAN_ID, hex(&self.span.message.span_id));
-        Attributes::of_list(&self.event.attributes).record(record);
-        record.refs.push(Ref { rel: Rel::Subject, id: subject });
-        record.set(&field::SUBJECT, subject.to_string());
-        record.set(&field::OUTCOME, "completed");
+/// Records who made it: the resource and the instrumentation.
+fn record_maker(resource: &[KeyValue], scope: Option<&InstrumentationScope>, record: &mut Record) {
+    for attribute in resource {
+        if attribute.key == "service.name" {
+            if let Some(name) = attributes::text(attribute) {
+                record.set(&field::SERVICE_NAME, name);
+            }
+        } else if let Some(value) = attributes::value(attribute) {
+            record.set_named(Group::Context, format!("resource.{}", attribute.key), value);
+        }
+    }
+    if let Some(scope) = scope {
+        record.set_named(Group::Context, "otel.scope.name", scope.name.as_str());
+        record.set_named(Group::Context, "otel.scope.version", scope.version.as_str());
     }
 }
 

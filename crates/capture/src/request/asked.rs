@@ -91,6 +91,7 @@ impl Asked {
         RequestFacts {
             stream: record.get(&field::STREAM) == Some(&Value::Bool(true)),
             model: record.text(&field::REQUEST_MODEL).map(Into::into),
+            ..RequestFacts::default()
         }
     }
 }

@@ -17,9 +17,19 @@ const COUNT_MAX: usize = 256;
 /// Members within members; a content part is five deep.
 const DEPTH_MAX: usize = 16;
 /// One of these is in every request with media; most requests have none, and cost a search for each.
-const MARKS: [&str; 5] = ["base64", "\"input_audio\"", "\"images\"", "\"multimodal_data\"", "\"image_data\""];
+const MARKS: [&str; 7] = [
+    "base64",
+    "\"input_audio\"",
+    "\"images\"",
+    "\"multimodal_data\"",
+    "\"image_data\"",
+    "\"audio_data\"",
+    "\"video_data\"",
+];
 /// Members whose strings, or those of their lists, are media in base64 and nothing else: of Ollama and llama.cpp.
 const BARE: [&str; 2] = ["images", "multimodal_data"];
+/// Members in which SGLang takes the same, but also names of files and URLs.
+const MAYBE_BARE: [&str; 3] = ["image_data", "audio_data", "video_data"];
 /// Members of an object whose `data` is media: OpenAI's, Anthropic's and llama.cpp's.
 const WITH_DATA: [&str; 3] = ["input_audio", "source", "image_data"];
 
@@ -39,6 +49,31 @@ pub(super) fn record(json: &str, record: &mut Record) {
     finding.value(request, "", None, 0);
     if !finding.parts.is_empty() {
         record.set(&field::INPUT_MEDIA, serde_json::Value::Array(finding.parts).to_string().into_bytes());
+    }
+}
+
+/// What a string in base64 stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Media<'a> {
+    /// Its type as it is declared, or else what begins as it does.
+    pub media_type: &'a str,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl<'a> Media<'a> {
+    /// The type of what is not known to begin as it does.
+    pub const UNKNOWN: &'static str = "application/octet-stream";
+
+    /// What the string of a data URL stands for, or bare base64 that is declared to be of that type.
+    pub fn of(text: &'a str, declared: Option<&'a str>) -> Option<Self> {
+        let (media_type, data) = match data_url(text) {
+            Some((media_type, data)) => (Some(media_type), data),
+            None => (declared, text),
+        };
+        let bytes = BASE64.decode(data).ok().filter(|bytes| !bytes.is_empty())?;
+        let media_type = media_type.filter(|name| !name.is_empty()).unwrap_or_else(|| sniffed(&bytes));
+        Some(Self { media_type, bytes })
     }
 }
 
@@ -79,16 +114,14 @@ impl Finding {
 
     fn text(&mut self, raw: &RawValue, name: &str, declared: Option<&str>) {
         let Some(text) = json::text(raw) else { return };
-        let (media_type, data) = match data_url(&text) {
-            Some((media_type, data)) => (Some(media_type), data),
-            None if declared.is_some() || BARE.contains(&name) => (declared, &*text),
-            None => return,
-        };
-        let Ok(bytes) = BASE64.decode(data) else { return };
-        if bytes.is_empty() {
+        let is_certain = declared.is_some() || BARE.contains(&name) || data_url(&text).is_some();
+        if !is_certain && !MAYBE_BARE.contains(&name) {
             return;
         }
-        let media_type = media_type.filter(|name| !name.is_empty()).unwrap_or_else(|| sniffed(&bytes));
+        let Some(Media { media_type, bytes }) = Media::of(&text, declared) else { return };
+        if !is_certain && media_type == Media::UNKNOWN {
+            return;
+        }
         self.parts.push(json!({
             "kind": kind(media_type),
             "media_type": media_type,
@@ -138,7 +171,7 @@ fn sniffed(bytes: &[u8]) -> &'static str {
         [b'O', b'g', b'g', b'S', ..] => "audio/ogg",
         [b'f', b'L', b'a', b'C', ..] => "audio/flac",
         [b'%', b'P', b'D', b'F', ..] => "application/pdf",
-        _ => "application/octet-stream",
+        _ => Media::UNKNOWN,
     }
 }
 
@@ -206,6 +239,8 @@ mod tests {
         );
         let native = json!({ "prompt": { "prompt_string": "<__media__>", "multimodal_data": [PNG] } });
         check(Dialect::LlamaCompletion, &native, &[("/prompt/multimodal_data/0", "image/png")]);
+        let native = json!({ "text": "<image>", "image_data": [PNG, "images/cat"], "audio_data": WAV });
+        check(Dialect::TgiGenerate, &native, &[("/audio_data", "audio/wav"), ("/image_data/0", "image/png")]);
         let older = json!({ "prompt": "[img-1]", "image_data": [{ "data": PNG, "id": 1 }] });
         check(Dialect::LlamaCompletion, &older, &[("/image_data/0/data", "image/png")]);
     }
@@ -216,6 +251,17 @@ mod tests {
         let bytes = BASE64.decode(PNG).unwrap();
         assert_eq!((&part["kind"], &part["bytes"]), (&json!("image"), &json!(bytes.len())));
         assert_eq!(part["sha256"], super::super::plugins::hex(&Sha256::digest(&bytes)));
+        let url = format!("data:image/webp;base64,{PNG}");
+        for (text, declared, media_type) in [
+            (PNG, None, "image/png"),
+            (PNG, Some(""), "image/png"),
+            (PNG, Some("a/b"), "a/b"),
+            (&url, None, "image/webp"),
+        ] {
+            let media = Media::of(text, declared).unwrap();
+            assert_eq!((media.media_type, &media.bytes), (media_type, &bytes));
+        }
+        assert_eq!(Media::of("data:image/png,x", None), None);
     }
 
     #[test]

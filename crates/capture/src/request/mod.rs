@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use onrecord_proof::Record;
 
+pub use media::Media;
 pub use model::NamedModel;
 
 use crate::body::{Body, INPUT};
@@ -23,6 +24,8 @@ pub struct Request {
 /// What a request says that decides how it is handled.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestFacts {
+    /// The dialect that it is in, where its path alone does not tell.
+    pub dialect: Dialect,
     /// True if a stream was asked for.
     pub stream: bool,
     /// The model that was asked for. Of an unknown dialect too, if its body is a JSON object with a `model`.
@@ -61,12 +64,13 @@ impl Request {
         let decoded = coding::decode(head.content_encoding, self.body.kept(), self.limits.body);
         let read = |body: Cow<'_, [u8]>| {
             let json = json::utf8(&body);
+            let dialect = dialect.spoken(&json);
             if dialect != Dialect::Unknown {
                 media::record(&json, record);
             }
-            dialect.request(&json, record)
+            RequestFacts { dialect, ..dialect.request(&json, record) }
         };
-        let facts = decoded.map(read).unwrap_or_default();
+        let facts = decoded.map_or_else(|_| RequestFacts { dialect, ..RequestFacts::default() }, read);
         self.body.record(&INPUT, head, true, record);
         facts
     }

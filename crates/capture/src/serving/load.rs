@@ -18,7 +18,7 @@ pub struct Load {
 }
 
 /// Gauges of each server in the Prometheus text format: share of the cache, running, waiting. The older names come last.
-const GAUGES: [(&str, Gauge); 10] = [
+const GAUGES: [(&str, Gauge); 12] = [
     ("vllm:kv_cache_usage_perc", Gauge::Cache),
     ("vllm:gpu_cache_usage_perc", Gauge::Cache),
     ("vllm:num_requests_running", Gauge::Running),
@@ -29,6 +29,8 @@ const GAUGES: [(&str, Gauge); 10] = [
     ("tgi_batch_current_size", Gauge::Running),
     ("tgi_queue_size", Gauge::Waiting),
     ("sglang:token_usage", Gauge::Cache),
+    ("sglang:num_running_reqs", Gauge::Running),
+    ("sglang:num_queue_reqs", Gauge::Waiting),
 ];
 
 #[derive(Clone, Copy)]
@@ -112,6 +114,10 @@ mod tests {
             vllm:num_requests_waiting NaN\nvllm:num_requests_waiting_by_reason{reason=\"capacity\"} 9\n";
         let load = Load::of(&told(Ask::get("/metrics"), metrics));
         assert_eq!(load, Some(Load { kv_cache: Some(0.5), running: Some(5), ..Load::default() }));
+        let metrics = "sglang:token_usage{model_name=\"m\"} 0.28\nsglang:num_running_reqs{model_name=\"m\"} 3.0\n\
+            sglang:num_queue_reqs{model_name=\"m\"} 1.0\n";
+        let load = Load::of(&told(Ask::get("/metrics"), metrics));
+        assert_eq!(load, Some(Load { kv_cache: Some(0.28), running: Some(3), waiting: Some(1), vram: None }));
         let models = r#"{"models":[{"name":"a","size":5,"size_vram":3},{"name":"b","size":1}]}"#;
         assert_eq!(Load::of(&told(Ask::get("/api/ps"), models)), Some(Load { vram: Some(3), ..Load::default() }));
         for (path, nothing) in [("/metrics", "<html>"), ("/metrics", ""), ("/api/ps", "{}"), ("/api/ps", "[")] {

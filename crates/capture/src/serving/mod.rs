@@ -13,6 +13,7 @@ mod openai;
 mod prompt;
 mod sampling;
 mod setup;
+mod sglang;
 #[cfg(test)]
 mod tests;
 mod tgi;
@@ -39,6 +40,8 @@ pub enum Server {
     LmStudio,
     /// Text Generation Inference.
     Tgi,
+    /// SGLang.
+    Sglang,
     /// vLLM.
     Vllm,
     /// Anything else that lists its models as OpenAI does.
@@ -71,18 +74,20 @@ struct Sign {
 }
 
 /// In this order: the first three are answered by nobody else, and any server may answer the last.
-const SIGNS: [Sign; 6] = [
+const SIGNS: [Sign; 7] = [
     Sign { server: Server::LlamaCpp, path: "/props", is_it: |props| has(props, "default_generation_settings") },
     Sign { server: Server::Ollama, path: "/api/version", is_it: |version| has(version, "version") },
     Sign { server: Server::LmStudio, path: "/api/v0/models", is_it: |models| has(models, "data") },
     Sign { server: Server::Tgi, path: "/info", is_it: |info| has(info, "model_id") },
+    Sign { server: Server::Sglang, path: "/get_model_info", is_it: |info| has(info, "model_path") },
     Sign { server: Server::Vllm, path: "/version", is_it: |version| has(version, "version") },
     Sign { server: Server::OpenAi, path: "/v1/models", is_it: |models| has(models, "data") },
 ];
 
 impl Server {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::LlamaCpp, Self::Ollama, Self::LmStudio, Self::Tgi, Self::Vllm, Self::OpenAi];
+    pub const ALL: [Self; 7] =
+        [Self::LlamaCpp, Self::Ollama, Self::LmStudio, Self::Tgi, Self::Sglang, Self::Vllm, Self::OpenAi];
 
     /// Its name in records and in the configuration.
     pub const fn name(self) -> &'static str {
@@ -91,6 +96,7 @@ impl Server {
             Self::Ollama => "ollama",
             Self::LmStudio => "lmstudio",
             Self::Tgi => "tgi",
+            Self::Sglang => "sglang",
             Self::Vllm => "vllm",
             Self::OpenAi => "openai",
         }
@@ -120,6 +126,7 @@ impl Server {
             Self::Ollama => &["/api/version", "/api/ps", "/api/tags"],
             Self::LmStudio => &["/api/v0/models"],
             Self::Tgi => &["/info"],
+            Self::Sglang => &["/get_model_info", "/get_server_info", "/v1/models"],
             Self::Vllm => &["/version", "/v1/models"],
             Self::OpenAi => &["/v1/models"],
         };
@@ -142,6 +149,7 @@ impl Server {
             Self::Ollama => ollama::setups(told, called),
             Self::LmStudio => lmstudio::setups(told, called),
             Self::Tgi => tgi::setups(told),
+            Self::Sglang => sglang::setups(told),
             Self::Vllm => vllm::setups(told),
             Self::OpenAi => openai::setups(told, called),
         };

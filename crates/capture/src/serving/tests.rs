@@ -172,6 +172,34 @@ fn text_generation_inference() {
 }
 
 #[test]
+fn sglang() {
+    let model = r#"{"model_path":"qwen/qwen2.5-0.5b-instruct","tokenizer_path":"qwen/qwen2.5-0.5b-instruct","is_generation":true,
+        "preferred_sampling_params":"{\"temperature\": 0.7}","weight_version":"default","model_type":"qwen2"}"#;
+    let server = r#"{"model_path":"qwen/qwen2.5-0.5b-instruct","served_model_name":"qwen","quantization":null,"dtype":"bfloat16",
+        "context_length":null,"max_req_input_len":32762,"revision":"main","api_key":"sk-secret","version":"0.5.9","internal_states":[{}]}"#;
+    let models = r#"{"object":"list","data":[{"id":"qwen","root":"qwen","parent":null,"max_model_len":32768},
+        {"id":"sql","root":"/loras/sql","parent":"qwen"}]}"#;
+    let all = [("/get_model_info", model), ("/get_server_info", server), ("/v1/models", models)];
+    let all = all.map(|(path, body)| told(Ask::get(path), body));
+    assert_eq!(Server::detect(&all[0]), Some(Server::Sglang));
+    let setups = Server::Sglang.setups(&all, &[]);
+    let of = "provider.name=sglang server.build=0.5.9 model.name=";
+    let rest = "model.revision=main model.path=qwen/qwen2.5-0.5b-instruct model.architecture=qwen2 model.quantization=bfloat16 model.context_length=32768";
+    assert_eq!(facts(&setups), [format!("{of}qwen {rest}"), format!("{of}sql {rest} adapters=[/loras/sql]")]);
+    assert_eq!(setups[0].sampling.as_deref(), Some(r#"{"temperature": 0.7}"#));
+    assert_eq!(
+        (setups[0].aliases.as_slice(), setups[0].is_only),
+        (["qwen/qwen2.5-0.5b-instruct".to_owned()].as_slice(), false)
+    );
+    let kept = &setups[0].told;
+    assert!(kept.iter().all(|told| !String::from_utf8_lossy(&told.body).contains("sk-secret")), "{kept:?}");
+    assert!(String::from_utf8_lossy(&kept[1].body).contains(r#""max_req_input_len":32762"#));
+    assert_eq!((&kept[0], &kept[2]), (&all[0], &all[2]));
+    let alone = Server::Sglang.setups(&all[..1], &[]);
+    assert_eq!((alone.len(), alone[0].model.as_str(), alone[0].is_only), (1, "qwen/qwen2.5-0.5b-instruct", true));
+}
+
+#[test]
 fn lm_studio() {
     let models = r#"{"data":[{"id":"qwen","type":"llm","arch":"qwen2","quantization":"Q4_K_M","state":"loaded","max_context_length":32768,"loaded_context_length":4096},
         {"id":"off","state":"not-loaded","max_context_length":8192}]}"#;

@@ -170,6 +170,14 @@ fn what_is_not_known_is_kept_in_every_dialect() {
             "data:{\"o1\":1,\"token\":{\"text\":\"a\"},\"generated_text\":\"a\",\"details\":{\"finish_reason\":\"length\",\"o2\":2}}\n\n",
         ),
         (
+            Dialect::SglangGenerate,
+            EVENTS,
+            concat!(
+                "data: {\"text\":\"a\",\"o1\":1,\"meta_info\":{\"o2\":2,\"finish_reason\":{\"type\":\"length\",\"o3\":3}}}\n\n",
+                "data: [DONE]\n\n",
+            ),
+        ),
+        (
             Dialect::LmStudioChat,
             EVENTS,
             concat!(

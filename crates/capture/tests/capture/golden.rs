@@ -36,6 +36,7 @@ fn the_dialect_is_found_in_the_request() {
             "completions" => Dialect::OpenAiCompletions,
             "responses" => Dialect::OpenAiResponses,
             "embeddings" | "embedding" => Dialect::OpenAiEmbeddings,
+            "generate" if case.starts_with("sglang") => Dialect::SglangGenerate,
             "generate" if name.starts_with("generate_stream") => Dialect::TgiGenerateStream,
             "generate" => Dialect::TgiGenerate,
             "v1" => Dialect::LmStudioChat,

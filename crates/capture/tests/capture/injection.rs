@@ -193,6 +193,9 @@ fn what_is_stored_gives_the_tokens_again() {
         ("llama-server/native_stream_probs", " string of the current file."),
         ("tgi/generate_stream", ""),
         ("tgi/generate", ""),
+        ("sglang/generate_stream_logprobs", " Paris, the ville"),
+        ("sglang/generate_stream_incremental", " Paris, the villeé"),
+        ("sglang/generate_logprobs", " Paris, the villeé"),
     ] {
         let message = answer(case);
         let record = message.recorded();

@@ -15,5 +15,6 @@ mod oracle;
 mod otlp;
 mod pieces;
 mod rubbish;
+mod sglang;
 mod support;
 mod tgi;

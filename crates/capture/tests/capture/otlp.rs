@@ -2,6 +2,8 @@
 
 use onrecord_capture::otlp::{self, Span};
 use onrecord_proof::{Group, Kind, Record, Value, field};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use serde_json::{Value as Json, json};
 
 fn attribute(name: &str, value: &Json) -> Json {
@@ -18,10 +20,7 @@ fn attribute(name: &str, value: &Json) -> Json {
     json!({ "key": name, "value": value })
 }
 
-fn request(
-    attributes: &Json,
-    more: &Json,
-) -> opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest {
+fn request(attributes: &Json, more: &Json) -> ExportTraceServiceRequest {
     let attributes: Json = attributes.as_object().unwrap().iter().map(|(name, value)| attribute(name, value)).collect();
     let mut span = json!({ "traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331", "name": "n",
         "startTimeUnixNano": "1763899200000000000", "endTimeUnixNano": "1763899200250000000", "attributes": attributes });
@@ -229,11 +228,58 @@ fn content_is_missed_only_where_it_belongs() {
 
 #[test]
 fn rubbish_is_no_request() {
-    assert!(
-        otlp::from_json(b"{\"resourceSpans\": 1}")
-            .unwrap_err()
-            .to_string()
-            .contains("no ExportTraceServiceRequest in JSON")
-    );
-    assert!(otlp::from_protobuf(b"\x0a\xff").unwrap_err().to_string().contains("protobuf"));
+    let problem = otlp::from_json::<ExportTraceServiceRequest>(b"{\"resourceSpans\": 1}").unwrap_err().to_string();
+    assert!(problem.contains("no export request of OTLP in JSON"), "{problem}");
+    let problem = otlp::from_protobuf::<ExportLogsServiceRequest>(b"\x0a\xff").unwrap_err().to_string();
+    assert!(problem.contains("protobuf"), "{problem}");
+}
+
+fn judged(attributes: &Json) -> Json {
+    attributes.as_object().unwrap().iter().map(|(name, value)| attribute(name, value)).collect()
+}
+
+#[test]
+fn a_judgement_is_the_same_as_a_log_event_and_in_a_span() {
+    let attributes = json!({ "gen_ai.evaluation.name": "relevance", "gen_ai.evaluation.score.value": 0.25,
+        "gen_ai.evaluation.score.label": "poor", "gen_ai.evaluation.explanation": "It says nothing.",
+        "gen_ai.response.id": "chatcmpl-1", "app.rubric": "v2" });
+    let event = json!({ "name": "gen_ai.evaluation.result", "timeUnixNano": "1763899200125000000", "attributes": judged(&attributes) });
+    let new = |kind| Record::new(uuid::Uuid::nil(), kind, 0, [0; 32]);
+    let in_span = with(&json!({}), &json!({ "events": [event] }), |span| span.records(None, new).remove(1));
+    let log = json!({ "eventName": "gen_ai.evaluation.result", "timeUnixNano": "1763899200125000000",
+        "traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331", "attributes": judged(&attributes) });
+    let request = json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [log] }] }] });
+    let request: ExportLogsServiceRequest = otlp::from_json(request.to_string().as_bytes()).unwrap();
+    let event = otlp::log_events(&request).next().unwrap();
+    let mut alone = new(Kind::Feedback);
+    event.evaluation().unwrap().record(Some(uuid::Uuid::nil()), &mut alone);
+    assert_eq!(alone.to_bytes(), in_span.to_bytes());
+    assert_eq!(alone.text(&field::LABEL), Some("poor"));
+    assert_eq!(event.evaluation().unwrap().response_id().as_deref(), Some("chatcmpl-1"));
+}
+
+#[test]
+fn log_events_are_told_apart() {
+    let logs = json!([
+        { "attributes": judged(&json!({ "event.name": "gen_ai.evaluation.result", "gen_ai.evaluation.score.value": 1 })),
+          "observedTimeUnixNano": "1763899200000002000", "body": { "stringValue": "fine" }, "severityText": "INFO" },
+        { "eventName": "gen_ai.client.inference.operation.details" },
+        { "body": { "stringValue": "gen_ai.evaluation.result" } },
+    ]);
+    let request = json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": logs }] }] });
+    let request: ExportLogsServiceRequest = otlp::from_json(request.to_string().as_bytes()).unwrap();
+    let events: Vec<_> = otlp::log_events(&request).collect();
+    let names: Vec<_> = events.iter().map(|event| (event.name(), event.evaluation().is_some())).collect();
+    let details = "gen_ai.client.inference.operation.details";
+    assert_eq!(names, [("gen_ai.evaluation.result", true), (details, false), ("", false)]);
+    let mut record = Record::new(uuid::Uuid::nil(), Kind::Feedback, 0, [0; 32]);
+    let evaluation = events[0].evaluation().unwrap();
+    evaluation.record(None, &mut record);
+    events[0].record_rest(&mut record);
+    assert_eq!((evaluation.span(), record.captured_at), (None, 1_763_899_200_000_002));
+    assert_eq!(record.get(&field::SCORE).and_then(Value::as_float), Some(1.0));
+    assert_eq!((record.text(&field::TRACE_ID), record.text(&field::SUBJECT), record.refs.len()), (None, None, 0));
+    let outcome = record.group(Group::Outcome).unwrap();
+    assert_eq!(outcome.get("otel.log.body").and_then(Value::as_text), Some("fine"));
+    assert!(events[0].key() != events[1].key() && events[1].key() != events[2].key());
 }

@@ -33,9 +33,10 @@ fn dialect(case: &str) -> Dialect {
         return Dialect::LlamaCompletion;
     }
     let Ok(bytes) = std::fs::read(testdata().join(format!("{case}.req"))) else { return Dialect::OpenAiChat };
-    let line = parse(&bytes).start_line;
+    let Message { start_line: line, body, .. } = parse(&bytes);
     let [method, path, _] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
-    if method == "POST" { Dialect::of(method, path) } else { Dialect::OpenAiChat }
+    let of_body = |dialect: Dialect| dialect.spoken(&String::from_utf8_lossy(&body));
+    if method == "POST" { of_body(Dialect::of(method, path)) } else { Dialect::OpenAiChat }
 }
 
 pub(crate) fn answer(case: &str) -> Message {

@@ -53,6 +53,71 @@ async fn a_body_that_is_sent_again_costs_little() {
     assert!(seal.bytes < last * 5 / 4 + 60_000, "{} bytes for {last} that are new", seal.bytes);
 }
 
+/// A call of one of many conversations: its turn `turn`, in which the image is sent with the first message, as all clients do.
+fn turn_with_image(index: u64, turn: usize, image: &str, way: fn(&str) -> String) -> Committed {
+    let first = format!(r#"{{"role":"user","content":[{{"type":"text","text":"What is it?"}},{}]}}"#, way(image));
+    let later = (0..turn).map(|turn| format!(r#",{{"role":"user","content":"And {turn}?"}}"#)).collect::<String>();
+    let mut record = call(index);
+    record.record.set(&field::INPUT_BODY, format!(r#"{{"model":"m","messages":[{first}{later}]}}"#).into_bytes());
+    record
+}
+
+fn by_url(image: &str) -> String {
+    format!(r#"{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{image}"}}}}"#)
+}
+
+fn by_source(image: &str) -> String {
+    format!(r#"{{"type":"image","source":{{"type":"base64","media_type":"image/png","data":"{image}"}}}}"#)
+}
+
+/// The size of the data file that holds these records, which come back from it.
+async fn sealed(records: Vec<Committed>) -> u64 {
+    let mut fixture = Fixture::new(records.clone()).await;
+    let seal = fixture.lake.seal().await.unwrap().unwrap();
+    assert_eq!(seal.until, records.len() as u64);
+    fixture.reopen().await;
+    assert!(fixture.all().await == records, "each body comes back byte for byte");
+    seal.bytes
+}
+
+#[tokio::test]
+async fn an_image_is_stored_once_however_often_it_is_sent() {
+    let image = base64(1, 200_000);
+    let turns = |count: u64, way: fn(&str) -> String| {
+        (0..count).map(|turn| turn_with_image(turn, turn as usize, &image, way)).collect::<Vec<_>>()
+    };
+    let (one, twenty) = (sealed(turns(1, by_url)).await, sealed(turns(20, by_url)).await);
+    println!("a 200 KB image: one turn takes {one} bytes, 20 turns {twenty}");
+    assert!(one > 200_000 && twenty < one + 20_000, "20 turns take {twenty} bytes, one {one}");
+    let mut both = turns(20, by_url);
+    both.extend((20..40).map(|at| turn_with_image(at, at as usize, &image, by_source)));
+    let both = sealed(both).await;
+    assert!(both < one + 40_000, "40 turns of two dialects take {both} bytes, one {one}");
+}
+
+#[tokio::test]
+async fn images_that_fill_a_dictionary_are_stored_once_in_the_next() {
+    let images: Vec<_> = (0..12).map(|seed| base64(seed, 1_000_000)).collect();
+    let calls = (0..24).map(|at| turn_with_image(at, (at % 2) as usize, &images[at as usize / 2], by_url));
+    let bytes = sealed(calls.collect()).await;
+    println!("12 images of 1 MB, each sent twice, take {bytes} bytes");
+    // The calls of one of them may be in two row groups.
+    assert!((12_000_000..13_800_000).contains(&bytes), "{bytes} bytes for 12 images of 1 MB");
+}
+
+/// An image of so many bytes, in base64: nothing that compresses below its size.
+fn base64(seed: u64, bytes: usize) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut state = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let digit = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(ALPHABET[(state >> 32) as usize % 64])
+    };
+    (0..bytes.div_ceil(3) * 4).map(digit).collect()
+}
+
 /// Text that does not compress well, the same for the same number.
 fn noise(seed: u64, text: &str) -> String {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;

@@ -9,6 +9,7 @@ mod format;
 mod forward;
 mod keep;
 mod key;
+mod media;
 mod monitor;
 mod options;
 mod query;
@@ -30,7 +31,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::config;
 use client::Client;
-use options::{Cli, Command, ConfigCommand, KeyCommand};
+use options::{Cli, Command, ConfigCommand, KeyCommand, ShowArgs};
 
 #[cfg(feature = "demo")]
 pub(crate) use format::Calls;
@@ -114,8 +115,11 @@ async fn ask(command: Command, client: Client) -> anyhow::Result<ExitCode> {
     let done = match command {
         Command::Tail(args) => calls::tail(&client, &args).await,
         Command::List(args) => calls::list(&client, &args).await,
-        Command::Show { record, tokens: true, json } => session::tokens(&client, &record, json).await,
-        Command::Show { record, json, .. } => show::show(&client, &record, json).await,
+        Command::Show(ShowArgs { record, tokens: true, json, .. }) => session::tokens(&client, &record, json).await,
+        Command::Show(ShowArgs { record, media: Some(number), output, .. }) => {
+            media::write(&client, &record, number, output.as_deref()).await
+        }
+        Command::Show(ShowArgs { record, json, .. }) => show::show(&client, &record, json).await,
         Command::Session { session: Some(session), json, .. } => session::show(&client, &session, json).await,
         Command::Session { limit, json, .. } => session::list(&client, limit, json).await,
         Command::Templates { json } => templates::list(&client, json).await,

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -57,16 +58,7 @@ pub(crate) enum Command {
     /// List calls by time, model, session, request id, outcome or tag
     List(ListArgs),
     /// Show everything about one call
-    Show {
-        /// Its id (the header x-onrecord-id of the answer) or its leaf index
-        record: String,
-        /// Show the tokens of its answer instead, with what else they could have been
-        #[arg(long)]
-        tokens: bool,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Show(ShowArgs),
     /// Say what changed between two calls, two configurations or two times
     ConfigDiff(ConfigDiffArgs),
     /// Announce a deployment, so that the change of configuration that follows is no drift
@@ -243,6 +235,24 @@ pub(crate) struct ListArgs {
     #[arg(short = 'n', long, default_value_t = 50)]
     pub limit: usize,
     /// As a JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// Its id (the header x-onrecord-id of the answer) or its leaf index
+    pub record: String,
+    /// Show the tokens of its answer instead, with what else they could have been
+    #[arg(long, conflicts_with = "media")]
+    pub tokens: bool,
+    /// Write an image, audio or file of its request instead, as the bytes that its base64 stands for: the one of that number
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, conflicts_with = "json")]
+    pub media: Option<Option<NonZeroUsize>>,
+    /// To a file instead of standard output
+    #[arg(short, long, value_name = "FILE", requires = "media")]
+    pub output: Option<PathBuf>,
+    /// As JSON, with every body as it was
     #[arg(long)]
     pub json: bool,
 }

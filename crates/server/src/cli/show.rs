@@ -5,17 +5,24 @@ use std::io::Write as _;
 use serde_json::Value;
 
 use super::client::Client;
+use super::media;
 use crate::engine::Stats;
 use crate::terminal::{bytes, count, duration, escape, print_json};
 
 pub(super) async fn show(client: &Client, record: &str, json: bool) -> anyhow::Result<()> {
-    let record: String = url::form_urlencoded::byte_serialize(record.as_bytes()).collect();
-    let record: Value = client.json(&format!("/api/v1/calls/{record}")).await?;
+    let mut record = read(client, record).await?;
     let mut out = std::io::stdout();
     if json {
         return Ok(print_json(&format!("{record:#}"))?);
     }
+    media::elide(&mut record);
     Ok(write!(out, "{}", text(&record))?)
+}
+
+/// One record, as the API has it.
+pub(super) async fn read(client: &Client, record: &str) -> anyhow::Result<Value> {
+    let record: String = url::form_urlencoded::byte_serialize(record.as_bytes()).collect();
+    client.json(&format!("/api/v1/calls/{record}")).await
 }
 
 /// Everything about one record, for people.
@@ -66,7 +73,7 @@ fn field(name: &str, value: &Value, width: usize) -> Vec<String> {
 }
 
 /// A body that is JSON, with line breaks. Only for reading: numbers and order are those of the body, except that names
-/// are sorted; `--json` has the body as it was.
+/// are sorted and media is only named; `--json` has the body as it was.
 fn pretty_json(text: &str) -> Option<String> {
     let opens = text.trim_start().starts_with(['{', '[']);
     let value: Value = opens.then(|| serde_json::from_str(text).ok())??;

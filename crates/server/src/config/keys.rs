@@ -104,7 +104,7 @@ section! {
         key: Option<Secret> = unset("sk-…");
         /// The environment variable that holds its key, instead of `key`.
         key_env: Option<String> = unset("SMALL_KEY");
-        /// Which server it is: "auto" finds out; or "openai", "llama.cpp", "ollama", "vllm", "tgi", "lmstudio".
+        /// Which server it is: "auto" finds out; or "openai", "llama.cpp", "ollama", "vllm", "tgi", "sglang", "lmstudio".
         kind: ServerKind = text("auto");
         /// The models that it serves. `*` stands for any characters, `?` for one.
         models: Option<Vec<String>> = unset_list(&["qwen3*", "*/SmolLM2-*"]);

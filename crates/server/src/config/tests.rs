@@ -309,7 +309,7 @@ fn mistakes_in_upstreams() {
             "onrecord.toml:2: `upstream[1].name = \"a b\"` must consist of letters, digits, `.`, `_` and `-`; write for \
              example `name = \"small\"`",
             "onrecord.toml:6: `upstream[2].kind = \"lama.cpp\"` must be one of \"auto\", \"openai\", \"llama.cpp\", \"ollama\", \
-             \"vllm\", \"tgi\", \"lmstudio\" (did you mean \"llama.cpp\"?); write for example `kind = \"auto\"`",
+             \"vllm\", \"tgi\", \"sglang\", \"lmstudio\" (did you mean \"llama.cpp\"?); write for example `kind = \"auto\"`",
             "onrecord.toml:8: `upstream[2].models = \"x\"` must be a list of texts, none of them empty; write for example \
              `models = [\"qwen3*\", \"*/SmolLM2-*\"]`",
             "onrecord.toml:7: `upstream[2].decisions = 21` must be from 0 to 20; write for example `decisions = 0`",

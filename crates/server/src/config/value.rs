@@ -75,6 +75,7 @@ pub(crate) enum ServerKind {
     Ollama,
     Vllm,
     Tgi,
+    Sglang,
     LmStudio,
 }
 
@@ -88,6 +89,7 @@ impl ServerKind {
             Self::Ollama => Some(Server::Ollama),
             Self::Vllm => Some(Server::Vllm),
             Self::Tgi => Some(Server::Tgi),
+            Self::Sglang => Some(Server::Sglang),
             Self::LmStudio => Some(Server::LmStudio),
         }
     }
@@ -166,6 +168,7 @@ impl Setting for ServerKind {
             ("ollama", Self::Ollama),
             ("vllm", Self::Vllm),
             ("tgi", Self::Tgi),
+            ("sglang", Self::Sglang),
             ("lmstudio", Self::LmStudio),
         ];
         choose(value, &kinds)

@@ -1,17 +1,24 @@
 //! One operation end to end: everything on record that belongs to one trace.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
+use onrecord_capture::otlp::SpanKey;
 use onrecord_lake::QueryLimits;
 use onrecord_lake::datafusion::scalar::ScalarValue;
 use onrecord_proof::field;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{Engine, Wanted};
+use crate::render::hex;
 
 /// Records of one trace that are read at most.
 const SPANS_MAX: usize = 10_000;
+
+/// Spans that are judged are looked up for so long: whoever judges waits for it.
+const JUDGED_WITHIN: Duration = Duration::from_secs(5);
 
 const COLUMNS: &str = "id, kind, onrecord_source AS source, span_id, parent_span_id, onrecord_subject AS subject, \
     CAST(captured_at AS BIGINT) AS began_us, onrecord_duration_us AS duration_us, onrecord_step AS step, \
@@ -78,6 +85,24 @@ impl Engine {
         Ok((!nodes.is_empty()).then_some(Trace { trace_id, nodes }))
     }
 
+    /// What is judged where the spans are, as far as they are on record: the call that a client's span is around, or that came
+    /// from the span, or else what the span itself became.
+    pub(crate) async fn judged(&self, spans: &[SpanKey]) -> anyhow::Result<HashMap<SpanKey, Uuid>> {
+        if spans.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let traces: BTreeSet<_> = spans.iter().map(|(trace, _)| hex(trace)).collect();
+        let places = (1..=traces.len()).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ");
+        let statement = format!(
+            "SELECT {COLUMNS}, trace_id FROM records WHERE trace_id IN ({places}) AND kind IN ('interaction', 'step') LIMIT {SPANS_MAX}"
+        );
+        let limits = QueryLimits { rows: SPANS_MAX, time: JUDGED_WITHIN, ..self.limits.clone() };
+        let nodes: Vec<InTrace> =
+            self.rows(&statement, traces.into_iter().map(ScalarValue::from).collect(), limits).await?;
+        let judged = |span: &SpanKey| Some((*span, judged(&nodes, &hex(&span.0), &hex(&span.1))?));
+        Ok(spans.iter().filter_map(judged).collect())
+    }
+
     /// The records for which a condition holds, in the order of their tree.
     async fn nodes(&self, condition: &str, value: &str) -> anyhow::Result<Vec<Node>> {
         let statement = format!(
@@ -87,6 +112,25 @@ impl Engine {
         let limits = QueryLimits { rows: SPANS_MAX, ..self.limits.clone() };
         Ok(in_order(self.rows(&statement, values, limits).await?))
     }
+}
+
+/// A node, and which trace it is of.
+#[derive(Debug, Clone, Deserialize)]
+struct InTrace {
+    trace_id: String,
+    #[serde(flatten)]
+    node: Node,
+}
+
+fn judged(nodes: &[InTrace], trace: &str, span: &str) -> Option<Uuid> {
+    let mut nodes = nodes.iter().filter(|found| found.trace_id == trace).map(|found| &found.node);
+    let is_of = |id: &Option<String>| id.as_deref() == Some(span);
+    let own = nodes.clone().find(|node| is_of(&node.span_id));
+    let id = match own {
+        Some(own) => own.subject.as_ref().unwrap_or(&own.id),
+        None => &nodes.find(|node| node.kind == "interaction" && is_of(&node.parent_span_id))?.id,
+    };
+    id.parse().ok()
 }
 
 /// Each node behind its parent: the record of its parent span; of a call that the gateway saw the span of its client; of
@@ -154,6 +198,23 @@ mod tests {
             parent_span_id: some(parent),
             subject: some(subject),
             ..Node::default()
+        }
+    }
+
+    #[test]
+    fn a_judgement_is_about_the_call_in_its_span() {
+        let kinds = |kind: &str, node: Node| InTrace { trace_id: "t".into(), node: Node { kind: kind.into(), ..node } };
+        let [around, call, alone, direct] = [1_u128, 2, 3, 4].map(|id| Uuid::from_u128(id).to_string());
+        let nodes = [
+            kinds("step", node(&around, "a", "", &call)),
+            kinds("interaction", node(&call, "", "a", "")),
+            kinds("step", node(&alone, "b", "a", "")),
+            kinds("interaction", node(&direct, "", "c", "")),
+        ];
+        for (trace, span, id) in
+            [("t", "a", Some(2)), ("t", "b", Some(3)), ("t", "c", Some(4)), ("t", "d", None), ("u", "a", None)]
+        {
+            assert_eq!(judged(&nodes, trace, span), id.map(Uuid::from_u128), "{trace} {span}");
         }
     }
 

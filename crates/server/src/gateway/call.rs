@@ -162,7 +162,12 @@ impl Call {
 
     /// Puts the request's body into the record.
     pub(crate) fn requested(&mut self, request: Request, head: BodyHead<'_>) -> RequestFacts {
-        request.finish(self.dialect, head, &mut self.record)
+        let facts = request.finish(self.dialect, head, &mut self.record);
+        if facts.dialect != self.dialect {
+            self.dialect = facts.dialect;
+            self.record.set(&field::DIALECT, facts.dialect.name());
+        }
+        facts
     }
 
     /// Sends the beginning of the call to the log; to be called once the request is known.

@@ -1,9 +1,11 @@
-//! OTLP over gRPC. Logs and metrics are refused.
+//! OTLP over gRPC: spans, and the log events that are taken in. Metrics are refused.
 
 use std::sync::Arc;
 
 use axum::extract::Request as HttpRequest;
 use onrecord_ledger::Error;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
+use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use tokio::net::TcpListener;
@@ -15,7 +17,8 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Ingest, SPANS_ALONE, TAKES};
+use super::evaluations::NotTaken;
+use super::{Ingest, NOT_TAKEN_IN, TAKES};
 use crate::auth::{Denied, Identity, Role};
 
 struct Service(Arc<Ingest>);
@@ -26,11 +29,31 @@ impl TraceService for Service {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let (_, extensions, request) = request.into_parts();
-        let identity: &Identity =
-            extensions.get().ok_or_else(|| Status::unauthenticated("who sends it is not known"))?;
-        self.0.export(request, &identity.name).await.map(Response::new).map_err(|error| unavailable(&error))
+        let (identity, request) = parts(request)?;
+        self.0.export_spans(request, &identity.name).await.map(Response::new).map_err(|error| unavailable(&error))
     }
+}
+
+#[async_trait]
+impl LogsService for Service {
+    async fn export(
+        &self,
+        request: Request<ExportLogsServiceRequest>,
+    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
+        let (identity, request) = parts(request)?;
+        self.0.export_logs(request, &identity.name).await.map(Response::new).map_err(|error| match error {
+            // Exporters do not try again after this status.
+            NotTaken::Refused => Status::invalid_argument(error.to_string()),
+            NotTaken::Log(error) => unavailable(&error),
+        })
+    }
+}
+
+/// Who sends what.
+fn parts<T>(request: Request<T>) -> Result<(Identity, T), Status> {
+    let (_, mut extensions, request) = request.into_parts();
+    let identity = extensions.remove().ok_or_else(|| Status::unauthenticated("who sends it is not known"))?;
+    Ok((identity, request))
 }
 
 fn denied(denied: Denied) -> Status {
@@ -42,7 +65,7 @@ fn denied(denied: Denied) -> Status {
 
 /// Exporters try again after this status.
 fn unavailable(error: &Error) -> Status {
-    Status::unavailable(format!("the spans cannot be put on record: {error}"))
+    Status::unavailable(format!("it cannot be put on record: {error}"))
 }
 
 /// Serves until `stop`; what is being taken in is finished. A message has at most `max` bytes.
@@ -56,12 +79,15 @@ pub(crate) async fn serve(ingest: Arc<Ingest>, listener: TcpListener, max: usize
         Ok(request)
     };
     let other = Arc::clone(&ingest);
-    let service = TraceServiceServer::new(Service(ingest))
+    let spans = TraceServiceServer::new(Service(Arc::clone(&ingest)))
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(max);
-    let routes = Routes::new(service).into_axum_router().fallback(async move |request: HttpRequest| {
+    let logs = LogsServiceServer::new(Service(ingest))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(max);
+    let routes = Routes::new(spans).add_service(logs).into_axum_router().fallback(async move |request: HttpRequest| {
         other.warn_of_other_signals(request.uri().path());
-        Status::unimplemented(SPANS_ALONE).into_http::<axum::body::Body>()
+        Status::unimplemented(NOT_TAKEN_IN).into_http::<axum::body::Body>()
     });
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let served = Server::builder()

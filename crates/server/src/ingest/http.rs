@@ -1,4 +1,4 @@
-//! OTLP over HTTP: `POST /v1/traces`, protobuf or JSON, as it is or compressed with gzip. Logs and metrics are refused.
+//! OTLP over HTTP: `POST /v1/traces` and `/v1/logs`, protobuf or JSON, as it is or compressed with gzip. Metrics are refused.
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -12,13 +12,15 @@ use axum::response::Response;
 use axum::routing::post;
 use flate2::read::MultiGzDecoder;
 use onrecord_capture::otlp;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ingest, SPANS_ALONE, TAKES};
+use super::evaluations::NotTaken;
+use super::{Ingest, NOT_TAKEN_IN, TAKES};
 use crate::auth::{Denied, Role, names_this_machine};
 
 /// The encodings of OTLP over HTTP. An answer is in that of its request.
@@ -75,7 +77,32 @@ impl Encoding {
     }
 }
 
-async fn traces(State(receiver): State<Receiver>, request: Request) -> Response {
+/// A kind of export request.
+trait Signal: Message + serde::de::DeserializeOwned + Default + Send + 'static {
+    type Answer: Message + serde::Serialize;
+
+    /// Puts it on record, in the name of `principal`.
+    fn take(self, ingest: &Arc<Ingest>, principal: &str)
+    -> impl Future<Output = Result<Self::Answer, NotTaken>> + Send;
+}
+
+impl Signal for ExportTraceServiceRequest {
+    type Answer = ExportTraceServiceResponse;
+
+    async fn take(self, ingest: &Arc<Ingest>, principal: &str) -> Result<Self::Answer, NotTaken> {
+        Ok(ingest.export_spans(self, principal).await?)
+    }
+}
+
+impl Signal for ExportLogsServiceRequest {
+    type Answer = ExportLogsServiceResponse;
+
+    async fn take(self, ingest: &Arc<Ingest>, principal: &str) -> Result<Self::Answer, NotTaken> {
+        ingest.export_logs(self, principal).await
+    }
+}
+
+async fn export<T: Signal>(State(receiver): State<Receiver>, request: Request) -> Response {
     let headers = request.headers().clone();
     let Some(encoding) = Encoding::of(&headers) else {
         let message = "the content type must be application/x-protobuf or application/json";
@@ -105,16 +132,18 @@ async fn traces(State(receiver): State<Receiver>, request: Request) -> Response 
         Err(_) => return refuse((StatusCode::REQUEST_TIMEOUT, format!("the body did not come within {TAKES:?}"))),
     };
     // Some MiB take longer than other tasks should wait.
-    let decoded = tokio::task::spawn_blocking(move || decode(encoding, &headers, body, receiver.max)).await;
+    let decoded = tokio::task::spawn_blocking(move || decode::<T>(encoding, &headers, body, receiver.max)).await;
     let request = match decoded {
         Ok(Ok(request)) => request,
         Ok(Err(problem)) => return refuse(problem),
         Err(_) => return refuse((StatusCode::BAD_REQUEST, "the body cannot be decoded".to_owned())),
     };
-    match receiver.ingest.export(request, &identity.name).await {
+    match request.take(&receiver.ingest, &identity.name).await {
         Ok(answer) => encoding.answer(StatusCode::OK, &answer),
-        Err(error) => {
-            let message = format!("the spans cannot be put on record: {error}");
+        // Exporters do not try again after 400.
+        Err(refused @ NotTaken::Refused) => refuse((StatusCode::BAD_REQUEST, refused.to_string())),
+        Err(NotTaken::Log(error)) => {
+            let message = format!("it cannot be put on record: {error}");
             let mut response = encoding.problem(StatusCode::SERVICE_UNAVAILABLE, tonic::Code::Unavailable, message);
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
             response
@@ -122,15 +151,18 @@ async fn traces(State(receiver): State<Receiver>, request: Request) -> Response 
     }
 }
 
-/// Logs and metrics. Exporters do not try again after 404, and write it down, some without the message.
+/// Metrics. Exporters do not try again after 404, and write it down, some without the message.
 async fn other_signals(State(receiver): State<Receiver>, request: Request) -> Response {
     receiver.ingest.warn_of_other_signals(request.uri().path());
-    refuse_path(request.headers(), SPANS_ALONE)
+    refuse_path(request.headers(), NOT_TAKEN_IN)
 }
 
 async fn elsewhere(request: Request) -> Response {
     let path = request.uri().path();
-    refuse_path(request.headers(), format!("there is nothing at {path:?}; spans are taken in at /v1/traces"))
+    refuse_path(
+        request.headers(),
+        format!("there is nothing at {path:?}; spans are taken in at /v1/traces, evaluation results at /v1/logs"),
+    )
 }
 
 fn refuse_path(headers: &HeaderMap, message: impl Into<String>) -> Response {
@@ -147,12 +179,7 @@ fn too_large(max: usize) -> Refusal {
     (StatusCode::PAYLOAD_TOO_LARGE, why)
 }
 
-fn decode(
-    encoding: Encoding,
-    headers: &HeaderMap,
-    body: Bytes,
-    max: usize,
-) -> Result<ExportTraceServiceRequest, Refusal> {
+fn decode<T: Signal>(encoding: Encoding, headers: &HeaderMap, body: Bytes, max: usize) -> Result<T, Refusal> {
     let body = match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"identity") => body,
         Some(b"gzip") => unpack(&body, max)?.into(),
@@ -181,8 +208,8 @@ fn unpack(body: &[u8], max: usize) -> Result<Vec<u8>, Refusal> {
 pub(crate) async fn serve(ingest: Arc<Ingest>, listener: TcpListener, max: usize, stop: CancellationToken) {
     let room = ingest.layer();
     let router = Router::new()
-        .route("/v1/traces", post(traces))
-        .route("/v1/logs", post(other_signals))
+        .route("/v1/traces", post(export::<ExportTraceServiceRequest>))
+        .route("/v1/logs", post(export::<ExportLogsServiceRequest>))
         .route("/v1/metrics", post(other_signals))
         .fallback(elsewhere)
         .layer(DefaultBodyLimit::max(max))

@@ -1,6 +1,6 @@
 //! The calls of the gateway that clients may tell of too, by the names that both sides know.
 
-use onrecord_capture::otlp::{Span, SpanKey};
+use onrecord_capture::otlp::{Evaluation, Span, SpanKey};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -65,6 +65,17 @@ impl KnownCalls {
             self.spans.insert(parent, Within { call, carries: false });
         }
         (carries || is_model_call).then_some(call)
+    }
+
+    /// The call that a judgement is about: whose answer has the id that it names, or which came from the span that it names.
+    pub(super) fn judged_by(&self, evaluation: &Evaluation<'_>) -> Option<Uuid> {
+        let answered = || {
+            let id = evaluation.response_id()?;
+            // An answer is judged after it was given, who knows when.
+            self.answers.get(&digest(&id)).filter(|_| id.len() >= UNIQUE).map(|answered| answered.call)
+        };
+        let carried = || self.spans.get(&evaluation.span()?).filter(|within| within.carries).map(|within| within.call);
+        answered().or_else(carried)
     }
 
     /// The call whose answer has the id that a span names.

@@ -1,6 +1,9 @@
-//! What comes in from elsewhere: spans over OTLP (`grpc`, `http`), and records and feedback over the API (`records`).
+//! What comes in from elsewhere: spans and judgements over OTLP (`grpc`, `http`), and records and feedback over the API
+//! (`records`).
 //! Nothing is acknowledged before it is durable.
 
+mod batch;
+mod evaluations;
 mod feedback;
 mod grpc;
 mod http;
@@ -21,6 +24,8 @@ use tokio::sync::Semaphore;
 use tower::limit::GlobalConcurrencyLimitLayer;
 
 use crate::auth::Tokens;
+use crate::engine::Engine;
+use batch::Seen;
 use recent::Recent;
 
 pub(crate) use feedback::{Feedback, NotTaken};
@@ -36,8 +41,8 @@ const REMEMBERED: usize = 1 << 16;
 const AT_A_TIME: usize = 8;
 /// How long one of them may take, so that a slow sender does not keep the place of others.
 const TAKES: Duration = Duration::from_secs(30);
-/// What is told who sends anything but spans.
-const SPANS_ALONE: &str = "only spans are taken in, not logs and metrics; where an instrumentation sends content as log events, have it say it in \
+/// What is told who sends anything else.
+const NOT_TAKEN_IN: &str = "only spans and evaluation results (gen_ai.evaluation.result) are taken in, not other logs and metrics; where an instrumentation sends content as log events, have it say it in \
     its spans (OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=span_only), and set OTEL_LOGS_EXPORTER=none and OTEL_METRICS_EXPORTER=none, or \
     send them elsewhere";
 /// Makers of spans that are told once that content is missing.
@@ -45,19 +50,19 @@ const MAKERS_MAX: usize = 1000;
 
 /// Takes in what comes from elsewhere.
 pub(crate) struct Ingest {
-    ledger: Arc<Ledger>,
+    engine: Arc<Engine>,
     tokens: Arc<Tokens>,
     calls: Arc<KnownCalls>,
-    /// Spans that are durable (true), or on their way.
-    seen: Recent<SpanKey, bool>,
+    /// Spans and log events that are durable, or on their way.
+    seen: Recent<SpanKey, Seen>,
     told: Mutex<HashSet<String>>,
     room: Arc<Semaphore>,
 }
 
 impl Ingest {
-    pub(crate) fn new(ledger: Arc<Ledger>, tokens: Arc<Tokens>, calls: Arc<KnownCalls>) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, tokens: Arc<Tokens>, calls: Arc<KnownCalls>) -> Self {
         let (seen, room) = (Recent::new(REMEMBERED), Arc::new(Semaphore::new(AT_A_TIME)));
-        Self { ledger, tokens, calls, seen, told: Mutex::default(), room }
+        Self { engine, tokens, calls, seen, told: Mutex::default(), room }
     }
 
     /// Has the requests of all listeners wait until there is room.
@@ -70,7 +75,7 @@ impl Ingest {
         let path = path.to_ascii_lowercase();
         let Some(signal) = ["logs", "metrics"].into_iter().find(|signal| path.contains(signal)) else { return };
         if self.is_new_maker(signal) {
-            tracing::warn!("an application sends {signal}: {SPANS_ALONE}");
+            tracing::warn!("an application sends {signal}: {NOT_TAKEN_IN}");
         }
     }
 

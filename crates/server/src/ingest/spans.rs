@@ -1,16 +1,15 @@
 //! Spans become records.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use onrecord_capture::otlp::{self, Span, SpanKey};
-use onrecord_ledger::{Error, Ledger};
-use onrecord_proof::{Record, field};
+use onrecord_ledger::Error;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 
-use super::{Ingest, commit};
+use super::Ingest;
+use super::batch::Batch;
 use crate::engine::new_record;
 
 /// How to have an instrumentation send content, which most leave out unless they are told otherwise.
@@ -18,83 +17,39 @@ const HOW_TO_SEND_CONTENT: &str = "set OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAG
     OTEL_SEMCONV_STABILITY_OPT_IN=gen_ai_latest_experimental (OpenTelemetry; `true` and `event_only` send it as log events, which are not taken), TRACELOOP_TRACE_CONTENT=true (OpenLLMetry), or \
     OPENINFERENCE_HIDE_INPUTS=false and OPENINFERENCE_HIDE_OUTPUTS=false (OpenInference) where the application runs";
 
-/// What becomes of a request.
-#[derive(Default)]
-struct Batch {
-    /// The records, and the span of each.
-    records: Vec<Record>,
-    of: Vec<SpanKey>,
-    keys: HashSet<SpanKey>,
-    /// Another request is taking one of the spans in.
-    is_pending: bool,
-    rejected: i64,
-    message: Option<String>,
-}
-
 impl Ingest {
     /// Puts the spans of a request on record, in the name of `principal`. They are durable when this returns. A span that
     /// was sent before is there once.
-    pub(super) async fn export(
+    pub(super) async fn export_spans(
         self: &Arc<Self>,
         request: ExportTraceServiceRequest,
         principal: &str,
     ) -> Result<ExportTraceServiceResponse, Error> {
-        let batch = self.batch(&request, principal);
+        let batch = self.batch_of_spans(&request, principal);
         drop(request);
-        let ingest = Arc::clone(self);
-        // It goes on when its sender goes away: what was appended must be known when it is sent again.
-        tokio::spawn(async move { ingest.take(batch).await }).await.map_err(|_| Error::Closed)?
-    }
-
-    async fn take(&self, batch: Batch) -> Result<ExportTraceServiceResponse, Error> {
-        let Batch { records, of, keys, is_pending, rejected, message } = batch;
-        let done = commit(&self.ledger, records, Ledger::add).await;
-        let (mut failed, mut problem) = (HashSet::new(), None);
-        for (key, done) in of.into_iter().zip(done) {
-            if let Err(error) = done {
-                failed.insert(key);
-                problem = Some(error);
-            }
-        }
-        for key in keys.difference(&failed) {
-            self.seen.insert(*key, true);
-        }
-        self.seen.forget(&failed);
-        if let Some(error) = problem.or(is_pending.then_some(Error::Busy)) {
-            return Err(error);
-        }
+        let (rejected_spans, message) = self.take(batch).await?;
         // A message without rejected spans is a warning (OTLP, "partial success").
-        let partial_success =
-            message.map(|error_message| ExportTracePartialSuccess { rejected_spans: rejected, error_message });
+        let partial_success = message.map(|error_message| ExportTracePartialSuccess { rejected_spans, error_message });
         Ok(ExportTraceServiceResponse { partial_success })
     }
 
-    fn batch(&self, request: &ExportTraceServiceRequest, principal: &str) -> Batch {
+    fn batch_of_spans(&self, request: &ExportTraceServiceRequest, principal: &str) -> Batch {
         let mut batch = Batch::default();
         for span in otlp::spans(request) {
             match span.key() {
-                Err(problem) => {
-                    batch.rejected += 1;
-                    batch.message = Some(problem);
-                }
-                Ok(key) => match self.seen.claim(key, false) {
-                    None => {
-                        batch.keys.insert(key);
-                        self.add(span, key, principal, &mut batch);
-                    }
-                    Some(is_durable) => batch.is_pending |= !is_durable && !batch.keys.contains(&key),
-                },
+                Err(problem) => batch.reject(problem),
+                Ok(key) if self.claims(key, &mut batch) => self.add_span(span, key, principal, &mut batch),
+                Ok(_) => {}
             }
         }
         batch
     }
 
-    fn add(&self, span: Span<'_>, key: SpanKey, principal: &str, batch: &mut Batch) {
-        for mut record in span.records(self.calls.of(span, key), new_record) {
-            record.set(&field::PRINCIPAL, principal);
-            batch.records.push(record);
-            batch.of.push(key);
-        }
+    fn add_span(&self, span: Span<'_>, key: SpanKey, principal: &str, batch: &mut Batch) {
+        let call = self.calls.of(span, key);
+        let records = span.records(call, new_record);
+        let judged = call.unwrap_or(records[0].id);
+        batch.add(key, judged, records, principal);
         if span.lacks_content() {
             let (service, scope) = span.origin();
             let warning = format!(

@@ -9,6 +9,8 @@ use onrecord_capture::serving::Load;
 use onrecord_proof::{Record, field};
 use tokio::sync::Notify;
 
+use crate::local::memory::Memory;
+
 /// Samples that are kept; of a longer call the first ones are gone.
 const KEPT: usize = 8192;
 /// A call without a sample of its own has the one before it, if that is not older.
@@ -19,7 +21,7 @@ const FRESH: Duration = Duration::from_secs(10);
 pub(crate) struct Gauge {
     under_way: AtomicUsize,
     pub(super) wake: Notify,
-    memory: Series<u64>,
+    memory: Series<Memory>,
     load: Series<Load>,
 }
 
@@ -76,8 +78,8 @@ impl Gauge {
         self.under_way.load(Ordering::Relaxed) > 0
     }
 
-    pub(super) fn add_memory(&self, bytes: u64) {
-        self.memory.add(Instant::now(), bytes);
+    pub(super) fn add_memory(&self, memory: Memory) {
+        self.memory.add(Instant::now(), memory);
     }
 
     pub(super) fn add_load(&self, load: Load) {
@@ -88,9 +90,17 @@ impl Gauge {
 impl Watched {
     /// Puts the most that there was since the call began into its record.
     pub(crate) fn record(&self, record: &mut Record) {
-        let mut peak = 0;
-        if self.gauge.memory.since(self.since, |bytes| peak = peak.max(bytes)) {
-            record.set(&field::UPSTREAM_MEMORY, i64::try_from(peak).unwrap_or(i64::MAX));
+        let mut peak = Memory::default();
+        if self.gauge.memory.since(self.since, |memory| peak = peak.max(memory)) {
+            for (field, bytes) in [
+                (&field::UPSTREAM_MEMORY, Some(peak.resident)),
+                (&field::UPSTREAM_CGROUP_MEMORY, peak.group),
+                (&field::UPSTREAM_GPU_MEMORY, peak.gpu),
+            ] {
+                if let Some(bytes) = bytes {
+                    record.set(field, i64::try_from(bytes).unwrap_or(i64::MAX));
+                }
+            }
         }
         let mut most = Load::default();
         self.gauge.load.since(self.since, |load| {
@@ -141,16 +151,20 @@ mod tests {
         let gauge = Arc::new(Gauge::default());
         let first = gauge.watch();
         assert_eq!(recorded(&first).get(&field::UPSTREAM_MEMORY), None, "nothing was sampled");
-        gauge.add_memory(900);
-        gauge.add_memory(300);
+        let resident = |resident| Memory { resident, ..Memory::default() };
+        gauge.add_memory(resident(900));
+        gauge.add_memory(Memory { group: Some(70), gpu: Some(8), ..resident(300) });
         gauge.add_load(Load { running: Some(3), waiting: Some(0), ..Load::default() });
         gauge.add_load(Load { running: Some(1), waiting: Some(2), kv_cache: Some(0.5), ..Load::default() });
         let second = gauge.watch();
         assert_eq!(recorded(&second).int(&field::UPSTREAM_MEMORY), Some(300), "the last one before");
-        gauge.add_memory(400);
+        assert_eq!(recorded(&second).int(&field::UPSTREAM_CGROUP_MEMORY), Some(70));
+        gauge.add_memory(Memory { group: Some(60), gpu: Some(9), ..resident(400) });
         assert_eq!(recorded(&second).int(&field::UPSTREAM_MEMORY), Some(400));
         let record = recorded(&first);
         assert_eq!(record.int(&field::UPSTREAM_MEMORY), Some(900));
+        assert_eq!(record.int(&field::UPSTREAM_CGROUP_MEMORY), Some(70));
+        assert_eq!(record.int(&field::UPSTREAM_GPU_MEMORY), Some(9));
         assert_eq!((record.int(&field::UPSTREAM_RUNNING), record.int(&field::UPSTREAM_WAITING)), (Some(3), Some(2)));
         assert_eq!(record.get(&field::UPSTREAM_KV_CACHE), Some(&0.5.into()));
         assert!(gauge.is_busy());

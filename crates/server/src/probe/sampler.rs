@@ -9,10 +9,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::ask::{Asking, NoAnswer};
 use super::gauge::Gauge;
-use crate::local::memory::Processes;
+use crate::local::memory::{Memory, Processes};
 
 /// Between two samples of memory.
 const MEMORY_EVERY: Duration = Duration::from_millis(100);
+/// Samples of memory for each one of GPU memory, which a driver is asked for.
+const GPU_EVERY: u32 = 5;
 /// Between two questions about the load.
 const LOAD_EVERY: Duration = Duration::from_secs(2);
 /// How long the processes of a server are taken to be the same.
@@ -46,7 +48,7 @@ impl Sampler {
     async fn memory(&self) {
         let Some(address) = self.asking.local_address() else { return };
         let mut processes = Processes::default();
-        let mut found_at = None;
+        let (mut found_at, mut samples, mut gpu) = (None, 0_u32, None);
         loop {
             self.until_busy().await;
             if found_at.is_none_or(|at: Instant| at.elapsed() > PROCESSES_FOR) {
@@ -54,8 +56,12 @@ impl Sampler {
                 processes = tokio::task::spawn_blocking(move || Processes::serving(address)).await.unwrap_or_default();
                 found_at = Some(Instant::now());
             }
-            match processes.resident() {
-                Some(bytes) => self.gauge.add_memory(bytes),
+            if samples.is_multiple_of(GPU_EVERY) {
+                gpu = tokio::task::spawn_blocking(processes.on_gpus()).await.unwrap_or_default();
+            }
+            samples = samples.wrapping_add(1);
+            match processes.memory() {
+                Some(memory) => self.gauge.add_memory(Memory { gpu, ..memory }),
                 None => found_at = found_at.filter(|_| processes.is_empty()),
             }
             sleep(MEMORY_EVERY).await;

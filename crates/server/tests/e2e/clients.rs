@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::{Map, Value};
 
@@ -62,10 +62,19 @@ impl Client {
 
     /// Its script with these variables in its environment.
     pub(crate) fn script(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
+        run(self.command(arguments).envs(environment.iter().copied()))
+    }
+
+    /// Its script as a process that goes on. What it prints, and what it reads, goes through pipes.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(&self.folder).env("PYTHONDONTWRITEBYTECODE", "1").env("NO_PROXY", "*");
-        command.envs(environment.iter().copied());
-        run(command.arg(Path::new(SCRIPTS).join(self.script)).args(arguments))
+        command.arg(Path::new(SCRIPTS).join(self.script)).args(arguments);
+        command
     }
 
     fn run(&self, base: &str, arguments: &[&str]) -> Vec<Seen> {
@@ -207,6 +216,33 @@ async fn ollama() {
     ]);
     check(
         "Ollama (a stand-in that sends what its documentation shows), ollama for Python",
+        &client,
+        &stand_in.await,
+        &[],
+    );
+}
+
+/// Nobody has SGLang's GPU here: a stand-in sends what its documentation shows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sglang() {
+    let Some(client) = Client::python("with_sglang.py", "httpx") else { return };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../capture/testdata/sglang");
+    let answer = |case: &str| std::fs::read(folder.join(format!("{case}.resp"))).unwrap();
+    let path = "POST /generate ";
+    let stand_in = upstream::replay([
+        (path, "\"input_ids\"", answer("generate_ids")),
+        (path, "\"1 2 3\"", answer("generate_batch")),
+        (
+            path,
+            "\"top_logprobs_num\":2,\"return_text_in_logprobs\":true,\"stream\":true",
+            answer("generate_stream_logprobs"),
+        ),
+        (path, "\"top_logprobs_num\"", answer("generate_logprobs")),
+        (path, "\"stream\":true", answer("generate_stream")),
+        (path, "", answer("generate")),
+    ]);
+    check(
+        "SGLang (a stand-in that sends what its documentation shows), httpx for Python",
         &client,
         &stand_in.await,
         &[],

@@ -340,13 +340,13 @@ async fn openinference() {
     .await;
 }
 
-/// Log events are not taken in: whoever sends content as such is told so, and so is whoever runs the log.
+/// Content in log events is not taken in: whoever sends content as such is told so, and so is whoever runs the log.
 #[tokio::test(flavor = "multi_thread")]
 async fn content_in_log_events_is_refused_and_said_to_be() {
     let Some(client) = Client::python(SCRIPT, "opentelemetry.instrumentation.openai_v2") else { return };
     let instrumentation = openai_v2_of(client);
     let servers = Servers::start().await;
-    for (protocol, told) in [("grpc", "only spans are taken in"), ("http", "404")] {
+    for (protocol, told) in [("grpc", "only spans and evaluation results"), ("http", "400")] {
         let log = Log::with_config(&servers.config());
         let server = log.serve("");
         let environment = [(CONTENT, "event_only"), LATEST];
@@ -356,6 +356,45 @@ async fn content_in_log_events_is_refused_and_said_to_be() {
         assert_eq!(warned.matches("an application sends logs").count(), 1, "{warned}");
         assert!(warned.contains("do not say what was asked and answered"), "{warned}");
         assert_eq!(get(&log.only(&calls[0].here()), "gen_ai.input.messages"), &Value::Null);
+        server.stop();
+    }
+}
+
+/// The SDK itself sends what an evaluator would.
+#[tokio::test(flavor = "multi_thread")]
+async fn judgements_as_log_events() {
+    let Some(client) = Client::python("with_otel_logs.py", "opentelemetry.sdk._logs") else { return };
+    let model = upstream::model().await;
+    for protocol in ["http", "grpc"] {
+        let log = Log::with_config(PORTS);
+        let server = log.serve(&model);
+        let endpoint = format!("http://{}", server.otlp[usize::from(protocol == "http")]);
+        let ran = client.script(&[], &[protocol, &endpoint, &format!("http://{}", server.gateway)]);
+        let written = ran.stderr.clone();
+        let seen: Value = serde_json::from_str(&ran.good()).unwrap();
+        let call = log.only("true");
+        let step = log.only_of("steps", "name = 'search'");
+        assert_eq!(get(&call, "gen_ai.response.id"), &seen["answer"]);
+        let judged = log
+            .query("SELECT subject_id, name, score, label, comment, response_id, source FROM feedback ORDER BY score");
+        let expect =
+            [("by-id", 0.25, "poor", &call), ("by-span", 0.75, "good", &call), ("of-a-step", 1.0, "good", &step)];
+        let expect = expect.map(|(name, score, label, subject)| {
+            let answer = if name == "by-id" { &seen["answer"] } else { &Value::Null };
+            json!({ "subject_id": subject["id"], "name": name, "score": score, "label": label,
+                "comment": format!("Because of {name}."), "response_id": answer, "source": "otlp" })
+        });
+        assert_eq!(judged, expect, "{protocol}: {written}");
+        let by_id = log.only_of("feedback", "name = 'by-id'");
+        assert_eq!(get(&by_id, "app.rubric"), "v2");
+        assert_eq!(
+            (get(&by_id, "service.name"), get(&by_id, "otel.scope.name")),
+            (&json!("judge"), &json!("evaluator"))
+        );
+        // What is alone in its request is refused, so that its sender writes it down.
+        assert!(written.contains("Failed to export"), "{protocol}: {written}");
+        assert_eq!(server.messages().matches("an application sends logs").count(), 1);
+        log.verify();
         server.stop();
     }
 }

@@ -295,24 +295,69 @@ async fn spans_come_over_grpc_and_packed_and_say_when_content_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_span_is_refused_with_a_reason() {
+async fn what_is_not_taken_in_is_refused_with_a_reason() {
     let log = Log::with_config(PORTS);
     let server = log.serve("http://127.0.0.1:9");
-    for (path, says) in [
-        ("/v1/logs", "only spans are taken in"),
-        ("/v1/logs", "MESSAGE_CONTENT=span_only"),
-        ("/v1/metrics", "OTEL_METRICS_EXPORTER=none"),
-        ("/", "/v1/traces"),
+    let line = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"a line"}}]}]}]}"#;
+    for (path, body, status, says) in [
+        ("/v1/logs", line, 400, "only spans and evaluation results"),
+        ("/v1/logs", line, 400, "MESSAGE_CONTENT=span_only"),
+        ("/v1/metrics", "{}", 404, "OTEL_METRICS_EXPORTER=none"),
+        ("/", "{}", 404, "/v1/traces"),
     ] {
-        let request = http::Request::post(format!("http://{}{path}", server.otlp[1]));
-        let request = request.header("content-type", "application/json").body(Full::new("{}".into())).unwrap();
-        let refused = Reply::read(open(request).await.unwrap()).await;
+        let refused = send_to(&server, path, body).await;
         let message = refused.json()["message"].as_str().unwrap().to_owned();
-        assert!(refused.status == 404 && message.contains(says), "{path}: {message}");
+        assert!(refused.status == status && message.contains(says), "{path}: {message}");
     }
+    assert_eq!(send_to(&server, "/v1/logs", "{}").await.status, 200, "nothing is nothing to be refused");
     for signal in ["logs", "metrics"] {
         assert_eq!(server.messages().matches(&format!("an application sends {signal}")).count(), 1);
     }
+    server.stop();
+}
+
+async fn send_to(server: &Server, path: &str, body: &str) -> Reply {
+    let request = http::Request::post(format!("http://{}{path}", server.otlp[1]));
+    let request = request.header("content-type", "application/json").body(Full::new(body.to_owned().into())).unwrap();
+    Reply::read(open(request).await.unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_judgement_in_a_log_event_is_there_once_and_finds_what_it_judges() {
+    let log = Log::with_config(PORTS);
+    let server = log.serve("http://127.0.0.1:9");
+    let judged = |span: &str, score: f64| {
+        json!({ "eventName": "gen_ai.evaluation.result", "timeUnixNano": "1763899200000000000", "traceId": "000000000000000000000000000000aa",
+            "spanId": span, "attributes": [
+                { "key": "gen_ai.evaluation.name", "value": { "stringValue": "relevance" } },
+                { "key": "gen_ai.evaluation.score.value", "value": { "doubleValue": score } }] })
+    };
+    let logs = |records: Value| json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": records }] }] }).to_string();
+    send_json(&server, &export(&json!([span("search", "00000000000000d1", "", 0, &[])]))).await;
+    let step = log.only_of("steps", "span_id = '00000000000000d1'")["id"].clone();
+    let both = logs(json!([judged("00000000000000d1", 0.5), { "body": { "stringValue": "a line" } }]));
+    for _ in 0..2 {
+        let taken = send_to(&server, "/v1/logs", &both).await;
+        assert_eq!(
+            (taken.status, &taken.json()["partialSuccess"]["rejectedLogRecords"]),
+            (200, &json!("1")),
+            "{}",
+            taken.text()
+        );
+    }
+    // What came before a restart is found by its trace.
+    server.stop();
+    let server = log.serve("http://127.0.0.1:9");
+    let later = logs(json!([judged("00000000000000d1", 0.75), judged("00000000000000d9", 0.25)]));
+    assert_eq!(send_to(&server, "/v1/logs", &later).await.status, 200);
+    let found = log.query("SELECT subject_id, score, parent_span_id FROM feedback ORDER BY score DESC");
+    let expect = [
+        json!({ "subject_id": step, "score": 0.75, "parent_span_id": "00000000000000d1" }),
+        json!({ "subject_id": step, "score": 0.5, "parent_span_id": "00000000000000d1" }),
+        json!({ "subject_id": null, "score": 0.25, "parent_span_id": "00000000000000d9" }),
+    ];
+    assert_eq!(found, expect);
+    log.verify();
     server.stop();
 }
 
