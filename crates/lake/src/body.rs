@@ -82,12 +82,12 @@ fn media(body: &[u8], text: Range<usize>) -> Option<Range<usize>> {
     let head = body[text.clone()].get(..DATA_URL_HEAD_MAX)?;
     let skipped = if head.starts_with(b"data:") { memmem::find(head, b";base64,")? + b";base64,".len() } else { 0 };
     let media = text.start + skipped..text.end;
-    (media.len() >= MEDIA_MIN && body[media.clone()].iter().all(is_base64)).then_some(media)
+    (media.len() >= MEDIA_MIN && body[media.clone()].iter().all(|byte| is_base64(*byte))).then_some(media)
 }
 
 /// True for the alphabets of RFC 4648, also where JSON has `/` as `\/`.
-fn is_base64(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"+/=-_\\".contains(byte)
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/=-_\\".contains(&byte)
 }
 
 #[cfg(test)]

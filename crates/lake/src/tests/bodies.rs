@@ -56,7 +56,8 @@ async fn a_body_that_is_sent_again_costs_little() {
 /// A call of one of many conversations: its turn `turn`, in which the image is sent with the first message, as all clients do.
 fn turn_with_image(index: u64, turn: usize, image: &str, way: fn(&str) -> String) -> Committed {
     let first = format!(r#"{{"role":"user","content":[{{"type":"text","text":"What is it?"}},{}]}}"#, way(image));
-    let later = (0..turn).map(|turn| format!(r#",{{"role":"user","content":"And {turn}?"}}"#)).collect::<String>();
+    let later: Vec<_> = (0..turn).map(|turn| format!(r#",{{"role":"user","content":"And {turn}?"}}"#)).collect();
+    let later = later.concat();
     let mut record = call(index);
     record.record.set(&field::INPUT_BODY, format!(r#"{{"model":"m","messages":[{first}{later}]}}"#).into_bytes());
     record

@@ -1,7 +1,6 @@
 //! Images, audio and files in bodies: named where a record is shown, and written with `onrecord show --media`.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
@@ -53,7 +52,7 @@ fn parts(record: &Value) -> Vec<Part> {
 pub(super) fn elide(record: &mut Value) {
     let parts = parts(record);
     let groups = record["groups"].as_object_mut().into_iter().flat_map(|groups| groups.iter_mut());
-    for (name, value) in groups.flat_map(|(_, group)| group.as_object_mut()).flatten() {
+    for (name, value) in groups.filter_map(|(_, group)| group.as_object_mut()).flatten() {
         let listed = if *name == field::INPUT_BODY.name { &parts[..] } else { &[] };
         if let Some(short) = value.as_str().and_then(|body| elided(body, listed)) {
             *value = Value::String(short);
@@ -95,12 +94,7 @@ fn elide_within(value: &mut Value, found: &mut bool) {
 }
 
 /// Writes what media a request had: the one of that number, or the only one.
-pub(super) async fn write(
-    client: &Client,
-    record: &str,
-    number: Option<NonZeroUsize>,
-    output: Option<&Path>,
-) -> anyhow::Result<()> {
+pub(super) async fn write(client: &Client, record: &str, number: usize, output: Option<&Path>) -> anyhow::Result<()> {
     ensure!(output.is_some() || !io::stdout().is_terminal(), "media is not text; name a file for it with -o FILE");
     let record = read(client, record).await?;
     let media = extract(&record, number)?;
@@ -114,13 +108,13 @@ pub(super) async fn write(
     Ok(())
 }
 
-/// The bytes of one of the parts, which have the digest that is on record.
-fn extract(record: &Value, number: Option<NonZeroUsize>) -> anyhow::Result<Vec<u8>> {
+/// The bytes of the part of that number, or with 0 of the only one, which have the digest that is on record.
+fn extract(record: &Value, number: usize) -> anyhow::Result<Vec<u8>> {
     let parts = parts(record);
     let number = match number {
-        Some(number) => number.get(),
-        None if parts.len() > 1 => bail!("this request has {}; choose with --media=N\n{}", parts.len(), list(&parts)),
-        None => 1,
+        0 if parts.len() > 1 => bail!("this request has {}; choose with --media=N\n{}", parts.len(), list(&parts)),
+        0 => 1,
+        number => number,
     };
     let part = match parts.get(number - 1) {
         Some(part) => part,
@@ -197,12 +191,12 @@ mod tests {
         let (one, two) = (image(12), image(3000));
         let body = json!({ "images": [one.1, format!("data:image/png;base64,{}", two.1)] });
         let whole = record(&[&one.0, &two.0], &body);
-        assert_eq!(extract(&whole, NonZeroUsize::new(2)).unwrap(), two.0);
-        let error = |record: &Value, number| extract(record, NonZeroUsize::new(number)).unwrap_err().to_string();
+        assert_eq!(extract(&whole, 2).unwrap(), two.0);
+        let error = |record: &Value, number| extract(record, number).unwrap_err().to_string();
         assert!(error(&whole, 0).contains("choose with --media=N\n<media 1: image/png"));
         assert!(error(&whole, 3).contains("no media 3"));
         assert!(error(&record(&[], &body), 1).contains("no media is on record"));
-        assert_eq!(extract(&record(&[&one.0], &body), None).unwrap(), one.0);
+        assert_eq!(extract(&record(&[&one.0], &body), 0).unwrap(), one.0);
         assert!(error(&record(&[&two.0], &body), 1).contains("and"), "another digest");
     }
 }

@@ -1,6 +1,5 @@
 //! What can be typed.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -247,8 +246,8 @@ pub(crate) struct ShowArgs {
     #[arg(long, conflicts_with = "media")]
     pub tokens: bool,
     /// Write an image, audio or file of its request instead, as the bytes that its base64 stands for: the one of that number
-    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, conflicts_with = "json")]
-    pub media: Option<Option<NonZeroUsize>>,
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "0", conflicts_with = "json", hide_default_value = true)]
+    pub media: Option<usize>,
     /// To a file instead of standard output
     #[arg(short, long, value_name = "FILE", requires = "media")]
     pub output: Option<PathBuf>,

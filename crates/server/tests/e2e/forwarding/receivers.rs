@@ -139,7 +139,7 @@ impl Rsyslog {
 impl Drop for Rsyslog {
     fn drop(&mut self) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        drop(kill_process(pid, Signal::TERM));
+        let _ = kill_process(pid, Signal::TERM);
         drop(self.child.wait());
     }
 }
