@@ -125,5 +125,9 @@ pub(super) async fn checkpoint(State(api): State<Api>) -> Result<String, ApiErro
 pub(super) async fn health(State(api): State<Api>) -> Response {
     let healthy = api.engine.ledger.is_healthy();
     let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "healthy": healthy, "version": env!("CARGO_PKG_VERSION") }))).into_response()
+    // Calls are recorded all the same, so it is for a message and not for whoever would start the program again.
+    let standstill = api.engine.lake.standstill().map(|standstill| standstill.why);
+    let version = env!("CARGO_PKG_VERSION");
+    (status, Json(json!({ "healthy": healthy, "version": version, "sealing_stands_still": standstill })))
+        .into_response()
 }

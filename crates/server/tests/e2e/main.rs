@@ -24,6 +24,7 @@ mod keys;
 mod llama;
 mod metrics;
 mod monitor;
+mod objects;
 mod outside;
 mod performance;
 mod pipeline;
