@@ -40,6 +40,10 @@ bench-ledger *args:
 bench-startup *args:
     bench/startup.sh {{args}}
 
+# The table in an object store, against the S3 server of Ceph.
+ceph *args:
+    bench/ceph.sh {{args}}
+
 # Fuzzes every parser, or those that are named.
 fuzz *args:
     fuzz/run.sh {{args}}

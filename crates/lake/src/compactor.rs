@@ -53,7 +53,7 @@ async fn work(lake: &Lake, policy: CompactPolicy) {
 
 async fn compact_what_is_due(lake: &Lake) -> Result<()> {
     // Readers that have ended since the last time may have kept files.
-    lake.remove_unread()?;
+    lake.remove_unread().await?;
     while let Some(done) = lake.compact().await? {
         tracing::debug!(done.files, done.bytes_before, done.bytes, done.version, "put data files together");
     }

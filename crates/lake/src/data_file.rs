@@ -2,7 +2,7 @@
 //! enough to keep the messages and the media of long conversations once.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, AsArray, Date32Array, RecordBatch, TimestampMicrosecondArray};
 use datafusion::arrow::datatypes::{DataType, TimestampMicrosecondType};
@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::row::{commit_date, write_rows};
 use crate::row_group::{BODY_DICTIONARY_BYTES, RowGroup};
 use crate::schema::{COLUMNS, Source, file_schema};
-use crate::storage::NewFile;
+use crate::storage::{NewFile, StorageRef};
 use crate::table::files;
 use crate::table::sidecar::Entry;
 
@@ -46,7 +46,7 @@ const BLOOM: [Source; 4] =
 pub(crate) struct DataFileWriter {
     writer: ArrowWriter<NewFile>,
     row_group: RowGroup,
-    root: PathBuf,
+    storage: StorageRef,
     origin: String,
     day: i32,
     leaves: Range<u64>,
@@ -67,17 +67,17 @@ pub(crate) struct Written {
 }
 
 impl DataFileWriter {
-    /// Begins the file in the table's folder `root` that holds `leaves`, the first of which was committed at
+    /// Begins the file in the table's `storage` that holds `leaves`, the first of which was committed at
     /// `committed_at`. It may end up with fewer leaves. `version` is that of the table if the file takes the place of others.
     pub(crate) fn create(
-        root: &Path,
+        storage: &StorageRef,
         origin: &str,
         leaves: Range<u64>,
         committed_at: i64,
         version: Option<u64>,
     ) -> Result<Self> {
         let day = commit_date(committed_at);
-        let file = NewFile::create(&root.join(files::path(origin, &date(day)?, &leaves, version)))?;
+        let file = storage.begin(&files::path(origin, &date(day)?, &leaves, version))?;
         let properties = properties((leaves.end - leaves.start).min(ROW_GROUP_ROWS));
         let writer = ArrowWriter::try_new(file, file_schema(), Some(properties))?;
         let columns = (0..file_schema().fields().len()).collect();
@@ -85,7 +85,7 @@ impl DataFileWriter {
         Ok(Self {
             writer,
             row_group: RowGroup::default(),
-            root: root.to_owned(),
+            storage: Arc::clone(storage),
             origin: origin.to_owned(),
             day,
             leaves,
@@ -148,12 +148,12 @@ impl DataFileWriter {
     }
 
     /// Makes the file durable.
-    pub(crate) fn finish(self, now_ms: i64) -> Result<Written> {
+    pub(crate) async fn finish(self, now_ms: i64) -> Result<Written> {
         let rows = self.leaves.end - self.leaves.start;
         // The name says which leaves are in it, which is known only now.
         let date = date(self.day)?;
         let path = files::path(&self.origin, &date, &self.leaves, self.version);
-        let (size, digest) = self.writer.into_inner()?.finish(&self.root.join(&path))?;
+        let (size, digest) = self.storage.finish(self.writer.into_inner()?, &path).await?;
         let times = time(self.times.0).zip(time(self.times.1));
         let add = Add {
             path: path.clone(),

@@ -180,7 +180,7 @@ impl Lake {
         }
         drop(rewriting);
         self.inner.log.release(self.inner.versions.releasable());
-        while self.remove_unread()? > 0 {
+        while self.remove_unread().await? > 0 {
             tokio::time::sleep(LOOK).await;
         }
         Ok(done)

@@ -72,11 +72,20 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// The object store refused, or did not answer.
+    #[error("{place}: {}; {}", in_one_line(.source), remedy(.source))]
+    Store {
+        /// The object, with its bucket.
+        place: String,
+        /// Why.
+        source: Box<object_store::Error>,
+    },
+
     /// The Delta log could not be read or written.
-    #[error("the Delta table in {}: {source}", .path.display())]
+    #[error("the Delta table in {place}: {source}")]
     Delta {
-        /// The table's folder.
-        path: PathBuf,
+        /// The table's folder, or its bucket and prefix.
+        place: String,
         /// Why.
         source: Box<deltalake_core::DeltaTableError>,
     },
@@ -103,9 +112,57 @@ impl Error {
         move |source| Self::Io { path: path.to_owned(), source }
     }
 
-    /// For `map_err`: the error of the Delta table in `path`.
-    pub(crate) fn delta(path: &Path) -> impl FnOnce(deltalake_core::DeltaTableError) -> Self + '_ {
-        move |source| Self::Delta { path: path.to_owned(), source: Box::new(source) }
+    /// For `map_err`: the error of the Delta table in `place`.
+    pub(crate) fn delta(place: impl std::fmt::Display) -> impl FnOnce(deltalake_core::DeltaTableError) -> Self {
+        move |source| match source {
+            deltalake_core::DeltaTableError::ObjectStore { source } => Self::store(place, source),
+            source => Self::Delta { place: place.to_string(), source: Box::new(source) },
+        }
+    }
+
+    pub(crate) fn store(place: impl std::fmt::Display, source: object_store::Error) -> Self {
+        Self::Store { place: place.to_string(), source: Box::new(source) }
+    }
+
+    /// True if the object store could not be asked, so that nothing is known of what is in it.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Store { .. }) && !self.is_refused()
+    }
+
+    /// True if the object store knows who asks, and does not allow it.
+    pub(crate) fn is_refused(&self) -> bool {
+        use object_store::Error as E;
+        match self {
+            // Of one of the objects that were to be removed together, S3 says so within its answer.
+            Self::Store { source, .. } => {
+                matches!(**source, E::PermissionDenied { .. }) || source.to_string().contains("AccessDenied")
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Stores answer pages of XML.
+fn in_one_line(error: &object_store::Error) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What to do about an error of an object store, of which the text says more than the kind.
+fn remedy(error: &object_store::Error) -> &'static str {
+    use object_store::Error as E;
+    let text = error.to_string();
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&["NoSuchBucket", "ContainerNotFound"]) {
+        "create the bucket first; the program does not"
+    } else if matches!(error, E::Unauthenticated { .. })
+        // Without any, they are asked of the machine that runs the program.
+        || says(&["InvalidAccessKeyId", "SignatureDoesNotMatch", "169.254.", "metadata.google"])
+    {
+        "set the credentials in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, GOOGLE_…, AZURE_…)"
+    } else if matches!(error, E::PermissionDenied { .. }) || says(&["AccessDenied"]) {
+        "these credentials need to get, put, list and delete objects below the prefix, and no rule of the bucket may forbid it"
+    } else {
+        "is the store reachable at this endpoint (AWS_ENDPOINT_URL) and in this region (AWS_REGION)?"
     }
 }
 

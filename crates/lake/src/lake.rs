@@ -2,17 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, Weak};
+use std::time::SystemTime;
 
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use tokio::sync::Mutex;
+use url::Url;
 
 use crate::error::{Error, Result};
 use crate::log::Log;
 use crate::search::{self, Indexes};
 use crate::snapshot::{Snapshot, Versions};
 use crate::sql::Engine;
-use crate::storage;
+use crate::storage::{self, Disk, Home, StorageRef};
 use crate::table::check::{CheckProgress, FileProblem, Plan};
 use crate::table::{Sealed, Table};
 
@@ -37,6 +39,9 @@ pub struct LakeOptions {
     pub index: Option<PathBuf>,
     /// Memory for what is written at once of an index, in bytes.
     pub index_part_bytes: usize,
+    /// The bucket and prefix of the table, `s3://`, `gs://` or `az://`; without it, the table is where it was, or in the
+    /// lake's folder.
+    pub store: Option<Url>,
 }
 
 impl Default for LakeOptions {
@@ -51,6 +56,7 @@ impl Default for LakeOptions {
             compact_to: 256 << 20,
             index: None,
             index_part_bytes: search::DEFAULT_PART_BYTES,
+            store: None,
         }
     }
 }
@@ -72,6 +78,15 @@ pub struct LakeStats {
     pub version: u64,
 }
 
+/// Sealing has failed and is tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standstill {
+    /// When it first failed.
+    pub since: SystemTime,
+    /// Why it failed the last time.
+    pub why: String,
+}
+
 /// The records of a log: sealed ones in a Delta table, hot ones in the log itself, and SQL over both. Cheap to clone.
 #[derive(Clone)]
 pub struct Lake {
@@ -79,8 +94,8 @@ pub struct Lake {
 }
 
 pub(crate) struct Inner {
-    /// The folder of the table.
-    pub(crate) root: PathBuf,
+    /// Where the table's files are.
+    pub(crate) storage: StorageRef,
     pub(crate) origin: String,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) options: LakeOptions,
@@ -93,21 +108,26 @@ pub(crate) struct Inner {
     /// Whoever has it may put data files in the place of others. Taken before `table`, which is free while the new ones
     /// are written.
     pub(crate) rewriting: Mutex<()>,
-    /// The file that is written to take the place of others, relative to `root`; or was, if that failed.
+    /// Whoever has it removes the files that were replaced; when it is free, none is half-way gone.
+    pub(crate) removing: Mutex<()>,
+    /// The file that is written to take the place of others; or was, if that failed.
     pub(crate) unfinished: std::sync::Mutex<Option<String>>,
+    /// Why nothing is sealed, if that is so.
+    pub(crate) standstill: std::sync::Mutex<Option<Standstill>>,
     #[cfg(test)]
     pub(crate) crash_after: std::sync::Mutex<Option<crate::seal::Step>>,
 }
 
 impl std::fmt::Debug for Lake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lake").field("root", &self.inner.root).finish_non_exhaustive()
+        f.debug_struct("Lake").field("storage", &self.inner.storage).finish_non_exhaustive()
     }
 }
 
 impl Lake {
     /// Opens the lake in the folder `dir`, which is created if it is not there, for the log of that name. One process at
-    /// a time may do so, which the log's own lock makes sure of.
+    /// a time may do so, which the log's own lock makes sure of. Its table is in that folder or in a bucket
+    /// ([`LakeOptions::store`]).
     ///
     /// Puts right what a crash in the middle of a seal has left behind. Refuses if the lake knows records that the log
     /// does not, if records are in neither, or if the Delta log has changed since it was written.
@@ -115,12 +135,20 @@ impl Lake {
         let log: Arc<dyn Log> = Arc::new(log);
         let origin = log.origin();
         storage::create_folder(dir)?;
-        let table = Table::open(&table_folder(dir), &origin).await?;
+        let home = Home::find(dir, options.store.as_ref())?;
+        let storage = home.storage()?;
+        let table = Table::open(Arc::clone(&storage), &origin).await?;
         let sealed = table.sealed().await?;
         compare(&sealed, log.as_ref())?;
+        home.belongs_to(&sealed)?;
+        home.note()?;
+        home.remove_drafts()?;
         table.remove_orphans().await?;
         table.remove_leftovers().await?;
-        let lake = Self::over(table.root().to_owned(), log, options, table.store(), sealed).await?;
+        if storage.keeps_what_is_removed() {
+            tracing::warn!(store = %storage.place(""), "the bucket keeps old versions: what is erased is there until a lifecycle rule of the bucket removes them");
+        }
+        let lake = Self::over(storage, log, options, table.store(), sealed).await?;
         let Inner { indexes, versions, log, .. } = &*lake.inner;
         indexes.retain(&versions.current().files)?;
         log.release(versions.current().cursor);
@@ -132,33 +160,34 @@ impl Lake {
     /// not there is one without sealed rows.
     pub async fn look(dir: &Path, log: impl Log, options: LakeOptions) -> Result<Self> {
         let log: Arc<dyn Log> = Arc::new(log);
-        let root = table_folder(dir);
-        let (store, sealed): (Arc<dyn ObjectStore>, _) = if root.exists() {
-            let (store, sealed) = Table::look(&root, &log.origin()).await?;
+        let storage = Home::find(dir, options.store.as_ref())?.storage()?;
+        let (store, sealed): (Arc<dyn ObjectStore>, _) = if storage.is_there() {
+            let (store, sealed) = Table::look(Arc::clone(&storage), &log.origin()).await?;
             compare(&sealed, log.as_ref())?;
             (store, sealed)
         } else {
             (Arc::new(InMemory::new()), Sealed::none(log.origin()))
         };
-        Self::over(root, log, options, store, sealed).await
+        Self::over(storage, log, options, store, sealed).await
     }
 
     /// The lake of a log alone, for one whose table cannot be read.
     pub async fn without_table(dir: &Path, log: impl Log, options: LakeOptions) -> Result<Self> {
         let log: Arc<dyn Log> = Arc::new(log);
         let sealed = Sealed::none(log.origin());
-        Self::over(table_folder(dir), log, options, Arc::new(InMemory::new()), sealed).await
+        let storage = Arc::new(Disk::new(dir.to_owned()));
+        Self::over(storage, log, options, Arc::new(InMemory::new()), sealed).await
     }
 
     async fn over(
-        root: PathBuf,
+        storage: StorageRef,
         log: Arc<dyn Log>,
         options: LakeOptions,
         store: Arc<dyn ObjectStore>,
         sealed: Sealed,
     ) -> Result<Self> {
         let inner = Inner {
-            root,
+            storage,
             engine: Engine::new(&options, store).await?,
             indexes: Indexes::new(options.index.clone()),
             origin: log.origin(),
@@ -167,7 +196,9 @@ impl Lake {
             versions: Versions::new(sealed),
             table: Mutex::new(None),
             rewriting: Mutex::new(()),
+            removing: Mutex::new(()),
             unfinished: std::sync::Mutex::default(),
+            standstill: std::sync::Mutex::default(),
             #[cfg(test)]
             crash_after: std::sync::Mutex::default(),
         };
@@ -186,9 +217,33 @@ impl Lake {
         &self.inner.origin
     }
 
-    /// The folder of the Delta table.
-    pub fn table(&self) -> &Path {
-        &self.inner.root
+    /// Where the Delta table is: a folder, or a bucket and a prefix.
+    pub fn table_place(&self) -> String {
+        self.inner.storage.place("")
+    }
+
+    /// Whether what is removed from the table can still be had from its bucket, as an older version.
+    pub fn keeps_what_is_removed(&self) -> bool {
+        self.inner.storage.keeps_what_is_removed()
+    }
+
+    /// Why nothing is sealed, and since when, if that is so. Records stay in the log meanwhile.
+    pub fn standstill(&self) -> Option<Standstill> {
+        self.inner.standstill.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes how a try to seal has ended.
+    pub(crate) fn note_seal(&self, done: &Result<()>) {
+        let mut standstill = self.inner.standstill.lock().unwrap_or_else(PoisonError::into_inner);
+        *standstill = done.as_ref().err().map(|error| Standstill {
+            since: standstill.as_ref().map_or_else(SystemTime::now, |standstill| standstill.since),
+            why: error.to_string(),
+        });
+    }
+
+    #[cfg(test)]
+    pub(crate) fn table(&self) -> PathBuf {
+        PathBuf::from(self.table_place().trim_start_matches("file://"))
     }
 
     /// What the lake holds.
@@ -212,10 +267,10 @@ impl Lake {
     }
 
     /// Compares every file of the table with the digest that was written with it, as
-    /// [`check_files`](crate::check_files) does. Sealing goes on meanwhile. Reads every byte of the lake on a thread for
+    /// [`check_files`](crate::check_files) does. Sealing goes on meanwhile. Reads every byte of the lake, on threads for
     /// blocking work.
     pub async fn check_files(&self, progress: impl FnMut(CheckProgress) + Send + 'static) -> Result<Vec<FileProblem>> {
-        let root = self.inner.root.clone();
+        let storage = Arc::clone(&self.inner.storage);
         let mut sealing = self.inner.table.lock().await;
         // A change of the table that failed half-way is put right first, as the next seal would.
         if sealing.is_none() {
@@ -224,26 +279,18 @@ impl Lake {
         // The version keeps its files from being removed while they are compared.
         let version = self.inner.versions.current();
         let unfinished = self.inner.unfinished.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let plan = Plan::new(&root, unfinished.as_deref())?;
+        let plan = Plan::new(storage.as_ref(), unfinished.as_deref()).await?;
         drop(sealing);
-        blocking(move || {
-            let mut problems = plan.compare(&root, progress);
-            drop(version);
-            // What a crash has left is gone since the table was opened.
-            problems.iter_mut().for_each(FileProblem::finished);
-            Ok(problems)
-        })
-        .await
+        let mut problems = plan.compare(storage.as_ref(), progress).await;
+        drop(version);
+        // What a crash has left is gone since the table was opened.
+        problems.iter_mut().for_each(FileProblem::finished);
+        Ok(problems)
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.inner.versions.snapshot(self.inner.log.as_ref())
     }
-}
-
-/// The folder of the table `records` in that of the lake.
-pub fn table_folder(lake: &Path) -> PathBuf {
-    lake.join("records")
 }
 
 /// Refuses a table and a log that do not belong together.

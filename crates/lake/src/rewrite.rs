@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::lake::Lake;
 use crate::row::date_of_text;
 use crate::seal::{Step, now_ms};
-use crate::storage;
+use crate::snapshot::{Replaced, Versions};
 use crate::table::{DataFile, files};
 
 /// What becomes of rows on their way into another file.
@@ -55,7 +55,7 @@ impl Lake {
         let written = self.write_anew(old, change).await?;
         inner.crash_after(Step::DataFile)?;
         if let Err(error) = self.prove(&written).await {
-            storage::remove(&inner.root.join(&written.entry.path))?;
+            inner.storage.remove(&written.entry.path).await?;
             *self.unfinished() = None;
             return Err(error);
         }
@@ -77,7 +77,10 @@ impl Lake {
         drop(slot);
         tracing::debug!(removed = removed.len(), added, "data files were replaced");
         inner.versions.replaced(removed);
-        self.remove_unread()?;
+        // They are the table's no more, so nothing but their space waits for the next try.
+        if let Err(error) = self.remove_unread().await {
+            tracing::warn!(%error, "data files that were replaced are still there; trying again");
+        }
         Ok(Rewritten { bytes, version })
     }
 
@@ -90,7 +93,7 @@ impl Lake {
         let leaves = first.leaves.start..last.leaves.end;
         let noon = i64::from(date_of_text(&first.commit_date)?) * 86_400_000_000;
         *self.unfinished() = Some(files::path(&inner.origin, &first.commit_date, &leaves, Some(version)));
-        let mut file = DataFileWriter::create(&inner.root, &inner.origin, leaves.clone(), noon, Some(version))?;
+        let mut file = DataFileWriter::create(&inner.storage, &inner.origin, leaves.clone(), noon, Some(version))?;
         for from in old {
             let mut batches = self.read_file(from, from.leaves.start, from.leaves.end).await?;
             while let Some(mut rows) = batches.try_next().await? {
@@ -109,7 +112,7 @@ impl Lake {
         if file.end() != leaves.end {
             return Err(Error::corrupt(&last.path, format!("it ends at leaf {}, not {}", file.end(), leaves.end)));
         }
-        file.finish(now_ms())
+        file.finish(now_ms()).await
     }
 
     /// Sees to it that what a replacement that failed has left goes, once nobody reads it. Whoever calls this holds
@@ -127,7 +130,7 @@ impl Lake {
         inner.versions.replaced(left?);
         *self.unfinished() = None;
         drop(slot);
-        self.remove_unread().map(|_| ())
+        self.remove_unread().await.map(|_| ())
     }
 
     fn unfinished(&self) -> MutexGuard<'_, Option<String>> {
@@ -153,18 +156,28 @@ impl Lake {
     }
 
     /// Removes the replaced files that nobody reads any more, with the index of each. Gives how many are still there.
-    pub fn remove_unread(&self) -> Result<usize> {
-        let mut files = self.inner.versions.take_unread();
-        while let Some(file) = files.pop() {
-            let place = self.inner.root.join(&file.path);
+    pub async fn remove_unread(&self) -> Result<usize> {
+        let _one = self.inner.removing.lock().await;
+        let mut files = Unread { versions: &self.inner.versions, files: self.inner.versions.take_unread() };
+        while let Some(file) = files.files.last() {
             // The index first: without its data file nothing would remind of it.
-            let removed = self.inner.indexes.remove(&file.path).and_then(|()| storage::remove(&place));
-            if removed.is_err() && place.exists() {
-                files.push(file);
-                self.inner.versions.put_back(files);
-                return removed.map(|()| 0);
-            }
+            self.inner.indexes.remove(&file.path)?;
+            self.inner.storage.remove(&file.path).await?;
+            files.files.pop();
         }
+        drop(files);
         Ok(self.inner.versions.still_there())
+    }
+}
+
+/// Files that are being removed. What is left of them goes back when the work fails, or is dropped in the middle of it.
+struct Unread<'v> {
+    versions: &'v Versions,
+    files: Vec<Replaced>,
+}
+
+impl Drop for Unread<'_> {
+    fn drop(&mut self) {
+        self.versions.put_back(std::mem::take(&mut self.files));
     }
 }

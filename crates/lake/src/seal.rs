@@ -1,5 +1,6 @@
 //! Sealing: hot rows become a data file of the table.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::data_file::{DataFileWriter, Written};
@@ -64,7 +65,7 @@ impl Inner {
         if from >= until {
             return Ok(None);
         }
-        let Written { add, entry, leaves, bytes } = self.write_file(from, until)?;
+        let Written { add, entry, leaves, bytes } = self.write_file(from, until).await?;
         self.crash_after(Step::DataFile)?;
         let version = table.commit(add, leaves.end - 1).await?;
         self.crash_after(Step::Commit)?;
@@ -75,18 +76,18 @@ impl Inner {
     }
 
     /// Writes the data file for `from..until`, or fewer leaves.
-    fn write_file(&self, from: u64, until: u64) -> Result<Written> {
+    async fn write_file(&self, from: u64, until: u64) -> Result<Written> {
         let read = |from| self.log.read(from, until, CHUNK).map_err(Error::Log);
         let mut rows = read(from)?;
         let first = rows.first().ok_or_else(|| Error::corrupt("the log", format!("no leaf {from}")))?;
-        let mut file = DataFileWriter::create(&self.root, &self.origin, from..until, first.committed_at, None)?;
+        let mut file = DataFileWriter::create(&self.storage, &self.origin, from..until, first.committed_at, None)?;
         loop {
             if rows.iter().zip(file.end()..).any(|(row, index)| row.index != index) || rows.is_empty() {
                 return Err(Error::corrupt("the log", format!("leaves after {} are not in order", file.end())));
             }
             let added = file.add(&rows)?;
             if added < rows.len() || file.end() == until || file.payload() >= self.options.file_bytes {
-                return file.finish(now_ms());
+                return file.finish(now_ms()).await;
             }
             rows = read(file.end())?;
         }
@@ -94,7 +95,7 @@ impl Inner {
 
     /// Opens the table again after a change of it that failed half-way, as a new start of the program would.
     pub(crate) async fn reopen(&self) -> Result<Table> {
-        let table = Table::open(&self.root, &self.origin).await?;
+        let table = Table::open(Arc::clone(&self.storage), &self.origin).await?;
         let sealed: Sealed = table.sealed().await?;
         compare(&sealed, self.log.as_ref())?;
         table.remove_orphans().await?;

@@ -69,7 +69,9 @@ pub(crate) async fn work(lake: &Lake, policy: SealPolicy, mut stopped: Receiver<
     while !stopped.is_terminated() && timeout(pause, &mut stopped).await.is_err() {
         let before = std::mem::replace(&mut size, lake.inner.log.size());
         let now = if size - before > BUSY { policy.put_off() } else { policy };
-        pause = match seal_what_is_due(lake, now, &mut oldest, &mut stopped).await {
+        let done = seal_what_is_due(lake, now, &mut oldest, &mut stopped).await;
+        lake.note_seal(&done);
+        pause = match done {
             Ok(()) => policy.every,
             Err(error) => {
                 tracing::error!(%error, "sealing failed, trying again; the records stay in the log meanwhile");

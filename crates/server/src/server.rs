@@ -68,6 +68,7 @@ pub(crate) fn engine_options(config: &Config) -> anyhow::Result<engine::Options>
         lake: LakeOptions {
             compact_from: lake.compact_from.bytes(),
             compact_to: lake.compact_to.bytes(),
+            store: lake.store.as_ref().map(|store| store.0.clone()),
             ..LakeOptions::default()
         },
         retention: config.retention.clone(),

@@ -1,13 +1,14 @@
 //! Compares every file of the table with the digest that was written with it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::Path;
 
+use futures::{StreamExt, stream};
+
 use crate::error::{Error, Result};
-use crate::storage;
+use crate::storage::{Home, Sha, Storage};
 use crate::table::leftover::Crash;
-use crate::table::sidecar::{self, Entry, Sha};
+use crate::table::sidecar::{self, Entry, Listing};
 
 /// How far [`check_files`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,40 +81,43 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Reads the sidecars and lists the files. Nothing may be sealed meanwhile; `unfinished` may be written.
-    pub(crate) fn new(root: &Path, unfinished: Option<&str>) -> Result<Self> {
+    pub(crate) async fn new(storage: &dyn Storage, unfinished: Option<&str>) -> Result<Self> {
         let mut plan = Self::default();
-        let present = storage::files(root)?;
-        let (sidecars, others): (Vec<_>, Vec<_>) = present.into_iter().partition(|path| is_sidecar(path));
+        let present = storage.files("").await?;
+        let (sidecars, others): (Vec<_>, Vec<_>) = present.iter().cloned().partition(|path| is_sidecar(path));
+        let reading: Vec<_> = sidecars.iter().map(|path| sidecar::read(storage, path)).collect();
+        let mut listings = stream::iter(reading).buffered(storage.at_once());
         for path in &sidecars {
-            plan.add_sidecar(root, path)?;
+            let Some(listing) = listings.next().await else { break };
+            plan.add_sidecar(path, listing)?;
         }
+        drop(listings);
         let is_known =
             |path: &String| plan.digests.contains_key(path) || unfinished.is_some_and(|u| path.starts_with(u));
         let unknown: Vec<_> = others.into_iter().filter(|path| !is_known(path)).collect();
-        let crash = Crash::new(root, plan.digests.keys(), &sidecars, &unknown);
+        let crash = Crash::new(storage, plan.digests.keys(), &sidecars, &unknown).await;
         for path in unknown {
             let is_left = crash.can_have_left(&path);
             plan.report(path, if is_left { FileProblemKind::Unfinished } else { FileProblemKind::Unlisted });
         }
         plan.look_for_gaps(&sidecars);
         // Those that are still there are compared like all others.
-        let gone: Vec<_> = plan.removed.iter().filter(|path| !root.join(path).exists()).cloned().collect();
+        let is_gone = |path: &&String| present.binary_search(path).is_err();
+        let gone: Vec<_> = plan.removed.iter().filter(is_gone).cloned().collect();
         for path in gone {
             plan.digests.remove(&path);
         }
         Ok(plan)
     }
 
-    fn add_sidecar(&mut self, root: &Path, path: &str) -> Result<()> {
-        match sidecar::read(&root.join(path)) {
+    fn add_sidecar(&mut self, path: &str, listing: Result<Listing>) -> Result<()> {
+        match listing {
             Ok(listing) => {
                 self.digests.extend(listing.entries.into_iter().map(|Entry { digest, path }| (path, digest)));
                 self.removed.extend(listing.removed);
             }
             Err(Error::Corrupt { problem, .. }) => self.report(path.to_owned(), FileProblemKind::Unreadable(problem)),
-            Err(Error::Io { source, .. }) => {
-                self.report(path.to_owned(), FileProblemKind::Unreadable(source.to_string()));
-            }
+            Err(error @ Error::Io { .. }) => self.report(path.to_owned(), FileProblemKind::Unreadable(why(&error))),
             Err(other) => return Err(other),
         }
         Ok(())
@@ -134,19 +138,32 @@ impl Plan {
     }
 
     /// Reads every file. Says how far it is after each.
-    pub(crate) fn compare(mut self, root: &Path, mut progress: impl FnMut(CheckProgress)) -> Vec<FileProblem> {
+    pub(crate) async fn compare(
+        mut self,
+        storage: &dyn Storage,
+        mut progress: impl FnMut(CheckProgress),
+    ) -> Vec<FileProblem> {
         let mut done = CheckProgress { files: 0, of_files: self.digests.len() as u64, bytes: 0 };
-        for (path, digest) in std::mem::take(&mut self.digests) {
-            let place = root.join(&path);
+        let digests = std::mem::take(&mut self.digests);
+        let read = async |path: String, digest| {
+            let found = storage.digest(&path).await;
+            (path, digest, found)
+        };
+        let reading: Vec<_> = digests.into_iter().map(|(path, digest)| read(path, digest)).collect();
+        let mut read = stream::iter(reading).buffered(storage.at_once());
+        while let Some((path, digest, found)) = read.next().await {
             done.files += 1;
-            done.bytes += place.metadata().map_or(0, |metadata| metadata.len());
-            match storage::digest(&place) {
-                Ok(found) if found == digest => {}
-                Ok(_) => self.report(path, FileProblemKind::Changed),
+            match found {
+                Ok(Some((size, found))) => {
+                    done.bytes += size;
+                    if found != digest {
+                        self.report(path, FileProblemKind::Changed);
+                    }
+                }
                 // What was taken out of the table may go at any time.
-                Err(e) if e.kind() == io::ErrorKind::NotFound && self.removed.contains(&path) => {}
-                Err(e) if e.kind() == io::ErrorKind::NotFound => self.report(path, FileProblemKind::Missing),
-                Err(e) => self.report(path, FileProblemKind::Unreadable(e.to_string())),
+                Ok(None) if self.removed.contains(&path) => {}
+                Ok(None) => self.report(path, FileProblemKind::Missing),
+                Err(error) => self.report(path, FileProblemKind::Unreadable(why(&error))),
             }
             progress(done);
         }
@@ -158,9 +175,26 @@ fn is_sidecar(path: &str) -> bool {
     path.strip_prefix(sidecar::FOLDER).is_some_and(|name| name.ends_with(".sha256"))
 }
 
-/// Compares every file of the table in the folder `table` with the digest that was written with it, and reports each
-/// that has changed, is missing, or is there without having been written by the lake. `progress` is called after each
-/// file. Blocks; for a lake that is open use [`Lake::check_files`](crate::Lake::check_files).
-pub fn check_files(table: &Path, progress: impl FnMut(CheckProgress)) -> Result<Vec<FileProblem>> {
-    Ok(Plan::new(table, None)?.compare(table, progress))
+/// Without the path, which the problem names.
+fn why(error: &Error) -> String {
+    match error {
+        Error::Io { source, .. } => source.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// Where the table of the lake in the folder `dir` is: a folder, or a bucket and a prefix.
+pub fn table_place(dir: &Path) -> Result<String> {
+    Ok(Home::find(dir, None)?.place())
+}
+
+/// Compares every file of the lake in the folder `dir`, wherever its table is, with the digest that was written with it,
+/// and reports each that has changed, is missing, or is there without having been written by the lake. `progress` is
+/// called after each file. For a lake that is open use [`Lake::check_files`](crate::Lake::check_files).
+pub async fn check_files(dir: &Path, progress: impl FnMut(CheckProgress)) -> Result<Vec<FileProblem>> {
+    let storage = Home::find(dir, None)?.storage()?;
+    if !storage.is_there() {
+        return Ok(Vec::new());
+    }
+    Ok(Plan::new(storage.as_ref(), None).await?.compare(storage.as_ref(), progress).await)
 }

@@ -31,7 +31,7 @@ pub(super) async fn complete(table: &mut Table) -> Result<()> {
     let want: StructType = table_schema().as_ref().try_into_kernel()?;
     let fields = missing(&table.state.schema(), &want).map_err(|problem| {
         let remedy = "a newer version of this program has written it; open it with that one";
-        Error::corrupt(table.root.display(), format!("{problem}: {remedy}"))
+        Error::corrupt(table.place(), format!("{problem}: {remedy}"))
     })?;
     if fields.is_empty() {
         return Ok(());
@@ -42,8 +42,8 @@ pub(super) async fn complete(table: &mut Table) -> Result<()> {
     delta.state = Some(table.state.clone());
     let added =
         delta.add_columns().with_fields(fields).with_commit_properties(quiet(CommitProperties::default())).await;
-    let added = added.map_err(Error::delta(&table.root))?;
-    table.state = added.state.ok_or_else(|| Error::corrupt(table.root.display(), "no version after a commit"))?;
+    let added = added.map_err(Error::delta(table.place()))?;
+    table.state = added.state.ok_or_else(|| Error::corrupt(table.place(), "no version after a commit"))?;
     table.conclude(&[], Vec::new()).await
 }
 

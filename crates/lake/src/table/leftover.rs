@@ -2,10 +2,9 @@
 //! `heal` puts right, read from names and commits alone, so that a table that does not open can be judged too.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use super::{LAST_CHECKPOINT, commit_path, files, heal, sidecar};
-use crate::storage;
+use crate::storage::{self, Storage};
 
 /// The state that the last crash can have left.
 pub(super) struct Crash {
@@ -18,8 +17,8 @@ pub(super) struct Crash {
 }
 
 impl Crash {
-    pub(super) fn new<'p>(
-        root: &Path,
+    pub(super) async fn new<'p>(
+        storage: &dyn Storage,
         known: impl Iterator<Item = &'p String>,
         sidecars: &[String],
         unknown: &[String],
@@ -31,7 +30,7 @@ impl Crash {
         let commit = commit_path(version);
         let mut last = BTreeSet::new();
         if before && unknown.contains(&commit) && !unknown.contains(&commit_path(version + 1)) {
-            let added = heal::data_files_of(root, version).map(|(added, _)| added);
+            let added = heal::data_files_of(storage, version).await.map(|(added, _)| added);
             last = added.unwrap_or_default().into_iter().chain([commit]).collect();
         }
         let mut next = BTreeMap::<_, u64>::new();

@@ -7,7 +7,6 @@ mod heal;
 mod leftover;
 pub(crate) mod sidecar;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::Schema;
@@ -28,7 +27,7 @@ pub(crate) use files::{DataFile, Sealed};
 
 use crate::error::{Error, Result};
 use crate::schema::{partition_columns, table_schema};
-use crate::storage;
+use crate::storage::{self, StorageRef};
 
 /// So many versions after the last one, all active files are listed in one Parquet file, so that opening the table
 /// does not read every commit since its beginning.
@@ -40,65 +39,64 @@ const LAST_CHECKPOINT: &str = "_delta_log/_last_checkpoint";
 
 /// The table, open for writing.
 pub(crate) struct Table {
-    root: PathBuf,
+    storage: StorageRef,
     origin: String,
     log: LogStoreRef,
     state: DeltaTableState,
 }
 
 impl Table {
-    /// Opens the table in the folder `root`, which is created if it is not there, for the writer `origin`.
-    pub(crate) async fn open(root: &Path, origin: &str) -> Result<Self> {
-        storage::create_folder(root)?;
-        let root = root.canonicalize().map_err(Error::io(root))?;
-        heal::before_opening(&root)?;
-        heal::compare_log(&root)?;
-        let log = storage::delta_log(&root)?;
-        if !log.is_delta_table_location().await.map_err(Error::delta(&root))? {
-            create(log.clone(), &table_schema()).await.map_err(Error::delta(&root))?;
+    /// Opens the table in `storage`, which is created if it is not there, for the writer `origin`.
+    pub(crate) async fn open(storage: StorageRef, origin: &str) -> Result<Self> {
+        storage.create()?;
+        heal::before_opening(storage.as_ref()).await?;
+        heal::compare_log(storage.as_ref()).await?;
+        let (log, place) = (storage.delta_log()?, storage.place(""));
+        if !log.is_delta_table_location().await.map_err(Error::delta(&place))? {
+            create(log.clone(), &table_schema()).await.map_err(Error::delta(&place))?;
         }
-        let state = DeltaTableState::try_new(log.as_ref(), None).await.map_err(Error::delta(&root))?;
-        let mut table = Self { root, origin: origin.to_owned(), log, state };
-        heal::sidecar(&table)?;
+        storage.must_write_once(&commit_path(0)).await?;
+        let state = DeltaTableState::try_new(log.as_ref(), None).await.map_err(Error::delta(&place))?;
+        let mut table = Self { storage, origin: origin.to_owned(), log, state };
+        heal::sidecar(&table).await?;
         columns::complete(&mut table).await?;
         Ok(table)
     }
 
-    /// What is in the table in the folder `root`, without changing anything.
-    pub(crate) async fn look(root: &Path, origin: &str) -> Result<(Arc<dyn ObjectStore>, Sealed)> {
-        let root = root.canonicalize().map_err(Error::io(root))?;
-        let log = storage::delta_log(&root)?;
-        if !log.is_delta_table_location().await.map_err(Error::delta(&root))? {
+    /// What is in the table in `storage`, without changing anything.
+    pub(crate) async fn look(storage: StorageRef, origin: &str) -> Result<(Arc<dyn ObjectStore>, Sealed)> {
+        let (log, place) = (storage.delta_log()?, storage.place(""));
+        if !log.is_delta_table_location().await.map_err(Error::delta(&place))? {
             // A crash may have come before the table's first version.
             return Ok((log.object_store(None), Sealed::none(origin.to_owned())));
         }
-        let state = DeltaTableState::try_new(log.as_ref(), None).await.map_err(Error::delta(&root))?;
-        let table = Self { root, origin: origin.to_owned(), log, state };
+        let state = DeltaTableState::try_new(log.as_ref(), None).await.map_err(Error::delta(&place))?;
+        let table = Self { storage, origin: origin.to_owned(), log, state };
         Ok((table.store(), table.sealed().await?))
     }
 
     /// Removes what a crash has left of a seal. Only if the log still holds the records from the cursor on.
     pub(crate) async fn remove_orphans(&self) -> Result<()> {
-        heal::orphans(&self.root, &self.sealed().await?)
+        heal::orphans(self.storage.as_ref(), &self.sealed().await?).await
     }
 
     /// Removes what a crash has left of a replacement of data files. Only while nobody reads or replaces any.
     pub(crate) async fn remove_leftovers(&self) -> Result<()> {
         for path in self.leftovers().await? {
             tracing::warn!(%path, "removing a data file that another one has taken the place of, or was going to");
-            storage::remove(&self.root.join(path))?;
+            heal::clear(self.storage.as_ref(), &path).await?;
         }
         Ok(())
     }
 
     /// What a failure has left of a replacement of data files, besides what is waiting for its readers.
     pub(crate) async fn leftovers(&self) -> Result<Vec<String>> {
-        heal::leftovers(&self.root, &self.sealed().await?)
+        heal::leftovers(self.storage.as_ref(), &self.sealed().await?).await
     }
 
-    /// The folder of the table.
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
+    /// Where the table is, for people.
+    fn place(&self) -> String {
+        self.storage.place("")
     }
 
     /// What reads the table's files, by paths relative to its folder.
@@ -109,7 +107,7 @@ impl Table {
     /// What is in the table now.
     pub(crate) async fn sealed(&self) -> Result<Sealed> {
         let cursor = self.state.transaction_version(self.log.as_ref(), &self.origin).await;
-        let last = cursor.map_err(Error::delta(&self.root))?;
+        let last = cursor.map_err(Error::delta(self.place()))?;
         let cursor = last.map_or(0, |last| last as u64 + 1);
         Sealed::new(self.origin.clone(), self.state.version(), cursor, &self.state)
     }
@@ -122,7 +120,7 @@ impl Table {
             .with_application_transaction(Transaction::new(&self.origin, last as i64));
         let commit = CommitBuilder::from(properties).with_actions(vec![Action::Add(add)]);
         let done = commit.build(Some(&self.state), self.log.clone(), operation).await;
-        let done = done.map_err(Error::delta(&self.root))?;
+        let done = done.map_err(Error::delta(self.place()))?;
         self.state = done.snapshot();
         Ok(done.version())
     }
@@ -137,7 +135,7 @@ impl Table {
             }
         }
         if actions.len() != old.len() + 1 {
-            return Err(Error::corrupt(self.root.display(), "files that were to be replaced are not in the table"));
+            return Err(Error::corrupt(self.place(), "files that were to be replaced are not in the table"));
         }
         let operation = if erased {
             DeltaOperation::Update { predicate: None }
@@ -146,7 +144,7 @@ impl Table {
         };
         let commit = CommitBuilder::from(quiet(CommitProperties::default())).with_actions(actions);
         let done = commit.build(Some(&self.state), self.log.clone(), operation).await;
-        let done = done.map_err(Error::delta(&self.root))?;
+        let done = done.map_err(Error::delta(self.place()))?;
         self.state = done.snapshot();
         Ok(done.version())
     }
@@ -158,37 +156,40 @@ impl Table {
         if version > 0 && version.is_multiple_of(CHECKPOINT_EVERY) {
             self.checkpoint().await?;
         }
-        let mut entries = self.log_entries(version)?;
+        let mut entries = self.log_entries(version).await?;
         entries.extend_from_slice(data);
-        sidecar::write(&self.root, version, &sidecar::Listing { entries, removed })
+        sidecar::write(self.storage.as_ref(), version, &sidecar::Listing { entries, removed }).await
     }
 
     async fn checkpoint(&self) -> Result<()> {
         let mut table = DeltaTable::new(self.log.clone());
         table.state = Some(self.state.clone());
-        create_checkpoint(&table, None).await.map_err(Error::delta(&self.root))?;
-        for path in self.log_files(self.state.version())? {
-            storage::sync(&self.root.join(path))?;
+        create_checkpoint(&table, None).await.map_err(Error::delta(self.place()))?;
+        for path in self.log_files(self.state.version()).await? {
+            self.storage.make_durable(&path).await?;
         }
-        storage::remove(&self.root.join(LAST_CHECKPOINT))
+        heal::clear(self.storage.as_ref(), LAST_CHECKPOINT).await
     }
 
     /// The files of `version` in the Delta log: its commit, its checkpoint if it has one.
-    fn log_files(&self, version: u64) -> Result<Vec<String>> {
-        let prefix = format!("{version:020}.");
-        let names = storage::files(&self.root.join("_delta_log"))?;
-        let ours = names.into_iter().filter(|name| name.starts_with(&prefix) && !storage::is_unfinished(name));
-        Ok(ours.map(|name| format!("_delta_log/{name}")).collect())
+    async fn log_files(&self, version: u64) -> Result<Vec<String>> {
+        let files = self.storage.files(&format!("_delta_log/{version:020}.")).await?;
+        Ok(files.into_iter().filter(|path| !storage::is_unfinished(path)).collect())
     }
 
     /// The same with their digests.
-    fn log_entries(&self, version: u64) -> Result<Vec<sidecar::Entry>> {
-        self.log_files(version)?.into_iter().map(|path| self.entry(path)).collect()
+    async fn log_entries(&self, version: u64) -> Result<Vec<sidecar::Entry>> {
+        let mut entries = Vec::new();
+        for path in self.log_files(version).await? {
+            entries.push(self.entry(path).await?);
+        }
+        Ok(entries)
     }
 
-    fn entry(&self, path: String) -> Result<sidecar::Entry> {
-        let place = self.root.join(&path);
-        Ok(sidecar::Entry { digest: storage::digest(&place).map_err(Error::io(&place))?, path })
+    async fn entry(&self, path: String) -> Result<sidecar::Entry> {
+        let found = self.storage.digest(&path).await?;
+        let (_, digest) = found.ok_or_else(|| Error::corrupt(self.storage.place(&path), "it is missing"))?;
+        Ok(sidecar::Entry { digest, path })
     }
 }
 

@@ -2,13 +2,11 @@
 //! came with it, in the format of `sha256sum`, one for each file that it took the place of, and one for itself.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::storage;
+use crate::storage::{Sha, Storage};
 
 /// The folder of the sidecars in the table's folder.
 pub(crate) const FOLDER: &str = "_onrecord";
@@ -18,9 +16,6 @@ const OWN: &str = "# SHA-256 of the lines above: ";
 
 /// What precedes the path of a file that the version took out of the table.
 const REMOVED: &str = "# removed: ";
-
-/// A SHA-256.
-pub(crate) type Sha = [u8; 32];
 
 /// A file and its digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +40,7 @@ pub(crate) fn path(version: u64) -> String {
 }
 
 /// Writes the sidecar of `version` durably.
-pub(crate) fn write(root: &Path, version: u64, listing: &Listing) -> Result<()> {
+pub(crate) async fn write(storage: &dyn Storage, version: u64, listing: &Listing) -> Result<()> {
     let mut lines = String::new();
     for Entry { digest, path } in &listing.entries {
         let _ = writeln!(lines, "{}  {path}", hex(digest));
@@ -55,13 +50,15 @@ pub(crate) fn write(root: &Path, version: u64, listing: &Listing) -> Result<()> 
     }
     let own: Sha = Sha256::digest(&lines).into();
     let _ = writeln!(lines, "{OWN}{}", hex(&own));
-    storage::write(&root.join(path(version)), lines.as_bytes())
+    storage.write(&path(version), lines.into()).await
 }
 
 /// What a sidecar lists; an error says what is wrong with it.
-pub(crate) fn read(place: &Path) -> Result<Listing> {
-    let text = fs::read_to_string(place).map_err(Error::io(place))?;
-    parse(&text).map_err(|problem| Error::corrupt(place.display(), problem))
+pub(crate) async fn read(storage: &dyn Storage, path: &str) -> Result<Listing> {
+    let damaged = |problem: String| Error::corrupt(storage.place(path), problem);
+    let bytes = storage.read(path).await?.ok_or_else(|| damaged("it is missing".to_owned()))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| damaged("it is not text".to_owned()))?;
+    parse(text).map_err(damaged)
 }
 
 fn parse(text: &str) -> Result<Listing, String> {
@@ -102,24 +99,25 @@ fn unhex(text: &str) -> Option<Sha> {
 mod tests {
     use super::*;
 
-    #[test]
+    #[tokio::test]
     #[allow(clippy::disallowed_methods, reason = "damages a file as a disk does")]
-    fn a_sidecar_comes_back_and_a_flipped_bit_does_not() {
+    async fn a_sidecar_comes_back_and_a_flipped_bit_does_not() {
         let dir = tempfile::tempdir().unwrap();
+        let storage = crate::storage::Disk::new(dir.path().to_owned());
         let entries = vec![
             Entry { digest: [7; 32], path: "_delta_log/00000000000000000001.json".into() },
             Entry { digest: [255; 32], path: "commit_date=2025-11-23/a.parquet".into() },
         ];
         let listing = Listing { entries, removed: vec!["commit_date=2025-11-23/b.parquet".into()] };
-        write(dir.path(), 1, &listing).unwrap();
+        write(&storage, 1, &listing).await.unwrap();
         let place = dir.path().join(path(1));
-        assert_eq!(read(&place).unwrap(), listing);
-        let bytes = fs::read(&place).unwrap();
+        assert_eq!(read(&storage, &path(1)).await.unwrap(), listing);
+        let bytes = std::fs::read(&place).unwrap();
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 1;
-            fs::write(&place, &changed).unwrap();
-            assert!(read(&place).is_err(), "byte {at}");
+            std::fs::write(&place, &changed).unwrap();
+            assert!(read(&storage, &path(1)).await.is_err(), "byte {at}");
         }
     }
 }

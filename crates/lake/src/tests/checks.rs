@@ -12,8 +12,8 @@ async fn one_flipped_bit_in_any_file_is_named() {
     let fixture = Fixture::new(calls(250)).await;
     while fixture.lake.seal().await.unwrap().is_some() {}
     let table = fixture.lake.table();
-    assert_eq!(check_files(table, |_| ()).unwrap(), []);
-    let all = files(table).unwrap();
+    assert_eq!(fixture.check_folder().await, []);
+    let all = files(&table).unwrap();
     assert_eq!(all.len(), 3 + 4 + 4, "data files, commits, sidecars: {all:?}");
     for path in &all {
         let place = table.join(path);
@@ -40,10 +40,10 @@ async fn a_file_that_is_gone_or_came_from_elsewhere_is_named() {
     let fixture = Fixture::new(calls(100)).await;
     fixture.lake.seal().await.unwrap();
     let table = fixture.lake.table();
-    for path in files(table).unwrap() {
+    for path in files(&table).unwrap() {
         let bytes = fs::read(table.join(&path)).unwrap();
         fs::remove_file(table.join(&path)).unwrap();
-        let problems = check_files(table, |_| ()).unwrap();
+        let problems = fixture.check_folder().await;
         let known = FileProblem { path: path.clone(), kind: FileProblemKind::Missing };
         // A crash may have come before the last sidecar; the files that it lists say that it is not there.
         let last = path.ends_with("1.sha256") && problems.iter().any(|p| p.kind == FileProblemKind::Unfinished);
@@ -52,7 +52,7 @@ async fn a_file_that_is_gone_or_came_from_elsewhere_is_named() {
     }
     fs::write(table.join("stray.parquet"), "?").unwrap();
     let stray = FileProblem { path: "stray.parquet".into(), kind: FileProblemKind::Unlisted };
-    assert_eq!(check_files(table, |_| ()).unwrap(), [stray]);
+    assert_eq!(fixture.check_folder().await, [stray]);
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn what_a_crash_leaves_is_told_from_what_came_from_elsewhere() {
     let fixture = Fixture::new(calls(250)).await;
     while fixture.lake.seal().await.unwrap().is_some() {}
     let table = fixture.lake.table();
-    let data = files(table).unwrap().into_iter().find(|path| path.ends_with(".parquet")).unwrap();
+    let data = files(&table).unwrap().into_iter().find(|path| path.ends_with(".parquet")).unwrap();
     let beside = |from: u64, until: u64, end: &str| {
         let writer = data.rsplit('/').next().unwrap().split('-').next().unwrap();
         let folder = data.split('/').next().unwrap();
@@ -86,7 +86,7 @@ async fn what_a_crash_leaves_is_told_from_what_came_from_elsewhere() {
         .chain(foreign.iter().map(|path| (path, FileProblemKind::Unlisted)))
     {
         fs::write(table.join(path), "?").unwrap();
-        assert_eq!(check_files(table, |_| ()).unwrap(), [FileProblem { path: path.clone(), kind }]);
+        assert_eq!(fixture.check_folder().await, [FileProblem { path: path.clone(), kind }]);
         fs::remove_file(table.join(path)).unwrap();
     }
 }
@@ -108,6 +108,7 @@ async fn the_check_says_how_far_it_is() {
     let fixture = Fixture::new(calls(100)).await;
     fixture.lake.seal().await.unwrap();
     let mut seen = Vec::new();
-    check_files(fixture.lake.table(), |progress| seen.push((progress.files, progress.of_files))).unwrap();
+    let dir = fixture.folder.path().join("lake");
+    check_files(&dir, |progress| seen.push((progress.files, progress.of_files))).await.unwrap();
     assert_eq!(seen, [(1, 3), (2, 3), (3, 3)]);
 }

@@ -20,7 +20,7 @@ async fn four_files() -> Fixture {
 }
 
 fn data_files(fixture: &Fixture) -> Vec<String> {
-    let all = files(fixture.lake.table()).unwrap();
+    let all = files(&fixture.lake.table()).unwrap();
     all.into_iter().filter(|path| path.contains(".parquet") && path.starts_with("commit_date")).collect()
 }
 
@@ -104,7 +104,7 @@ async fn whoever_reads_keeps_the_old_files() {
     let rows: usize = query.try_collect::<Vec<_>>().await.unwrap().iter().map(RecordBatch::num_rows).sum();
     assert_eq!(rows, 400);
     // The query's task ends a moment after its last row.
-    while fixture.lake.remove_unread().unwrap() > 0 {
+    while fixture.lake.remove_unread().await.unwrap() > 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(data_files(&fixture).len(), 1);

@@ -40,7 +40,7 @@ async fn every_record_is_there_once_whatever_step_a_seal_came_to() {
 async fn a_torn_checkpoint_and_unfinished_files_are_removed() {
     let mut fixture = Fixture::new(calls(100)).await;
     fixture.lake.seal().await.unwrap();
-    let table = fixture.lake.table().to_owned();
+    let table = fixture.lake.table();
     for name in ["00000000000000000007.checkpoint.parquet", "00000000000000000002.json.tmp", "_last_checkpoint"] {
         std::fs::write(table.join("_delta_log").join(name), "torn").unwrap();
     }
@@ -82,6 +82,6 @@ async fn a_lake_that_was_rolled_back_is_refused_and_left_alone() {
     log.release(120);
     let refused = open(&fixture.folder, &log).await.unwrap_err();
     assert!(matches!(refused, Error::Hole { cursor: 100, first: 120, .. }), "{refused}");
-    let data = crate::storage::files(fixture.lake.table()).unwrap();
+    let data = crate::storage::files(&fixture.lake.table()).unwrap();
     assert_eq!(data.iter().filter(|path| path.ends_with(".parquet")).count(), 1);
 }

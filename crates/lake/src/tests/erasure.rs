@@ -52,7 +52,7 @@ async fn check(fixture: &Fixture, erased: &LeafSet, when: &str) {
     assert_eq!(found, [erased.len().to_string()], "{when}");
     assert_eq!(fixture.lake.check_files(|_| ()).await.unwrap(), [], "{when}");
     let stats = fixture.lake.stats();
-    let data = files(fixture.lake.table()).unwrap().iter().filter(|path| path.starts_with("commit_date")).count();
+    let data = files(&fixture.lake.table()).unwrap().iter().filter(|path| path.starts_with("commit_date")).count();
     assert_eq!(data, stats.files, "{when}: no other file is left");
 }
 
@@ -97,10 +97,10 @@ async fn space_is_freed_and_no_file_holds_what_is_gone() {
     }
     let fixture = Fixture::new(records).await;
     fixture.lake.seal().await.unwrap();
-    let before = bytes(fixture.lake.table());
+    let before = bytes(&fixture.lake.table());
     let all: LeafSet = (0..100).collect();
     fixture.lake.erase(&all, payload(), DISPOSAL).await.unwrap();
-    let after = bytes(fixture.lake.table());
+    let after = bytes(&fixture.lake.table());
     // What stays is mostly the table's schema and the footer of a file with this many columns.
     assert!(before > 900_000 && after < 200_000, "{before} bytes before, {after} after");
 }

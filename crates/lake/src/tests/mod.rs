@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests do to files what disks and people do")]
 
 mod bodies;
+mod bucket;
 mod checks;
 mod compaction;
 mod crashes;
@@ -43,6 +44,11 @@ impl Fixture {
     /// As a new start of the program would.
     async fn reopen(&mut self) {
         self.lake = open(&self.folder, &self.log).await.unwrap();
+    }
+
+    /// Compares the files as they are, whoever may have the lake open.
+    async fn check_folder(&self) -> Vec<crate::FileProblem> {
+        crate::check_files(&self.folder.path().join("lake"), |_| ()).await.unwrap()
     }
 
     /// Everything there is, in the order of the log.

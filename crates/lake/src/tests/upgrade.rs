@@ -6,14 +6,15 @@ use super::log::TestLog;
 use super::records::calls;
 use super::{Fixture, open};
 use crate::schema::table_schema;
-use crate::{Lake, storage, table};
+use crate::storage::{Disk, Storage};
+use crate::{Lake, table};
 
 /// A lake over a table that was made with these columns.
 async fn made_with(columns: Schema) -> (tempfile::TempDir, TestLog, Result<Lake, crate::Error>) {
     let (folder, log) = (tempfile::tempdir().unwrap(), TestLog::new(calls(150)));
-    let root = crate::table_folder(&folder.path().join("lake"));
-    storage::create_folder(&root).unwrap();
-    table::create(storage::delta_log(&root).unwrap(), &columns).await.unwrap();
+    let storage = Disk::new(folder.path().join("lake/records"));
+    storage.create().unwrap();
+    table::create(storage.delta_log().unwrap(), &columns).await.unwrap();
     let lake = open(&folder, &log).await;
     (folder, log, lake)
 }

@@ -128,10 +128,14 @@ pub(super) async fn checkpoint(State(api): State<Api>) -> Result<String, ApiErro
 pub(super) struct Health {
     healthy: bool,
     version: &'static str,
+    /// Why records cannot be moved to the table, if so. Calls are recorded all the same.
+    sealing_stands_still: Option<String>,
 }
 
 pub(super) async fn health(State(api): State<Api>) -> (StatusCode, Json<Health>) {
     let healthy = api.engine.ledger.is_healthy();
     let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Health { healthy, version: env!("CARGO_PKG_VERSION") }))
+    // It is for a message and not for whoever would start the program again.
+    let sealing_stands_still = api.engine.lake.standstill().map(|standstill| standstill.why);
+    (status, Json(Health { healthy, version: env!("CARGO_PKG_VERSION"), sealing_stands_still }))
 }

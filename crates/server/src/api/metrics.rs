@@ -145,6 +145,12 @@ fn lake(page: &mut Page, engine: &Engine) {
     page.gauge("onrecord_sealed_records", "Records in the table.", stats.rows);
     page.gauge("onrecord_table_files", "Data files of the table.", stats.files);
     page.gauge("onrecord_table_bytes", "Bytes of the data files.", stats.bytes);
+    let stands_still = u8::from(engine.lake.standstill().is_some());
+    page.gauge(
+        "onrecord_sealing_up",
+        "0 if records cannot be moved to the table; it is tried again.",
+        1 - stands_still,
+    );
     if let Some(lag) = engine.sealing_lag() {
         page.gauge(
             "onrecord_sealing_lag_seconds",

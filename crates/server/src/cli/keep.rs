@@ -25,7 +25,9 @@ pub(super) async fn erase(client: &Client, args: EraseArgs) -> anyhow::Result<()
     if json {
         return Ok(print_json(&serde_json::to_string_pretty(&outcome)?)?);
     }
-    let Outcome { records, groups, payload_bytes, disposals, files, bytes_before, bytes_after, .. } = outcome;
+    let Outcome {
+        records, groups, payload_bytes, disposals, files, bytes_before, bytes_after, old_versions_stay, ..
+    } = outcome;
     let (groups, size) = (groups.join(", "), bytes(payload_bytes));
     let mut out = std::io::stdout();
     if dry_run {
@@ -41,7 +43,8 @@ pub(super) async fn erase(client: &Client, args: EraseArgs) -> anyhow::Result<()
         let (before, after) = (bytes(bytes_before), bytes(bytes_after));
         writeln!(
             out,
-            "{files} data files were written again, {before} before and {after} now; the old ones are gone."
+            "{files} data files were written again, {before} before and {after} now; the old ones are {}.",
+            if old_versions_stay { "old versions in the bucket, until a rule of it removes them" } else { "gone" }
         )?;
     }
     Ok(())

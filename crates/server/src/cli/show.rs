@@ -98,6 +98,10 @@ pub(super) async fn stats(client: &Client, json: bool) -> anyhow::Result<()> {
     )?;
     writeln!(out, "open calls   {}", stats.open_calls)?;
     writeln!(out, "lake         {} in {} files", bytes(stats.lake_bytes), stats.lake_files)?;
+    writeln!(out, "table        {}", escape(&stats.table))?;
+    if let Some(why) = &stats.sealing_stands_still {
+        writeln!(out, "sealing      stands still, tried again: {}", escape(why))?;
+    }
     writeln!(out, "ledger       {}", bytes(stats.ledger_bytes))?;
     writeln!(out, "up           {}", duration(std::time::Duration::from_secs_f64(stats.uptime_seconds)))?;
     writeln!(out, "healthy      {}", if stats.healthy { "yes" } else { "no: the log cannot be written" })?;

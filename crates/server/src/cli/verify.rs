@@ -24,13 +24,10 @@ pub(super) async fn verify(config: &Config, remote: Remote, json: bool) -> anyho
     if !running {
         no_log_in(&config.data)?;
         // A folder that nobody has open is first checked as it is: what is wrong with it may keep it from opening.
-        let data = config.data.clone();
-        let report = tokio::task::spawn_blocking(move || {
-            let progress: Progress = Arc::new(show_progress);
-            check_offline(&data, &progress)
-        })
-        .await??;
+        let progress: Progress = Arc::new(show_progress);
+        let report = check_offline(&config.data, &progress).await;
         clear_progress();
+        let report = report?;
         if !report.ok {
             return print(&report, json);
         }

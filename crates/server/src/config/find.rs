@@ -9,11 +9,12 @@ use super::section::Literal;
 use super::{Environment, FILE_NAME, Overrides, keys, upstream};
 
 /// The keys that the environment may set.
-const VARIABLES: [(&str, &str); 4] = [
+const VARIABLES: [(&str, &str); 5] = [
     ("ONRECORD_DATA", "data"),
     ("ONRECORD_LISTEN", "gateway.listen"),
     ("ONRECORD_UPSTREAM", "gateway.upstream"),
     ("ONRECORD_API", "api.listen"),
+    ("ONRECORD_STORE", "lake.store"),
 ];
 
 /// Takes in the file that `--config` names, else the one in the working folder, else the one in the data folder.

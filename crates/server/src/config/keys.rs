@@ -16,7 +16,7 @@ use onrecord_proof::note::Verifier;
 
 use crate::shipping::Content;
 
-use super::value::{LogFormat, LogName, OnLogFailure, PathPrefix, Release, Secret, ServerKind, UpstreamName};
+use super::value::{LogFormat, LogName, OnLogFailure, PathPrefix, Release, Secret, ServerKind, StoreUrl, UpstreamName};
 
 /// All sections in the order of the file.
 pub(super) const SECTIONS: [&Section; 18] = [
@@ -251,6 +251,10 @@ section! {
 section! {
     /// The tables that records move to, and the queries over them.
     Lake = "lake" {
+        /// The bucket, and a prefix in it, that has the tables: `s3://`, `gs://` or `az://`; without it, they are in the data
+        /// folder. Fixed once the first records have moved there. Also ONRECORD_STORE. Accounts and addresses come from the
+        /// environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, GOOGLE_…, AZURE_…).
+        store: Option<StoreUrl> = unset("s3://audit/support");
         /// Records move from the log to the tables after this time at the latest.
         seal_after: Duration = text("60s").between("1s", "24h");
         /// They move earlier once there are this many bytes of them.

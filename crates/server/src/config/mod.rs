@@ -182,6 +182,7 @@ impl Config {
         let tls = tls.map(|tls| tls.files(raw));
         let keep = keep.and_then(|keep| keep.read(raw));
         let gateway = gateway.filter(|gateway| gateway.has_one_key(raw));
+        let top = top.filter(|top| top.is_local(raw));
         let Top { data, origin } = top?;
         let (retention, retention_every) = keep?;
         Some(Self {
@@ -214,6 +215,18 @@ impl Config {
 
     fn upstreams_from(&self, environment: Environment<'_>) -> Result<Vec<Upstream>, ConfigError> {
         upstream::all(&self.gateway, &self.upstreams, environment)
+    }
+}
+
+impl Top {
+    /// What is not sealed is synced to the data folder.
+    fn is_local(&self, raw: &mut Raw) -> bool {
+        let is_url = ["s3:/", "gs:/", "az:/"].iter().any(|scheme| self.data.to_string_lossy().contains(scheme));
+        if is_url {
+            let reason = "it is a folder on a local disk, to which records are synced first";
+            raw.conflict("data", reason, "set `store` in [lake] to the bucket, or ONRECORD_STORE");
+        }
+        !is_url
     }
 }
 

@@ -153,6 +153,12 @@ fn every_problem_is_reported_with_its_place() {
 }
 
 #[test]
+fn a_bucket_is_no_data_folder() {
+    let error = load_text("data = \"s3://audit/support\"\n").unwrap_err().to_string();
+    assert!(error.contains("a folder on a local disk") && error.contains("set `store` in [lake]"), "{error}");
+}
+
+#[test]
 fn each_type_says_what_it_wants() {
     let reasons = [
         ("gateway", "listen = 4100", "must be a text in quotes"),
@@ -161,6 +167,14 @@ fn each_type_says_what_it_wants() {
         ("gateway", "upstream = \"ftp://x\"", "must start with http:// or https://"),
         ("gateway", "upstream = \"http://a:b@x\"", "must not hold a user name or password"),
         ("gateway", "upstream = \"http://x/?a=1\"", "must end with its path"),
+        (
+            "lake",
+            "store = \"http://x/y\"",
+            "must be s3://, gs:// or az:// with the name of a bucket, and a prefix in it",
+        ),
+        ("lake", "store = \"s3:///x\"", "must be s3://, gs:// or az:// with the name of a bucket, and a prefix in it"),
+        ("lake", "store = \"s3://audit/\"", "must have a prefix behind the bucket"),
+        ("lake", "store = \"s3://me:secret@audit/x\"", "must hold neither keys nor options"),
         ("gateway", "keep_raw_stream = \"yes\"", "must be true or false"),
         ("gateway", "max_in_flight = \"9\"", "must be a whole number from 0, without quotes"),
         ("gateway", "max_in_flight = -9", "must be a whole number from 0, without quotes"),

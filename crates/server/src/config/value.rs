@@ -107,6 +107,10 @@ pub(crate) struct PathPrefix(pub(crate) String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LogName(pub(crate) String);
 
+/// A prefix of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoreUrl(pub(crate) Url);
+
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(String);
@@ -323,6 +327,23 @@ impl Setting for Url {
             return Err("must end with its path, without `?` or `#`".to_owned());
         }
         Ok(url)
+    }
+}
+
+impl Setting for StoreUrl {
+    fn read(value: &toml::Value) -> Result<Self, String> {
+        let wrong = "must be s3://, gs:// or az:// with the name of a bucket, and a prefix in it";
+        let url = Url::parse(as_text(value)?).map_err(|error| format!("{wrong} ({error})"))?;
+        if !matches!(url.scheme(), "s3" | "gs" | "az") || url.host_str().is_none_or(str::is_empty) {
+            return Err(wrong.to_owned());
+        }
+        if url.path().trim_matches('/').is_empty() {
+            return Err("must have a prefix behind the bucket: what lies below it belongs to this log alone".to_owned());
+        }
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+            return Err("must hold neither keys nor options; these come from the environment".to_owned());
+        }
+        Ok(Self(url))
     }
 }
 

@@ -178,7 +178,7 @@ fn copy(from: &Path) -> TempDir {
 /// of the running log.
 async fn is_noticed(data: &Path) -> bool {
     let quiet: Progress = Arc::new(|_| ());
-    if check_offline(data, &quiet).map_or(true, |report| !report.ok) {
+    if check_offline(data, &quiet).await.map_or(true, |report| !report.ok) {
         return true;
     }
     if fsck(data, false, &quiet).await.map_or(true, |report| !report.ok) {

@@ -56,8 +56,7 @@ impl Folder {
     async fn check(data: &Path, progress: &Progress) -> anyhow::Result<Self> {
         // A relative path has no folder of its own, and the working folder may change.
         let data = std::path::absolute(data)?;
-        let (folder, tell) = (data.clone(), Arc::clone(progress));
-        let (mut report, checked) = tokio::task::spawn_blocking(move || check_folder(&folder, &tell)).await??;
+        let (mut report, checked) = check_folder(&data, progress).await?;
         let Some(Checked { log, roots, tree_is_whole, .. }) = checked else {
             return Ok(Self { data, report, open: None, tree_from_rows: false, signed: 0 });
         };
@@ -123,8 +122,10 @@ async fn look(data: &Path, log: &Arc<Offline>, report: &mut Report) -> anyhow::R
     let dir = lake_dir(data);
     match Lake::look(&dir, Arc::clone(log), options(data)).await {
         Ok(lake) => Ok(lake),
+        // Nothing is known of what is in it.
+        Err(error) if error.is_away() => Err(error.into()),
         Err(error) => {
-            report.problem("DAMAGED", onrecord_lake::table_folder(&dir).display().to_string(), error.to_string());
+            report.problem("DAMAGED", onrecord_lake::table_place(&dir)?, error.to_string());
             Ok(Lake::without_table(&dir, Arc::clone(log), options(data)).await?)
         }
     }

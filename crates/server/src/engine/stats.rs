@@ -29,6 +29,9 @@ pub(crate) struct Stats {
     pub sealed_records: u64,
     pub lake_files: usize,
     pub lake_bytes: u64,
+    /// Where the lake's table is, and why nothing is added to it, if that is so.
+    pub table: String,
+    pub sealing_stands_still: Option<String>,
     /// Bytes of the segments and the tree.
     pub ledger_bytes: u64,
 }
@@ -51,6 +54,8 @@ impl Engine {
             sealed_records: lake.rows,
             lake_files: lake.files,
             lake_bytes: lake.bytes,
+            table: self.lake.table_place(),
+            sealing_stands_still: self.lake.standstill().map(|standstill| standstill.why),
             ledger_bytes: size_of_folder(&super::ledger_dir(&self.dir)),
         }
     }

@@ -22,22 +22,23 @@ pub(super) fn told(progress: &Progress, phase: &str, done: u64, of: u64) {
 }
 
 /// Checks the files of a data folder that nobody has open, without changing anything: the log's, then the lake's.
-pub(crate) fn check_offline(data: &Path, progress: &Progress) -> anyhow::Result<Report> {
-    let (mut report, _) = check_folder(data, progress)?;
+pub(crate) async fn check_offline(data: &Path, progress: &Progress) -> anyhow::Result<Report> {
+    let (mut report, _) = check_folder(data, progress).await?;
     report.ok = report.problems.is_empty();
     Ok(report)
 }
 
 /// The same, with what the log holds, if it could be read at all.
-pub(super) fn check_folder(data: &Path, progress: &Progress) -> anyhow::Result<(Report, Option<Checked>)> {
-    let mut report = Report::default();
-    let checked = check_ledger(data, progress, &mut report)?;
-    let table = onrecord_lake::table_folder(&lake_dir(data));
-    if table.exists() {
-        let tell = Arc::clone(progress);
-        let problems = onrecord_lake::check_files(&table, move |p| told(&tell, "files", p.files, p.of_files))?;
-        add_files(&mut report, &table, problems);
-    }
+pub(super) async fn check_folder(data: &Path, progress: &Progress) -> anyhow::Result<(Report, Option<Checked>)> {
+    let (folder, tell) = (data.to_owned(), Arc::clone(progress));
+    let ledger = move || {
+        let mut report = Report::default();
+        check_ledger(&folder, &tell, &mut report).map(|checked| (report, checked))
+    };
+    let (mut report, checked) = tokio::task::spawn_blocking(ledger).await??;
+    let (dir, tell) = (lake_dir(data), Arc::clone(progress));
+    let problems = onrecord_lake::check_files(&dir, move |p| told(&tell, "files", p.files, p.of_files)).await?;
+    add_files(&mut report, &onrecord_lake::table_place(&dir)?, problems);
     Ok((report, checked))
 }
 
@@ -74,9 +75,9 @@ fn check_ledger(data: &Path, progress: &Progress, report: &mut Report) -> anyhow
     Ok(Some(checked))
 }
 
-fn add_files(report: &mut Report, table: &Path, problems: Vec<onrecord_lake::FileProblem>) {
+fn add_files(report: &mut Report, table: &str, problems: Vec<onrecord_lake::FileProblem>) {
     for problem in problems {
-        let place = table.join(&problem.path).display().to_string();
+        let place = format!("{}/{}", table.trim_end_matches('/'), problem.path);
         match problem.kind {
             FileProblemKind::Unfinished => report.note("UNFINISHED", place, problem.to_string()),
             _ => report.problem("DAMAGED", place, problem.to_string()),
@@ -103,7 +104,7 @@ impl Engine {
         .await??;
         let tell = Arc::clone(&progress);
         let files = self.lake.check_files(move |p| told(&tell, "files", p.files, p.of_files)).await?;
-        add_files(&mut report, self.lake.table(), files);
+        add_files(&mut report, &self.lake.table_place(), files);
         report.leaves = size;
         report.checkpoint = published.map(|published| published.note.to_string());
         let rows = Rows { lake: &self.lake, log: Arc::new(self.reader().clone()), data: &self.dir, size };

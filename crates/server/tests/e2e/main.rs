@@ -26,6 +26,7 @@ mod llama;
 mod media;
 mod metrics;
 mod monitor;
+mod objects;
 mod openapi;
 mod outside;
 mod performance;

@@ -58,6 +58,8 @@ pub(crate) struct Outcome {
     /// Their bytes before and after.
     pub bytes_before: u64,
     pub bytes_after: u64,
+    /// The table is in a bucket that keeps versions: the old files are in it until a rule of the bucket removes them.
+    pub old_versions_stay: bool,
 }
 
 /// The groups of these names.
@@ -88,6 +90,7 @@ impl Engine {
         let set: GroupSet = groups.iter().copied().collect();
         let selection = self.lake.select(&ask.table, &ask.condition, set, &LeafSet::default()).await?;
         let mut outcome = Outcome::of(&selection, &groups, ask.dry_run);
+        outcome.old_versions_stay = self.lake.keeps_what_is_removed();
         self.check_floor(&selection.leaves, &groups).await?;
         if let Some(held) = self.held(&selection.leaves).await? {
             return Err(held.into());
@@ -156,6 +159,7 @@ impl Outcome {
             files: 0,
             bytes_before: 0,
             bytes_after: 0,
+            old_versions_stay: false,
         }
     }
 

@@ -35,14 +35,19 @@ impl Ran {
     }
 }
 
+/// The file in the working folder with more variables for the program.
+const ENVIRONMENT: &str = "environment";
+
 /// The program, in `folder`, without what the environment may say about another log.
 pub(crate) fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_onrecord"));
     command.current_dir(folder).stdin(Stdio::null());
-    for name in ["SERVER", "TOKEN", "PURPOSE", "DATA", "CONFIG", "LISTEN", "API", "UPSTREAM"] {
+    for name in ["SERVER", "TOKEN", "PURPOSE", "DATA", "CONFIG", "LISTEN", "API", "UPSTREAM", "STORE"] {
         command.env_remove(format!("ONRECORD_{name}"));
     }
     command.env("NO_COLOR", "1").env("COLUMNS", "140");
+    let more = std::fs::read_to_string(folder.join(ENVIRONMENT)).unwrap_or_default();
+    command.envs(more.lines().filter_map(|line| line.split_once('=')));
     command
 }
 
@@ -58,6 +63,13 @@ impl Log {
         let quiet = if toml.contains("[probe]") { "" } else { "\n[probe]\nenabled = false\n" };
         std::fs::write(log.folder().join("onrecord.toml"), format!("data = \"data\"\n{toml}{quiet}")).unwrap();
         log
+    }
+
+    /// Where the program has these variables too.
+    pub(crate) fn and_environment(self, variables: &[(String, String)]) -> Self {
+        let lines: Vec<_> = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        std::fs::write(self.folder().join(ENVIRONMENT), lines.concat()).unwrap();
+        self
     }
 
     pub(crate) fn folder(&self) -> &Path {

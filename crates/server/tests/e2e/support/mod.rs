@@ -6,6 +6,7 @@ pub(crate) mod llama;
 pub(crate) mod log;
 mod process;
 pub(crate) mod server;
+pub(crate) mod store;
 pub(crate) mod upstream;
 pub(crate) mod witness;
 

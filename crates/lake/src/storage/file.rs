@@ -1,24 +1,12 @@
-//! Where the table's files are: the local disk. All that writes, syncs or removes a file of the lake is here, so that
-//! another kind of storage has one place to come in.
+//! Files of the local disk. All that writes, syncs or removes one is here.
 
 #![allow(clippy::disallowed_methods, reason = "this is the module that they are left to")]
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use bytes::Bytes;
-use deltalake_core::kernel::Version;
-use deltalake_core::kernel::transaction::TransactionError;
-use deltalake_core::logstore::{
-    CommitOrBytes, LogStore, LogStoreConfig, LogStoreRef, StorageConfig, commit_uri_from_version, logstore_for,
-};
-use deltalake_core::{DeltaResult, DeltaTableError};
-use object_store::ObjectStore;
 use sha2::{Digest, Sha256};
-use url::Url;
-use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
@@ -49,7 +37,17 @@ impl NewFile {
         self.file.sync_all().map_err(Error::io(&self.unfinished))?;
         fs::rename(&self.unfinished, place).map_err(Error::io(place))?;
         sync_folders(place).map_err(Error::io(place))?;
-        Ok((self.size, self.hash.finalize().into()))
+        Ok(self.written())
+    }
+
+    /// Where it is while it is written.
+    pub(super) fn unfinished(&self) -> &Path {
+        &self.unfinished
+    }
+
+    /// Its size in bytes and its SHA-256, for one that gets its name elsewhere.
+    pub(super) fn written(self) -> (u64, [u8; 32]) {
+        (self.size, self.hash.finalize().into())
     }
 }
 
@@ -122,11 +120,11 @@ pub(crate) fn is_unfinished(name: &str) -> bool {
     name.ends_with(UNFINISHED)
 }
 
-/// The SHA-256 of a file.
-pub(crate) fn digest(place: &Path) -> io::Result<[u8; 32]> {
+/// The size and the SHA-256 of a file.
+pub(super) fn digest(place: &Path) -> io::Result<(u64, [u8; 32])> {
     let mut hash = HashWriter(Sha256::new());
-    io::copy(&mut File::open(place)?, &mut hash)?;
-    Ok(hash.0.finalize().into())
+    let size = io::copy(&mut File::open(place)?, &mut hash)?;
+    Ok((size, hash.0.finalize().into()))
 }
 
 struct HashWriter(Sha256);
@@ -142,7 +140,7 @@ impl Write for HashWriter {
     }
 }
 
-fn parent(place: &Path) -> &Path {
+pub(super) fn parent(place: &Path) -> &Path {
     // The parent of a bare name is the working folder, spelt "".
     place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -155,85 +153,8 @@ pub(crate) fn unfinished(place: &Path) -> PathBuf {
 }
 
 /// Makes the entry of `place` in its folder durable, and that folder's own in the one above, which may be new too.
-fn sync_folders(place: &Path) -> io::Result<()> {
+pub(super) fn sync_folders(place: &Path) -> io::Result<()> {
     let folder = parent(place);
     File::open(folder)?.sync_all()?;
     File::open(parent(folder))?.sync_all()
-}
-
-/// The Delta log in the folder `root`, whose commits are durable when they are acknowledged.
-pub(crate) fn delta_log(root: &Path) -> Result<LogStoreRef> {
-    let not_a_url = || io::Error::new(io::ErrorKind::InvalidInput, "not an absolute path");
-    let url = Url::from_directory_path(root).map_err(|()| Error::io(root)(not_a_url()))?;
-    let inner = logstore_for(&url, StorageConfig::default()).map_err(Error::delta(root))?;
-    Ok(Arc::new(DurableLog { inner, root: root.to_owned() }))
-}
-
-/// deltalake's own log store, but for the writing of commits, which that one leaves in the page cache.
-struct DurableLog {
-    inner: LogStoreRef,
-    root: PathBuf,
-}
-
-impl DurableLog {
-    /// The commit gets its name by a hard link, which fails where the name is taken: of two writers of a version one wins.
-    fn write(&self, version: Version, bytes: &[u8]) -> io::Result<()> {
-        let place = self.root.join(commit_uri_from_version(Some(version)).as_ref());
-        let unfinished = unfinished(&place);
-        fs::create_dir_all(parent(&place))?;
-        let mut file = File::create(&unfinished)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        let linked = fs::hard_link(&unfinished, &place);
-        fs::remove_file(&unfinished)?;
-        linked.and_then(|()| sync_folders(&place))
-    }
-}
-
-#[async_trait::async_trait]
-impl LogStore for DurableLog {
-    /// The name by which deltalake knows that a commit is handed over as bytes.
-    fn name(&self) -> String {
-        self.inner.name()
-    }
-
-    async fn read_commit_entry(&self, version: Version) -> DeltaResult<Option<Bytes>> {
-        self.inner.read_commit_entry(version).await
-    }
-
-    async fn write_commit_entry(
-        &self,
-        version: Version,
-        commit: CommitOrBytes,
-        _operation: Uuid,
-    ) -> Result<(), TransactionError> {
-        let CommitOrBytes::LogBytes(bytes) = commit else {
-            let source = DeltaTableError::generic("a commit is handed over as bytes").into();
-            return Err(TransactionError::LogStoreError { msg: "not supported".into(), source });
-        };
-        self.write(version, &bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => TransactionError::VersionAlreadyExists(version),
-            _ => TransactionError::LogStoreError { msg: error.to_string(), source: error.into() },
-        })
-    }
-
-    async fn abort_commit_entry(&self, _: Version, _: CommitOrBytes, _: Uuid) -> Result<(), TransactionError> {
-        Ok(())
-    }
-
-    async fn get_latest_version(&self, start: Version) -> DeltaResult<Version> {
-        self.inner.get_latest_version(start).await
-    }
-
-    fn object_store(&self, operation: Option<Uuid>) -> Arc<dyn ObjectStore> {
-        self.inner.object_store(operation)
-    }
-
-    fn root_object_store(&self, operation: Option<Uuid>) -> Arc<dyn ObjectStore> {
-        self.inner.root_object_store(operation)
-    }
-
-    fn config(&self) -> &LogStoreConfig {
-        self.inner.config()
-    }
 }
