@@ -40,6 +40,10 @@ bench-ledger *args:
 bench-startup *args:
     bench/startup.sh {{args}}
 
+# Queries, search and bytes at rest of many records, beside DuckDB, chDB and SQLite.
+bench-queries *args:
+    bench/queries/run.sh {{args}}
+
 # Fuzzes every parser, or those that are named.
 fuzz *args:
     fuzz/run.sh {{args}}
