@@ -44,6 +44,10 @@ bench-startup *args:
 ceph *args:
     bench/ceph.sh {{args}}
 
+# Queries, search and bytes at rest of many records, beside DuckDB, chDB and SQLite.
+bench-queries *args:
+    bench/queries/run.sh {{args}}
+
 # Fuzzes every parser, or those that are named.
 fuzz *args:
     fuzz/run.sh {{args}}

@@ -162,7 +162,8 @@ mod tests {
             next = start + 10;
             let (path, origin, commit_date) = ("f".into(), "o".into(), (*day).to_owned());
             let leaves = start..next;
-            Arc::new(DataFile { path, size: size * MIB, rows: 10, origin, commit_date, leaves, committed_at: None })
+            let (committed_at, captured_at, size) = (None, None, size * MIB);
+            Arc::new(DataFile { path, size, rows: 10, origin, commit_date, leaves, committed_at, captured_at })
         };
         let files = files.iter().enumerate().map(file).collect();
         let sealed = Sealed { origin: "o".into(), version: 1, cursor: 0, files };

@@ -10,7 +10,7 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::metadata::SortingColumn;
-use datafusion::parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use datafusion::parquet::schema::types::ColumnPath;
 use deltalake_core::kernel::Add;
 use onrecord_ledger::Committed;
@@ -19,7 +19,7 @@ use onrecord_proof::{Map, Record, Shape, field};
 use crate::error::Result;
 use crate::row::{commit_date, write_rows};
 use crate::row_group::{BODY_DICTIONARY_BYTES, RowGroup};
-use crate::schema::{COLUMNS, Source, file_schema};
+use crate::schema::{COLUMNS, Column, Source, file_schema};
 use crate::storage::{NewFile, StorageRef};
 use crate::table::files;
 use crate::table::sidecar::Entry;
@@ -30,6 +30,8 @@ const PAGE_ROWS: usize = 1_000;
 const WRITE_BATCH: usize = 250;
 /// A page of a body column holds at most about this many bytes, be it a few large bodies.
 const PAGE_BYTES: usize = 256 << 10;
+/// The same of texts that a search shows, page by page.
+const TEXT_PAGE_BYTES: usize = 64 << 10;
 /// The writer starts a new row group, and with it new dictionaries, when it holds this many bytes.
 const ROW_GROUP_BYTES: usize = 96 << 20;
 /// More rows than this are in one row group only if they are very small.
@@ -42,6 +44,31 @@ const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 const BLOOM: [Source; 4] =
     [Source::Id, Source::Field(&field::REQUEST_ID), Source::Field(&field::SESSION), Source::Field(&field::TRACE_ID)];
 
+/// The columns by whose bounds pages are passed over, since their values follow the order of the log. Of the others the
+/// bounds of a row group do: with a page's of two hundred columns, what is kept of each file would be several MB.
+const PAGE_STATISTICS: [Source; 4] = [Source::LeafIndex, Source::Id, Source::CapturedAt, Source::CommittedAt];
+/// The columns whose values hardly come again. A dictionary of them would save nothing, and be read with every row.
+const UNIQUE: [Source; 15] = [
+    Source::LeafIndex,
+    Source::Id,
+    Source::Secret,
+    Source::Field(&field::REQUEST_ID),
+    Source::Field(&field::SPAN_ID),
+    Source::Field(&field::RESPONSE_ID),
+    Source::Field(&field::INPUT_TEXT),
+    Source::Field(&field::INPUT_SHA256),
+    Source::Field(&field::OUTPUT_BODY),
+    Source::Field(&field::OUTPUT_MESSAGES),
+    Source::Field(&field::OUTPUT_TEXT),
+    Source::Field(&field::OUTPUT_REASONING),
+    Source::Field(&field::OUTPUT_SHA256),
+    Source::Field(&field::TOKEN_TIMES),
+    Source::Field(&field::LOGPROBS),
+];
+/// Texts of a page of their own size.
+const TEXTS: [Source; 3] =
+    [Source::Field(&field::INPUT_TEXT), Source::Field(&field::OUTPUT_TEXT), Source::Field(&field::OUTPUT_REASONING)];
+
 /// A data file that is being written: rows of one origin and one day.
 pub(crate) struct DataFileWriter {
     writer: ArrowWriter<NewFile>,
@@ -52,8 +79,8 @@ pub(crate) struct DataFileWriter {
     leaves: Range<u64>,
     /// The version that it is made from, if it takes the place of other files.
     version: Option<u64>,
-    /// First and last time of commit, in microseconds.
-    times: (i64, i64),
+    committed_at: Span,
+    captured_at: Span,
     columns: Vec<usize>,
     payload: usize,
 }
@@ -90,7 +117,8 @@ impl DataFileWriter {
             day,
             leaves,
             version,
-            times: (i64::MAX, i64::MIN),
+            committed_at: Span::default(),
+            captured_at: Span::default(),
             columns,
             payload: 0,
         })
@@ -131,9 +159,16 @@ impl DataFileWriter {
     }
 
     fn note(&mut self, batch: &RecordBatch) {
-        let at = COLUMNS.iter().position(|column| column.source == Source::CommittedAt).unwrap_or_default();
-        for time in batch.column(at).as_primitive::<TimestampMicrosecondType>().values() {
-            self.times = (self.times.0.min(*time), self.times.1.max(*time));
+        for (source, span) in
+            [(Source::CommittedAt, &mut self.committed_at), (Source::CapturedAt, &mut self.captured_at)]
+        {
+            let at = COLUMNS.iter().position(|column| column.source == source).unwrap_or_default();
+            batch
+                .column(at)
+                .as_primitive::<TimestampMicrosecondType>()
+                .values()
+                .iter()
+                .for_each(|time| span.add(*time));
         }
     }
 
@@ -154,7 +189,7 @@ impl DataFileWriter {
         let date = date(self.day)?;
         let path = files::path(&self.origin, &date, &self.leaves, self.version);
         let (size, digest) = self.storage.finish(self.writer.into_inner()?, &path).await?;
-        let times = time(self.times.0).zip(time(self.times.1));
+        let times = [self.committed_at.texts(), self.captured_at.texts()];
         let add = Add {
             path: path.clone(),
             partition_values: [("origin".into(), Some(self.origin)), ("commit_date".into(), Some(date))].into(),
@@ -184,6 +219,26 @@ fn bytes_of(record: &Record) -> usize {
     open.flat_map(Map::iter).filter_map(|(_, value)| value.as_bytes()).map(<[u8]>::len).sum()
 }
 
+/// First and last of some times, in microseconds.
+struct Span(i64, i64);
+
+impl Default for Span {
+    fn default() -> Self {
+        Self(i64::MAX, i64::MIN)
+    }
+}
+
+impl Span {
+    fn add(&mut self, time: i64) {
+        *self = Self(self.0.min(time), self.1.max(time));
+    }
+
+    /// Both as statistics have them, if they can be written.
+    fn texts(&self) -> Option<(String, String)> {
+        time(self.0).zip(time(self.1))
+    }
+}
+
 /// `2025-11-23`, from days since 1970-01-01.
 fn date(days: i32) -> Result<String> {
     text(&Date32Array::from(vec![days]))
@@ -207,22 +262,41 @@ fn properties(rows: u64) -> WriterProperties {
         .set_max_row_group_row_count(None)
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_write_batch_size(WRITE_BATCH)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_sorting_columns(Some(vec![SortingColumn { column_idx: 0, descending: false, nulls_first: false }]));
     for column in COLUMNS.iter() {
         if BLOOM.contains(&column.source) {
             properties = with_bloom_filter(properties, ColumnPath::from(column.field.name().as_str()), rows);
         }
-        if let Source::Field(field) = column.source
-            && field.shape == Shape::Body
-            && let DataType::List(item) = column.field.data_type()
-        {
-            let path = ColumnPath::new(vec![column.field.name().clone(), "list".into(), item.name().clone()]);
+        let path = path(column);
+        if PAGE_STATISTICS.contains(&column.source) {
+            properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::Page);
+        }
+        if UNIQUE.contains(&column.source) {
+            properties = properties.set_column_dictionary_enabled(path.clone(), false);
+        }
+        if TEXTS.contains(&column.source) {
+            properties = properties.set_column_data_page_size_limit(path, TEXT_PAGE_BYTES);
+        } else if is_body(column) {
             properties = properties
                 .set_column_dictionary_page_size_limit(path.clone(), BODY_DICTIONARY_BYTES)
                 .set_column_data_page_size_limit(path, PAGE_BYTES);
         }
     }
     properties.build()
+}
+
+fn is_body(column: &Column) -> bool {
+    matches!(column.source, Source::Field(field) if field.shape == Shape::Body)
+}
+
+/// Where the values of a column are in a file.
+fn path(column: &Column) -> ColumnPath {
+    let name = column.field.name().clone();
+    match column.field.data_type() {
+        DataType::List(item) if is_body(column) => ColumnPath::new(vec![name, "list".into(), item.name().clone()]),
+        _ => ColumnPath::from(name),
+    }
 }
 
 fn with_bloom_filter(properties: WriterPropertiesBuilder, path: ColumnPath, rows: u64) -> WriterPropertiesBuilder {

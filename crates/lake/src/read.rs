@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::AsArray;
+use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::Int64Type;
 use datafusion::parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection, RowSelector};
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
 use datafusion::parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use datafusion::parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
+use datafusion::parquet::file::statistics::Statistics;
 use datafusion::scalar::ScalarValue;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt, future};
@@ -86,41 +87,86 @@ impl Lake {
     /// The records of some leaves of `file`, which are in order, as far as they can be searched: without token decisions
     /// and timings.
     pub(crate) async fn read_leaves(&self, file: &DataFile, leaves: &[u64]) -> Result<Vec<Committed>> {
-        let reader = self.inner.engine.open(file)?;
-        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-        let mut builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
-        if file.leaves.end - file.leaves.start == file.rows {
-            let rows = leaves.iter().map(|leaf| (leaf - file.leaves.start) as usize).map(|row| row..row + 1);
-            let selection = RowSelection::from_consecutive_ranges(rows, file.rows as usize);
-            builder = builder.with_row_selection(selection);
-        }
-        let mask = searchable(&builder);
-        let at_once = batch_rows(builder.metadata());
-        let mut rows = builder.with_projection(mask).with_batch_size(at_once).build()?;
+        let builder = self.rows_in(file).await?;
+        let mut mask = stored(&builder);
+        mask.intersect(&ProjectionMask::columns(builder.parquet_schema(), searchable()));
+        let batches: Vec<_> = rows_of(builder, file, leaves).with_projection(mask).build()?.try_collect().await?;
         let mut records = Vec::new();
-        while let Some(batch) = rows.try_next().await? {
-            records.extend(read_rows(&batch)?.into_iter().filter(|row| leaves.binary_search(&row.index).is_ok()));
+        for batch in &batches {
+            records.extend(read_rows(batch)?.into_iter().filter(|row| leaves.binary_search(&row.index).is_ok()));
         }
         Ok(records)
     }
 
+    /// Some columns of the rows of some leaves of `file`, which are in order. Of a file with gaps there are more rows.
+    pub(crate) async fn read_columns(
+        &self,
+        file: &DataFile,
+        leaves: &[u64],
+        columns: impl Iterator<Item = &str>,
+    ) -> Result<Vec<RecordBatch>> {
+        let builder = self.rows_in(file).await?;
+        let mask = ProjectionMask::columns(builder.parquet_schema(), columns);
+        Ok(rows_of(builder, file, leaves).with_projection(mask).build()?.try_collect().await?)
+    }
+
     /// The records of `file` from leaf `from` on, before `until`.
     pub(crate) async fn read_file(&self, file: &DataFile, from: u64, until: u64) -> Result<Batches> {
-        let reader = self.inner.engine.open(file)?;
-        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
-        let mut builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
-        // Without gaps in it, a file has leaf n in row n - first.
-        if file.leaves.end - file.leaves.start == file.rows {
+        let mut builder = self.rows_in(file).await?;
+        if has_no_gap(file) {
             builder = builder.with_row_selection(selection(file, from, until));
         }
+        let mask = stored(&builder);
         let at_once = batch_rows(builder.metadata());
-        let rows = builder.with_batch_size(at_once).build()?.map_err(Error::from);
+        let rows = builder.with_projection(mask).with_batch_size(at_once).build()?.map_err(Error::from);
         let records = rows.and_then(|batch| async move { read_rows(&batch) });
         let wanted = move |records: Vec<Committed>| {
             records.into_iter().filter(|record| (from..until).contains(&record.index)).collect()
         };
         Ok(records.map_ok(wanted).boxed())
     }
+
+    async fn rows_in(&self, file: &DataFile) -> Result<Rows> {
+        let reader = self.inner.engine.open(file)?;
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+        Ok(ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?)
+    }
+}
+
+type Rows = ParquetRecordBatchStreamBuilder<Box<dyn AsyncFileReader>>;
+
+/// Without gaps in it, a file has leaf n in row n - first.
+fn has_no_gap(file: &DataFile) -> bool {
+    file.leaves.end - file.leaves.start == file.rows
+}
+
+fn rows_of(builder: Rows, file: &DataFile, leaves: &[u64]) -> Rows {
+    let at_once = batch_rows(builder.metadata());
+    let builder = builder.with_batch_size(at_once);
+    if !has_no_gap(file) {
+        return builder;
+    }
+    let rows = leaves.iter().map(|leaf| (leaf - file.leaves.start) as usize).map(|row| row..row + 1);
+    builder.with_row_selection(RowSelection::from_consecutive_ranges(rows, file.rows as usize))
+}
+
+/// The columns that have something in them. Most fields are of few records, and a column of nulls takes its time too;
+/// what has no column has no value, as in a file that is older than the field.
+fn stored(builder: &Rows) -> ProjectionMask {
+    let schema = builder.parquet_schema();
+    let is_empty = |leaf: usize| {
+        let chunks = builder.metadata().row_groups().iter().map(|group| group.column(leaf));
+        let nulls = |chunk: &ColumnChunkMetaData| chunk.statistics().and_then(Statistics::null_count_opt);
+        // Of a list that is empty there is no value either.
+        let is_list = schema.column(leaf).max_rep_level() > 0;
+        !is_list && chunks.into_iter().all(|chunk| nulls(chunk) == Some(chunk.num_values() as u64))
+    };
+    let is_field = |name: &str| {
+        COLUMNS.iter().any(|column| matches!(column.source, Source::Field(_)) && column.field.name() == name)
+    };
+    let root = |leaf: usize| schema.get_column_root_idx(leaf);
+    let wanted = |leaf: &usize| !is_field(schema.get_column_root(*leaf).name()) || !is_empty(*leaf);
+    ProjectionMask::roots(schema, (0..schema.num_columns()).filter(wanted).map(root))
 }
 
 /// How many rows of a file are decoded at once: fewer where they are large, as those with media are.
@@ -132,14 +178,13 @@ fn batch_rows(file: &ParquetMetaData) -> usize {
 }
 
 /// What is read for a search: not the token decisions and the timings, which are most of a record's columns.
-fn searchable(builder: &ParquetRecordBatchStreamBuilder<Box<dyn AsyncFileReader>>) -> ProjectionMask {
+fn searchable() -> impl Iterator<Item = &'static str> {
     let wanted = |column: &&Column| match column.source {
         Source::Origin | Source::CommitDate => false,
         Source::Field(field) => !matches!(field.group, Group::Decisions | Group::Performance),
         _ => true,
     };
-    let names: Vec<_> = COLUMNS.iter().filter(wanted).map(|column| column.field.name().as_str()).collect();
-    ProjectionMask::columns(builder.parquet_schema(), names)
+    COLUMNS.iter().filter(wanted).map(|column| column.field.name().as_str())
 }
 
 /// The rows of the leaves `from..until` in a file that has every leaf from its first to its last.

@@ -5,6 +5,7 @@ use std::io;
 
 use super::bytes::Input;
 use super::layout::{EXACT, WORD};
+use super::lookup::read_rows;
 use super::matcher::score;
 use super::query::{Phrase, Query};
 use super::read::{Part, Pieces, damaged};
@@ -72,14 +73,7 @@ impl Asking<'_> {
 
     fn exact(&self, term: &[u8], prefix: bool) -> io::Result<Rows> {
         let mut rows = Vec::new();
-        let mut read = |postings: Vec<u8>| {
-            let (mut input, mut row) = (Input(&postings), 0_u32);
-            while !input.0.is_empty() {
-                row = input.small().and_then(|step| row.checked_add(step)).ok_or_else(nonsense)?;
-                rows.push(row);
-            }
-            Ok(())
-        };
+        let mut read = |postings: Vec<u8>| read_rows(&postings, &mut rows).ok_or_else(nonsense);
         if prefix {
             self.part.find_all(EXACT, term, read)?;
         } else if let Some(postings) = self.part.find(EXACT, term)? {
@@ -100,16 +94,36 @@ impl Asking<'_> {
             Some(lengths) => lengths,
             none => none.insert(self.part.lengths()?),
         };
+        let mut found: Rows = Vec::new();
+        let mut add = |row: u32, count| -> io::Result<()> {
+            let length = *lengths.get(row as usize).ok_or_else(nonsense)?;
+            found.push((row, score(phrase, count, length)));
+            Ok(())
+        };
+        // Of a word that is everywhere, counting by row is quicker than sorting.
+        if counts.len() > self.part.rows() as usize / 8 {
+            let mut by_row = vec![0_u32; self.part.rows() as usize];
+            let mut damage = false;
+            for (piece, count) in counts {
+                let each = |row: u32| match by_row.get_mut(row as usize) {
+                    Some(sum) => *sum = sum.saturating_add(count),
+                    None => damage = true,
+                };
+                pieces.rows(piece, each).ok_or_else(nonsense)?;
+            }
+            if damage {
+                return Err(nonsense());
+            }
+            by_row.into_iter().zip(0..).filter(|(count, _)| *count > 0).try_for_each(|(count, row)| add(row, count))?;
+            return Ok(found);
+        }
         let mut rows = Vec::new();
         for (piece, count) in counts {
             pieces.rows(piece, |row| rows.push((row, count))).ok_or_else(nonsense)?;
         }
         rows.sort_unstable();
-        let mut found: Rows = Vec::new();
         for same in rows.chunk_by(|a, b| a.0 == b.0) {
-            let (row, count) = (same[0].0, same.iter().map(|(_, count)| count).sum());
-            let length = *lengths.get(row as usize).ok_or_else(nonsense)?;
-            found.push((row, score(phrase, count, length)));
+            add(same[0].0, same.iter().map(|(_, count)| count).sum())?;
         }
         Ok(found)
     }
@@ -144,6 +158,9 @@ fn nonsense() -> io::Error {
 
 /// Counts where the words of `lists`, and then that of `last`, follow on each other. `None` is damage.
 fn count_phrase(lists: &[Vec<u8>], last: &[u8], counts: &mut Vec<(u32, u32)>) -> Option<()> {
+    if lists.is_empty() {
+        return count_word(last, counts);
+    }
     let mut words: Vec<_> = lists.iter().map(|list| Words::new(list)).collect();
     words.push(Words::new(last));
     'pieces: while words[0].next()? {
@@ -168,6 +185,20 @@ fn count_phrase(lists: &[Vec<u8>], last: &[u8], counts: &mut Vec<(u32, u32)>) ->
         if count > 0 {
             counts.push((piece, count));
         }
+    }
+    Some(())
+}
+
+/// The same of a single word, for which it does not matter where it is.
+fn count_word(postings: &[u8], counts: &mut Vec<(u32, u32)>) -> Option<()> {
+    let (mut input, mut piece) = (Input(postings), 0_u32);
+    while !input.0.is_empty() {
+        piece = piece.checked_add(input.small()?)?;
+        let mut count = 0;
+        while !input.0.is_empty() && input.small()? != 0 {
+            count += 1;
+        }
+        counts.push((piece, count));
     }
     Some(())
 }

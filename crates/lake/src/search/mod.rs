@@ -5,9 +5,11 @@
 //! what is indexed, only the time that it takes does.
 
 mod ask;
+mod brief;
 mod bytes;
 mod indexer;
 mod layout;
+mod lookup;
 mod matcher;
 mod query;
 mod read;
@@ -21,6 +23,7 @@ mod write;
 
 pub(crate) use indexer::DEFAULT_PART_BYTES;
 pub use indexer::Indexer;
+pub(crate) use lookup::Conditions;
 pub use run::{SearchHit, SearchOptions, SearchResult};
 pub use snippet::Snippet;
 pub(crate) use store::Indexes;

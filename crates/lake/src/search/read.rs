@@ -90,7 +90,19 @@ impl Part<'_> {
         let mut found = None;
         self.scan(kind, term, |key, postings| {
             if key == term {
-                found = Some(postings()?);
+                found = Some(postings.read()?);
+            }
+            Ok(key < term)
+        })?;
+        Ok(found)
+    }
+
+    /// The postings of the term, if there is such a term; without them if they have more than `most` bytes.
+    pub(super) fn find_up_to(&self, kind: u8, term: &[u8], most: usize) -> io::Result<Option<Option<Encoded>>> {
+        let mut found = None;
+        self.scan(kind, term, |key, postings| {
+            if key == term {
+                found = Some(if postings.bytes() <= most.max(INLINE_BYTES) { Some(postings.read()?) } else { None });
             }
             Ok(key < term)
         })?;
@@ -106,7 +118,7 @@ impl Part<'_> {
     ) -> io::Result<()> {
         self.scan(kind, prefix, |key, postings| {
             if key.starts_with(prefix) {
-                each(postings()?)?;
+                each(postings.read()?)?;
             }
             Ok(key < prefix || key.starts_with(prefix))
         })
@@ -117,7 +129,7 @@ impl Part<'_> {
         &self,
         kind: u8,
         from: &[u8],
-        mut visit: impl FnMut(&[u8], &dyn Fn() -> io::Result<Encoded>) -> io::Result<bool>,
+        mut visit: impl FnMut(&[u8], &Postings<'_>) -> io::Result<bool>,
     ) -> io::Result<()> {
         let from = [&[kind], from].concat();
         let blocks = &self.layout.blocks;
@@ -127,14 +139,9 @@ impl Part<'_> {
             let (mut input, mut term) = (Input(&block), Vec::new());
             while !input.0.is_empty() {
                 let postings = next_term(&mut input, &mut term).ok_or_else(|| damaged("a block makes no sense"))?;
-                let fetch = || match &postings {
-                    Ok(inline) => Ok(inline.to_vec()),
-                    Err(section) => {
-                        read(&self.file, &Section { at: section.at + self.layout.postings_at, ..section.clone() })
-                    }
-                };
+                let postings = Postings { part: self, place: postings };
                 // Of another kind is what comes before or after.
-                if term[0] > kind || (term[0] == kind && !visit(&term[1..], &fetch)?) {
+                if term[0] > kind || (term[0] == kind && !visit(&term[1..], &postings)?) {
                     return Ok(());
                 }
             }
@@ -153,17 +160,37 @@ impl Part<'_> {
     }
 
     pub(super) fn leaves(&self) -> io::Result<Vec<u64>> {
-        let bytes = read(&self.file, &self.layout.leaves)?;
-        Ok(bytes.chunks_exact(8).map(little).collect())
+        Ok(numbers(&read(&self.file, &self.layout.leaves)?).map(u64::from_le_bytes).collect())
     }
 
     pub(super) fn times(&self) -> io::Result<Vec<i64>> {
-        let bytes = read(&self.file, &self.layout.times)?;
-        Ok(bytes.chunks_exact(8).map(|bytes| little(bytes) as i64).collect())
+        Ok(numbers(&read(&self.file, &self.layout.times)?).map(i64::from_le_bytes).collect())
     }
 
     fn array(&self, section: &Section) -> io::Result<Vec<u32>> {
-        Ok(read(&self.file, section)?.chunks_exact(4).map(|bytes| little(bytes) as u32).collect())
+        Ok(numbers(&read(&self.file, section)?).map(u32::from_le_bytes).collect())
+    }
+}
+
+/// The postings of a term: themselves, or where they are.
+struct Postings<'a> {
+    part: &'a Part<'a>,
+    place: Result<&'a [u8], Section>,
+}
+
+impl Postings<'_> {
+    fn bytes(&self) -> usize {
+        self.place.as_ref().map_or_else(|section| section.bytes as usize, |inline| inline.len())
+    }
+
+    fn read(&self) -> io::Result<Encoded> {
+        match &self.place {
+            Ok(inline) => Ok(inline.to_vec()),
+            Err(section) => {
+                let at = section.at + self.part.layout.postings_at;
+                read(&self.part.file, &Section { at, ..section.clone() })
+            }
+        }
     }
 }
 
@@ -215,6 +242,11 @@ fn read(file: &File, section: &Section) -> io::Result<Vec<u8>> {
         return Err(damaged("a checksum does not fit"));
     }
     Ok(bytes)
+}
+
+/// The numbers of an array, each as its bytes.
+fn numbers<const BYTES: usize>(array: &[u8]) -> impl Iterator<Item = [u8; BYTES]> + '_ {
+    array.as_chunks().0.iter().copied()
 }
 
 fn little(bytes: &[u8]) -> u64 {

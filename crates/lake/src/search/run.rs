@@ -2,15 +2,17 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use onrecord_ledger::Committed;
-use onrecord_proof::field;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::ask::ask;
+use super::brief::Brief;
 use super::matcher::matches;
 use super::query::Query;
 use super::read::Index;
@@ -91,9 +93,8 @@ impl Lake {
         let search = Search::new(self, query)?.between(options.since, options.until);
         let found = async move {
             let (found, total) = search.best(limit, options.newest).await?;
-            let records = search.records(&found).await?;
-            let hits =
-                found.iter().zip(&records).filter_map(|(found, record)| Some(search.hit(found, record.as_ref()?)));
+            let shown = search.shown(&found).await?;
+            let hits = found.iter().zip(shown).filter_map(|(found, shown)| Some(search.hit(found, shown?)));
             Ok(SearchResult { hits: hits.collect(), total })
         };
         self.inner.engine.spawn_within(found, time).await
@@ -155,13 +156,18 @@ impl Search {
 
     /// All hits, file by file, the newest first.
     pub(super) fn found(&self) -> BoxStream<'static, Result<Vec<Found>>> {
+        self.each(None).map_ok(|(found, _)| found).boxed()
+    }
+
+    /// The hits of each file, the newest first, or those that may be among the best; with the number of all of the file's.
+    fn each(&self, best: Option<Best>) -> BoxStream<'static, Result<(Vec<Found>, u64)>> {
         let files = self.snapshot.sealed.files.iter().rev().map(|file| Unit::File(Arc::clone(file)));
         let units: Vec<_> = std::iter::once(Unit::Log).chain(files).collect();
         let search = self.clone();
         stream::iter(units)
             .map(move |unit| {
-                let search = search.clone();
-                async move { search.of(unit).await }
+                let (search, best) = (search.clone(), best.clone());
+                async move { search.of(unit, best).await }
             })
             .buffered(AT_ONCE)
             .boxed()
@@ -169,22 +175,20 @@ impl Search {
 
     /// The best or newest hits, in order, and the number of all of them.
     pub(super) async fn best(&self, limit: usize, newest: bool) -> Result<(Vec<Found>, u64)> {
-        let (mut best, mut total, mut found) = (Vec::new(), 0, self.found());
-        while let Some(more) = found.try_next().await? {
-            total += more.len() as u64;
-            best.extend(more);
-            if best.len() > limit.saturating_mul(2) {
-                first(&mut best, limit, newest);
-            }
+        let best = Best { limit, newest, bar: Arc::default() };
+        let (mut all, mut total, mut found) = (Vec::new(), 0, self.each(Some(best.clone())));
+        while let Some((more, count)) = found.try_next().await? {
+            total += count;
+            all.extend(more);
+            best.keep(&mut all);
         }
-        first(&mut best, limit, newest);
-        Ok((best, total))
+        Ok((all, total))
     }
 
-    async fn of(&self, unit: Unit) -> Result<Vec<Found>> {
-        let Unit::File(file) = unit else { return self.of_log().await };
+    async fn of(&self, unit: Unit, best: Option<Best>) -> Result<(Vec<Found>, u64)> {
+        let Unit::File(file) = unit else { return self.of_log().await.map(counted) };
         if let Some(index) = self.lake.inner.indexes.get(&file)
-            && let Some(found) = self.of_index(&file, index).await?
+            && let Some(found) = self.of_index(&file, index, best).await?
         {
             return Ok(found);
         }
@@ -193,13 +197,18 @@ impl Search {
         while let Some(rows) = rows.try_next().await? {
             found.extend(rows.iter().filter_map(|row| self.matched(row, Some(&file))));
         }
-        Ok(found)
+        Ok(counted(found))
     }
 
     /// `None` if the index is damaged.
-    async fn of_index(&self, file: &Arc<DataFile>, index: Arc<Index>) -> Result<Option<Vec<Found>>> {
+    async fn of_index(
+        &self,
+        file: &Arc<DataFile>,
+        index: Arc<Index>,
+        best: Option<Best>,
+    ) -> Result<Option<(Vec<Found>, u64)>> {
         let (search, file) = (self.clone(), Arc::clone(file));
-        blocking_while_awaited(move |awaited| match search.ask(&file, &index, awaited) {
+        blocking_while_awaited(move |awaited| match search.ask(&file, &index, best.as_ref(), awaited) {
             Ok(found) => Ok(Some(found)),
             // Nobody takes it.
             Err(_) if awaited.is_over() => Ok(None),
@@ -211,10 +220,23 @@ impl Search {
         .await
     }
 
-    fn ask(&self, file: &Arc<DataFile>, index: &Index, awaited: &Awaited) -> std::io::Result<Vec<Found>> {
-        let mut all = Vec::new();
+    fn ask(
+        &self,
+        file: &Arc<DataFile>,
+        index: &Index,
+        best: Option<&Best>,
+        awaited: &Awaited,
+    ) -> std::io::Result<(Vec<Found>, u64)> {
+        let (mut all, mut total) = (Vec::new(), 0);
         for part in index.parts()? {
-            let rows = ask(&part, &self.query, awaited)?;
+            let mut rows = ask(&part, &self.query, awaited)?;
+            let is_bounded = self.since > i64::MIN || self.until.is_some();
+            if !is_bounded {
+                total += rows.len() as u64;
+                if let Some(best) = best {
+                    best.pass(&mut rows);
+                }
+            }
             if rows.is_empty() {
                 continue;
             }
@@ -223,9 +245,16 @@ impl Search {
                 let (leaf, time) = (*leaves.get(row as usize)?, *times.get(row as usize)?);
                 self.is_in_time(time).then(|| Found { file: Some(Arc::clone(file)), leaf, time, score })
             };
+            let before = all.len();
             all.extend(rows.into_iter().filter_map(found));
+            if is_bounded {
+                total += (all.len() - before) as u64;
+            }
+            if let Some(best) = best {
+                best.keep(&mut all);
+            }
         }
-        Ok(all)
+        Ok((all, total))
     }
 
     async fn of_log(&self) -> Result<Vec<Found>> {
@@ -327,23 +356,54 @@ impl Search {
         time >= self.since && self.until.is_none_or(|until| time < until)
     }
 
-    /// The records of hits, as far as they can be searched, in the order of the hits. `None` for one that is gone.
-    pub(super) async fn records(&self, found: &[Found]) -> Result<Vec<Option<Committed>>> {
+    /// What is to be shown of hits, in their order. `None` for one whose record is gone.
+    pub(super) async fn shown(&self, found: &[Found]) -> Result<Vec<Option<Shown>>> {
         let mut order: Vec<_> = (0..found.len()).collect();
         order.sort_by_key(|at| (found[*at].file.as_ref().map(|file| &file.path), found[*at].leaf));
-        let mut records = vec![None; found.len()];
+        let mut files = JoinSet::new();
         for same in order.chunk_by(|a, b| found[*a].file_path() == found[*b].file_path()) {
+            let (search, file, same) = (self.clone(), found[same[0]].file.clone(), same.to_vec());
             let leaves: Vec<_> = same.iter().map(|at| found[*at].leaf).collect();
-            let rows = match &found[same[0]].file {
-                Some(file) => self.lake.read_leaves(file, &leaves).await?,
-                None => self.hot(leaves).await?,
-            };
-            let mut rows = rows.into_iter().peekable();
+            files.spawn(async move { search.shown_of(file.as_deref(), &leaves).await.map(|shown| (same, shown)) });
+        }
+        let mut all: Vec<_> = found.iter().map(|_| None).collect();
+        while let Some(done) = files.join_next().await {
+            let (same, shown) = done.map_err(|stopped| Error::corrupt("a search", stopped))??;
+            let mut shown = shown.into_iter().peekable();
             for at in same {
-                records[*at] = rows.next_if(|row| row.index == found[*at].leaf);
+                all[at] = shown.next_if(|shown| shown.brief.leaf == found[at].leaf);
             }
         }
-        Ok(records)
+        Ok(all)
+    }
+
+    /// The same of some leaves of a file or of the log, which are in order.
+    async fn shown_of(&self, file: Option<&DataFile>, leaves: &[u64]) -> Result<Vec<Shown>> {
+        let Some(file) = file else {
+            let records = self.hot(leaves.to_vec()).await?;
+            return Ok(records.iter().map(|record| self.show(Brief::of(record), Some(record))).collect());
+        };
+        let mut briefs = Vec::new();
+        for batch in self.lake.read_columns(file, leaves, Brief::columns()).await? {
+            briefs.extend(Brief::read(&batch)?.into_iter().filter(|brief| leaves.binary_search(&brief.leaf).is_ok()));
+        }
+        let wants_all = |brief: &&Brief| Snippet::of_brief(&self.query, brief).is_none();
+        let whole: Vec<_> = briefs.iter().filter(wants_all).map(|brief| brief.leaf).collect();
+        let mut records = Vec::new();
+        if !whole.is_empty() {
+            records = self.lake.read_leaves(file, &whole).await?;
+        }
+        let show = |brief: Brief| {
+            let record = records.binary_search_by_key(&brief.leaf, |record| record.index).ok().map(|at| &records[at]);
+            self.show(brief, record)
+        };
+        Ok(briefs.into_iter().map(show).collect())
+    }
+
+    fn show(&self, brief: Brief, record: Option<&Committed>) -> Shown {
+        let of_all = || record.map(|record| Snippet::of(&self.query, &Document::of(record)));
+        let snippet = Snippet::of_brief(&self.query, &brief).or_else(of_all).unwrap_or_default();
+        Shown { brief, snippet }
     }
 
     async fn hot(&self, leaves: Vec<u64>) -> Result<Vec<Committed>> {
@@ -356,30 +416,66 @@ impl Search {
         .await
     }
 
-    pub(super) fn snippet(&self, record: &Committed) -> Snippet {
-        Snippet::of(&self.query, &Document::of(record))
-    }
-
     /// The log that a hit is in.
     pub(super) fn origin<'a>(&'a self, found: &'a Found) -> &'a str {
         found.file.as_ref().map_or(&self.snapshot.sealed.origin, |file| &file.origin)
     }
 
-    fn hit(&self, found: &Found, committed: &Committed) -> SearchHit {
-        let record = &committed.record;
-        let text = |field| record.text(field).map(str::to_owned);
-        SearchHit {
-            origin: self.origin(found).to_owned(),
-            leaf_index: found.leaf,
-            id: record.id,
-            kind: record.kind.name(),
-            time: found.time,
-            session: text(&field::SESSION),
-            model: text(&field::RESPONSE_MODEL).or_else(|| text(&field::REQUEST_MODEL)),
-            score: found.score,
-            snippet: self.snippet(committed),
+    fn hit(&self, found: &Found, shown: Shown) -> SearchHit {
+        let Shown { brief: Brief { leaf, id, kind, session, model, .. }, snippet } = shown;
+        let (origin, time, score) = (self.origin(found).to_owned(), found.time, found.score);
+        SearchHit { origin, leaf_index: leaf, id, kind, time, session, model, score, snippet }
+    }
+}
+
+/// What a list has of a hit.
+pub(super) struct Shown {
+    brief: Brief,
+    pub(super) snippet: Snippet,
+}
+
+/// Which hits are wanted.
+#[derive(Debug, Clone)]
+struct Best {
+    limit: usize,
+    newest: bool,
+    /// There are as many hits as are wanted with this score or a higher one: the bits of a float that is not negative.
+    bar: Arc<AtomicU32>,
+}
+
+impl Best {
+    /// Leaves out rows of which the score alone tells that they are not wanted.
+    fn pass(&self, rows: &mut Vec<(u32, f32)>) {
+        if self.newest {
+            return;
+        }
+        let bar = f32::from_bits(self.bar.load(Ordering::Relaxed));
+        rows.retain(|(_, score)| *score >= bar);
+        if self.limit == 0 {
+            rows.clear();
+        } else if rows.len() > self.limit {
+            let mut scores: Vec<_> = rows.iter().map(|(_, score)| *score).collect();
+            let (_, last, _) = scores.select_nth_unstable_by(self.limit - 1, |a, b| b.total_cmp(a));
+            let last = *last;
+            rows.retain(|(_, score)| *score >= last);
         }
     }
+
+    /// Keeps those that are wanted, in order.
+    fn keep(&self, found: &mut Vec<Found>) {
+        first(found, self.limit, self.newest);
+        if let Some(last) = found.last()
+            && !self.newest
+            && found.len() == self.limit
+        {
+            self.bar.fetch_max(last.score.to_bits(), Ordering::Relaxed);
+        }
+    }
+}
+
+fn counted(found: Vec<Found>) -> (Vec<Found>, u64) {
+    let total = found.len() as u64;
+    (found, total)
 }
 
 impl Found {

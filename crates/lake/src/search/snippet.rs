@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::brief::Brief;
 use super::matcher::Finder;
 use super::query::{Phrase, Query};
 use super::text::{Document, Place};
@@ -29,11 +30,38 @@ impl Snippet {
     }
 
     /// Where most of what was searched for stands together; if it is not about words, where the newest input begins.
-    pub(super) fn of(query: &Query, document: &Document) -> Self {
+    ///
+    /// What a record adds to its conversation comes first: if that alone is a hit, the snippet is of it, else of any text of
+    /// the record. `None` if it takes these.
+    pub(super) fn of_brief(query: &Query, brief: &Brief) -> Option<Self> {
         let phrases = query.phrases();
+        if phrases.is_empty() {
+            return Self::newest_input(&brief.texts);
+        }
+        let mut found = vec![false; phrases.len()];
+        let mut finder = Finder::new(&phrases);
+        for (_, text) in &brief.texts {
+            finder.find(text, |phrase, _| found[phrase] = true);
+        }
+        if covers(query, &mut found.into_iter()) { Self::best(&phrases, &brief.texts) } else { None }
+    }
+
+    /// The same of any text of a record.
+    pub(super) fn of(query: &Query, document: &Document) -> Self {
+        let best = Self::best(&query.phrases(), &document.texts).or_else(|| Self::newest_input(&document.texts));
+        let last = || document.texts.last().map(|(place, text)| Self { place: place.name(), pieces: cut(text, &[]) });
+        best.or_else(last).unwrap_or_default()
+    }
+
+    fn newest_input(texts: &[(Place, String)]) -> Option<Self> {
+        let newest = texts.iter().rfind(|(place, _)| *place == Place::Input);
+        newest.map(|(place, text)| Self { place: place.name(), pieces: cut(text, &[]) })
+    }
+
+    fn best(phrases: &[&Phrase], texts: &[(Place, String)]) -> Option<Self> {
         let mut best: Option<(usize, Place, &str, Vec<Range<usize>>)> = None;
-        for (place, text) in &document.texts {
-            let found = occurrences(&phrases, text);
+        for (place, text) in texts {
+            let found = occurrences(phrases, text);
             for (at, (_, first)) in found.iter().enumerate() {
                 let near = found[at..].iter().take_while(|(_, range)| range.end <= first.start + BYTES - BEFORE);
                 let mut kinds: Vec<_> = near.clone().map(|(phrase, _)| *phrase).collect();
@@ -49,11 +77,18 @@ impl Snippet {
                 }
             }
         }
-        if let Some((_, place, text, ranges)) = best {
-            return Self { place: place.name(), pieces: cut(text, &ranges) };
-        }
-        let newest = document.texts.iter().rfind(|(place, _)| *place == Place::Input).or(document.texts.last());
-        newest.map_or_else(Self::default, |(place, text)| Self { place: place.name(), pieces: cut(text, &[]) })
+        best.map(|(_, place, text, ranges)| Self { place: place.name(), pieces: cut(text, &ranges) })
+    }
+}
+
+/// Whether what was found of the query's phrases, in their order, makes a hit of a record that is one for all else.
+fn covers(query: &Query, found: &mut impl Iterator<Item = bool>) -> bool {
+    match query {
+        // Every part takes its phrases, so none may be passed over.
+        Query::All(parts) => parts.iter().map(|part| covers(part, found)).fold(true, |all, part| all & part),
+        Query::Any(parts) => parts.iter().map(|part| covers(part, found)).fold(false, |any, part| any | part),
+        Query::Phrase(_) => found.next().unwrap_or(false),
+        Query::Not(_) | Query::Exact { .. } => true,
     }
 }
 

@@ -3,10 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::layout::Covered;
+use super::lookup::Conditions;
 use super::read::Index;
 use crate::error::Result;
 use crate::storage;
@@ -73,6 +75,17 @@ impl Indexes {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
                 drop(open);
+                self.bad(file, &error);
+                None
+            }
+        }
+    }
+
+    /// The rows of a data file that may fulfil the conditions, in order, as its index says. `None` if it says nothing.
+    pub(crate) fn rows(&self, file: &DataFile, conditions: &Conditions) -> Option<Vec<Range<usize>>> {
+        match conditions.rows(&*self.get(file)?) {
+            Ok(rows) => rows,
+            Err(error) => {
                 self.bad(file, &error);
                 None
             }

@@ -16,7 +16,6 @@ use datafusion::scalar::ScalarValue;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::run::{Found, HITS_MAX, Search};
-use super::snippet::Snippet;
 use crate::error::Error;
 use crate::sql::QueryView;
 
@@ -155,10 +154,8 @@ impl PartitionStream for HitStream {
 impl HitStream {
     async fn batch(self, found: Vec<Found>) -> Result<RecordBatch, Error> {
         let snippets = if self.columns.iter().any(|column| *column >= PLACE) {
-            let records = self.search.records(&found).await?;
-            let snippet =
-                |record: Option<_>| record.map_or_else(Snippet::default, |record| self.search.snippet(&record));
-            records.into_iter().map(snippet).collect()
+            let shown = self.search.shown(&found).await?.into_iter();
+            shown.map(|shown| shown.map(|shown| shown.snippet).unwrap_or_default()).collect()
         } else {
             Vec::new()
         };

@@ -65,14 +65,14 @@ pub(super) const EXACT: [(&str, &[&Field]); 13] = [
 ];
 
 /// The groups whose fields are searched.
-const SEARCHED: [(Group, Place); 3] =
+pub(super) const SEARCHED: [(Group, Place); 3] =
     [(Group::Input, Place::Input), (Group::Output, Place::Output), (Group::Outcome, Place::Error)];
 
 /// Of these groups, what judges.
-const JUDGEMENTS: [&Field; 4] = [&field::VERDICT, &field::EVALUATION, &field::LABEL, &field::EXPLANATION];
+pub(super) const JUDGEMENTS: [&Field; 4] = [&field::VERDICT, &field::EVALUATION, &field::LABEL, &field::EXPLANATION];
 
 /// Fields of these groups that say nothing in words.
-const NOT_SEARCHED: [&Field; 14] = [
+pub(super) const NOT_SEARCHED: [&Field; 14] = [
     &field::PROMPT_SOURCE,
     &field::PROMPT_TOKEN_IDS,
     &field::INPUT_MEDIA,

@@ -46,7 +46,7 @@ const NICE: i32 = 10;
 /// Rows of a batch. Fewer than DataFusion's 8,192, since a row has two bodies of some KB each.
 const BATCH_ROWS: usize = 2048;
 /// Memory for the footers of data files, in bytes.
-const FOOTER_CACHE: usize = 32 << 20;
+const FOOTER_CACHE: usize = 96 << 20;
 
 /// What a query may take.
 #[derive(Debug, Clone)]

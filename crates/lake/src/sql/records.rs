@@ -9,13 +9,14 @@ use datafusion::common::{ColumnStatistics, Statistics};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::parquet::{CachedParquetFileReaderFactory, ParquetRowSelection};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::parquet::arrow::arrow_reader::RowSelection;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::streaming::StreamingTableExec;
@@ -24,10 +25,11 @@ use datafusion::scalar::ScalarValue;
 use object_store::ObjectStore;
 
 use super::hot::HotRows;
-use crate::lake::Lake;
+use crate::lake::{Lake, blocking};
 use crate::log::Log;
 use crate::row::date_of_text;
 use crate::schema::{COLUMNS, Source, file_schema, partition_columns, table_schema};
+use crate::search::Conditions;
 use crate::snapshot::Snapshot;
 use crate::table::DataFile;
 
@@ -66,7 +68,7 @@ impl RecordsTable {
     fn sealed(
         &self,
         state: &dyn Session,
-        files: &[Arc<DataFile>],
+        files: Vec<PartitionedFile>,
         columns: &[usize],
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let cache = state.runtime_env().cache_manager.get_file_metadata_cache();
@@ -76,9 +78,8 @@ impl RecordsTable {
         let source = ParquetSource::new(self.schema.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers));
-        let group = FileGroup::new(files.iter().map(|file| partitioned_file(file)).collect::<Result<_>>()?);
         let scan = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE)?, Arc::new(source))
-            .with_file_groups(group.split_files(state.config().target_partitions()))
+            .with_file_groups(dealt(files, state.config().target_partitions()))
             .with_projection_indices(Some(columns.to_vec()))?
             .build();
         Ok(DataSourceExec::from_data_source(scan))
@@ -104,7 +105,7 @@ impl TableProvider for RecordsTable {
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let view = QueryView::of(state)?;
@@ -112,8 +113,9 @@ impl TableProvider for RecordsTable {
         let hot = HotRows::new(Arc::clone(&view.log), Arc::clone(&view.snapshot), &columns)?;
         let schema = Arc::new(table_schema().project(&columns)?);
         let mut parts = Vec::new();
-        if !view.snapshot.sealed.files.is_empty() {
-            parts.push(self.sealed(state, &view.snapshot.sealed.files, &columns)?);
+        let files = files(&view, Conditions::of(filters)).await?;
+        if !files.is_empty() {
+            parts.push(self.sealed(state, files, &columns)?);
         }
         if !hot.leaves().is_empty() {
             let hot = StreamingTableExec::try_new(schema.clone(), vec![Arc::new(hot)], None, [], false, limit)?;
@@ -125,6 +127,37 @@ impl TableProvider for RecordsTable {
             _ => UnionExec::try_new(parts),
         }
     }
+}
+
+/// The data files that may have rows which fulfil the conditions, the newest first, each with these rows if its index
+/// tells them.
+async fn files(view: &QueryView, conditions: Conditions) -> Result<Vec<PartitionedFile>> {
+    let whole = |file: &Arc<DataFile>| partitioned_file(file);
+    if conditions.is_empty() {
+        return view.snapshot.sealed.files.iter().rev().map(whole).collect();
+    }
+    let (lake, snapshot) = (view.lake.clone(), Arc::clone(&view.snapshot));
+    let find = move || {
+        let some = |file: &Arc<DataFile>| match lake.inner.indexes.rows(file, &conditions) {
+            None => Some(partitioned_file(file)),
+            Some(rows) if rows.is_empty() => None,
+            Some(rows) => {
+                let selection = RowSelection::from_consecutive_ranges(rows.into_iter(), file.rows as usize);
+                Some(partitioned_file(file).map(|file| file.with_extension(ParquetRowSelection::new(selection))))
+            }
+        };
+        Ok(snapshot.sealed.files.iter().rev().filter_map(some).collect::<Result<_>>())
+    };
+    blocking(find).await.map_err(|error| DataFusionError::External(Box::new(error)))?
+}
+
+/// The files in groups that are read at the same time. Each group has some of the newest, so that whoever wants these
+/// is done early.
+fn dealt(files: Vec<PartitionedFile>, groups: usize) -> Vec<FileGroup> {
+    let mut dealt = vec![Vec::new(); groups.clamp(1, files.len().max(1))];
+    let count = dealt.len();
+    files.into_iter().enumerate().for_each(|(at, file)| dealt[at % count].push(file));
+    dealt.into_iter().map(FileGroup::new).collect()
 }
 
 /// The file with its partition, and with statistics by which it may be passed over unopened.
@@ -145,14 +178,14 @@ fn statistics(file: &DataFile) -> Statistics {
     let mut statistics = Statistics::new_unknown(&file_schema());
     statistics.num_rows = Precision::Exact(file.rows as usize);
     for (column, statistics) in COLUMNS.iter().zip(&mut statistics.column_statistics) {
-        match (column.source, file.committed_at) {
-            (Source::LeafIndex, _) => {
+        match (column.source, file.committed_at, file.captured_at) {
+            (Source::LeafIndex, _, _) => {
                 let int = |n: u64| ScalarValue::Int64(Some(n as i64));
                 *statistics = bounds(Precision::Exact, int(file.leaves.start), int(file.leaves.end - 1));
             }
-            (Source::CommittedAt, Some((first, last))) => {
+            (Source::CommittedAt, Some(span), _) | (Source::CapturedAt, _, Some(span)) => {
                 let time = |at| ScalarValue::TimestampMicrosecond(Some(at), Some("UTC".into()));
-                *statistics = bounds(Precision::Inexact, time(first), time(last));
+                *statistics = bounds(Precision::Inexact, time(span.0), time(span.1));
             }
             _ => {}
         }

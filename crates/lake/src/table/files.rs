@@ -40,6 +40,8 @@ pub(crate) struct DataFile {
     pub(crate) leaves: Range<u64>,
     /// The first and last time of commit, in microseconds since 1970-01-01 UTC, if known.
     pub(crate) committed_at: Option<(i64, i64)>,
+    /// The same of the times when its records began.
+    pub(crate) captured_at: Option<(i64, i64)>,
 }
 
 impl Sealed {
@@ -82,6 +84,7 @@ impl DataFile {
             commit_date: part("commit_date")?,
             leaves,
             committed_at: None,
+            captured_at: None,
         })
     }
 
@@ -94,7 +97,10 @@ impl DataFile {
         let last = number(&stats["maxValues"]["leaf_index"])?;
         let mut partition = file.partition_values_map();
         let mut part = |name| partition.remove(name).flatten().ok_or_else(|| bad("it is in no partition"));
-        let time = |stats: &Value| micros(stats["committed_at"].as_str()?);
+        let time = |bounds: &str, column: &str| micros(stats[bounds][column].as_str()?);
+        // Other writers cut times to milliseconds.
+        let span =
+            |column| time("minValues", column).zip(time("maxValues", column).map(|last| last.saturating_add(999)));
         Ok(Self {
             path: file.object_store_path(),
             size: file.size() as u64,
@@ -102,8 +108,8 @@ impl DataFile {
             origin: part("origin")?,
             commit_date: part("commit_date")?,
             leaves: first..last + 1,
-            // Other writers cut times to milliseconds.
-            committed_at: time(&stats["minValues"]).zip(time(&stats["maxValues"]).map(|last| last.saturating_add(999))),
+            committed_at: span("committed_at"),
+            captured_at: span("captured_at"),
         })
     }
 }
@@ -112,14 +118,15 @@ fn micros(text: &str) -> Option<i64> {
     string_to_timestamp_nanos(text).ok().map(|nanos| nanos.div_euclid(1000))
 }
 
-/// Delta's statistics of a data file; `times` are those of the first and the last commit in it, if they can be written.
-pub(crate) fn stats(rows: u64, leaves: &Range<u64>, times: Option<(String, String)>) -> String {
-    let (first, last) = times.unzip();
+/// Delta's statistics of a data file; `times` are the first and the last time of commit in it, and the first and last at
+/// which one of its records began, if they can be written.
+pub(crate) fn stats(rows: u64, leaves: &Range<u64>, times: [Option<(String, String)>; 2]) -> String {
+    let [(committed, last_committed), (captured, last_captured)] = times.map(Option::unzip);
     json!({
         "numRecords": rows,
-        "minValues": {"leaf_index": leaves.start, "committed_at": first},
-        "maxValues": {"leaf_index": leaves.end - 1, "committed_at": last},
-        "nullCount": {"leaf_index": 0, "committed_at": 0},
+        "minValues": {"leaf_index": leaves.start, "committed_at": committed, "captured_at": captured},
+        "maxValues": {"leaf_index": leaves.end - 1, "committed_at": last_committed, "captured_at": last_captured},
+        "nullCount": {"leaf_index": 0, "committed_at": 0, "captured_at": 0},
     })
     .to_string()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 
 use super::Fixture;
-use super::records::calls;
+use super::records::{call, calls};
 use crate::{Error, QueryLimits};
 
 const STATEMENTS: [&str; 9] = [
@@ -165,4 +165,52 @@ async fn the_engine_knows_columns_and_plans() {
     assert!(["accesses", "events", "interactions", "records"].iter().all(|name| there(name)), "{tables:?}");
     let plan = fixture.query("EXPLAIN SELECT answer FROM interactions WHERE leaf_index = 3").await.join("\n");
     assert!(plan.contains("DataSourceExec") && plan.contains("pruning_predicate"), "{plan}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_does_not_depend_on_what_is_indexed() {
+    let conditions = [
+        format!("id = '{}'", call(91).record.id),
+        "session = 'session-3'".to_owned(),
+        "session IN ('session-1', 'session-40', 'nobody')".to_owned(),
+        "request_id = 'request-17'".to_owned(),
+        "request_id = 'nobody'".to_owned(),
+        "model = 'tiny' AND session = 'session-9'".to_owned(),
+        "session = 'session-2' OR request_id = 'request-300'".to_owned(),
+        "(model = 'x' OR response_model = 'x')".to_owned(),
+        "array_has(map_extract(tags, 'team'), 'red') AND leaf_index % 9 = 0".to_owned(),
+        "array_has(map_keys(tags), 'team') AND session = 'session-30'".to_owned(),
+        "NOT session = 'session-0' AND leaf_index < 12".to_owned(),
+        "session = 'session-3' OR output_tokens = 5".to_owned(),
+    ];
+    let statements = conditions.iter().flat_map(|condition| {
+        ["ORDER BY leaf_index", "ORDER BY leaf_index DESC LIMIT 5"]
+            .map(|order| format!("SELECT leaf_index, request_id FROM interactions WHERE {condition} {order}"))
+    });
+    let statements: Vec<_> = statements.collect();
+    let fixture = Fixture::new(calls(350)).await;
+    let mut expected = Vec::new();
+    for statement in &statements {
+        expected.push(fixture.query(statement).await);
+    }
+    assert_eq!(expected[0], ["91|request-91"]);
+    assert_eq!(expected[2].len(), 7);
+    let mut sealed = 0;
+    while fixture.lake.seal().await.unwrap().is_some() {
+        sealed += 1;
+        if sealed == 2 {
+            fixture.lake.index().await.unwrap();
+        }
+        for (statement, expected) in statements.iter().zip(&expected) {
+            assert_eq!(&fixture.query(statement).await, expected, "{statement}, {sealed} files");
+        }
+    }
+    let explain = "EXPLAIN FORMAT INDENT SELECT leaf_index FROM interactions WHERE request_id = 'request-17'";
+    let files = |plan: Vec<String>| plan.concat().matches(".parquet").count();
+    assert_eq!(files(fixture.query(explain).await), 3, "one by its index, two that have none");
+    fixture.lake.index().await.unwrap();
+    assert_eq!(files(fixture.query(explain).await), 1);
+    for (statement, expected) in statements.iter().zip(&expected) {
+        assert_eq!(&fixture.query(statement).await, expected, "{statement}, all indexed");
+    }
 }
