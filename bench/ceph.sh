@@ -90,4 +90,5 @@ put "http://127.0.0.1:$port/audit"
 put -H 'x-amz-bucket-object-lock-enabled: true' "http://127.0.0.1:$port/locked"
 
 export ONRECORD_TEST_S3=http://127.0.0.1:$port AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
-cargo nextest run --workspace -E 'test(/^objects::/)' "$@"
+# One test takes a header out of requests, which a server that checks signatures does not take.
+cargo nextest run --workspace -E 'test(/^objects::/) - test(a_store_without_conditional_writes)' "$@"

@@ -109,9 +109,12 @@ impl Chain {
         for (name, number) in names.iter().filter_map(|name| Some((name, segment::number(name)?))) {
             let path = dir.join(name);
             highest = highest.max(number);
-            match read_head(disk, &path, number, origin)? {
-                Some(head) => drop(heads.insert(number, (path, head))),
-                None => leftovers.push(path),
+            match read_head(disk, &path, number, origin) {
+                Ok(Some(head)) => drop(heads.insert(number, (path, head))),
+                Ok(None) => leftovers.push(path),
+                // A log that is in use has released it since; where one is missing among the others, the chain breaks.
+                Err(Error::Io { kind: std::io::ErrorKind::NotFound, .. }) => {}
+                Err(error) => return Err(error),
             }
         }
         let mut links = Vec::new();

