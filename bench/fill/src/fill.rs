@@ -118,7 +118,7 @@ fn settle(runtime: &tokio::runtime::Runtime, lake: &Lake, what: &str) -> anyhow:
             eprintln!("{} files became one of {} MiB", done.files, done.bytes >> 20);
         }
         eprintln!("{} indexes were built", lake.index().await?);
-        lake.remove_unread()?;
+        lake.remove_unread().await?;
         anyhow::Ok(())
     })
 }

@@ -9,7 +9,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::bytes::Input;
 use super::layout::EXACT as TERM;
-use super::read::{Index, Part, damaged};
+use super::read::{Few, Index, Part, damaged};
 use super::text::{EXACT, exact_term};
 
 /// A condition that more than one of so many rows of a part fulfil spares no page from being read.
@@ -23,7 +23,9 @@ impl Conditions {
     /// Those among the filters of a scan of the table `records` that an index knows of.
     pub(crate) fn of(filters: &[Expr]) -> Self {
         let mut conditions = Self::default();
-        filters.iter().for_each(|filter| conditions.add(filter));
+        for filter in filters {
+            conditions.add(filter);
+        }
         conditions
     }
 
@@ -49,7 +51,9 @@ impl Conditions {
             match self.rows_of_part(&part)? {
                 Some(found) => {
                     is_selective = true;
-                    found.into_iter().for_each(|row| add(&mut rows, start + row as usize..start + row as usize + 1));
+                    for row in found {
+                        add(&mut rows, start + row as usize..start + row as usize + 1);
+                    }
                 }
                 None => add(&mut rows, start..end),
             }
@@ -82,9 +86,11 @@ fn rows_of_terms(part: &Part<'_>, terms: &[Vec<u8>]) -> io::Result<Option<Vec<u3
     let (mut rows, most) = (Vec::new(), part.rows() as usize / SELECTIVE);
     for term in terms {
         match part.find_up_to(TERM, term, most)? {
-            None => {}
-            Some(None) => return Ok(None),
-            Some(Some(postings)) => read_rows(&postings, &mut rows).ok_or_else(|| damaged("postings make no sense"))?,
+            Few::None => {}
+            Few::TooMany => return Ok(None),
+            Few::Postings(postings) => {
+                read_rows(&postings, &mut rows).ok_or_else(|| damaged("postings make no sense"))?;
+            }
         }
     }
     rows.sort_unstable();

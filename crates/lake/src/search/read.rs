@@ -80,6 +80,13 @@ pub(super) struct Part<'a> {
     layout: &'a PartLayout,
 }
 
+/// The postings of a term, if they are few.
+pub(super) enum Few {
+    None,
+    Postings(Encoded),
+    TooMany,
+}
+
 impl Part<'_> {
     pub(super) fn rows(&self) -> u32 {
         self.layout.rows
@@ -97,12 +104,13 @@ impl Part<'_> {
         Ok(found)
     }
 
-    /// The postings of the term, if there is such a term; without them if they have more than `most` bytes.
-    pub(super) fn find_up_to(&self, kind: u8, term: &[u8], most: usize) -> io::Result<Option<Option<Encoded>>> {
-        let mut found = None;
+    /// The postings of the term, unless they have more than `most` bytes.
+    pub(super) fn find_up_to(&self, kind: u8, term: &[u8], most: usize) -> io::Result<Few> {
+        let mut found = Few::None;
         self.scan(kind, term, |key, postings| {
             if key == term {
-                found = Some(if postings.bytes() <= most.max(INLINE_BYTES) { Some(postings.read()?) } else { None });
+                let are_few = postings.bytes() <= most.max(INLINE_BYTES);
+                found = if are_few { Few::Postings(postings.read()?) } else { Few::TooMany };
             }
             Ok(key < term)
         })?;
