@@ -37,6 +37,7 @@ pub(crate) struct Plan {
 }
 
 /// How a call ends.
+#[derive(Clone, Copy)]
 enum Ending {
     Answered,
     Failed(u16),
@@ -132,7 +133,7 @@ impl Plan {
             _ => Ending::Answered,
         };
         let answer = self.message(session, turn * 2 + 1);
-        self.end(&mut record, ending, &model, [body.len(), answer.len()], &answer, random);
+        Self::end(&mut record, ending, &model, [body.len(), answer.len()], &answer, random);
         record
     }
 
@@ -163,15 +164,7 @@ impl Plan {
         record.set(&field::CALLS_UNDER_WAY, random.random_range(0..12_i64));
     }
 
-    fn end(
-        &self,
-        record: &mut Record,
-        ending: Ending,
-        model: &str,
-        bytes: [usize; 2],
-        answer: &str,
-        random: &mut StdRng,
-    ) {
+    fn end(record: &mut Record, ending: Ending, model: &str, bytes: [usize; 2], answer: &str, random: &mut StdRng) {
         let first = (latency(random) * 80_000.0) as i64;
         let [asked, answered] = bytes.map(|bytes| bytes as i64 / 4);
         let duration = first + answered * random.random_range(6_000..14_000_i64);

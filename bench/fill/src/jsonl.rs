@@ -41,7 +41,7 @@ fn plain(value: &Value) -> serde_json::Value {
         // Digests are not UTF-8.
         Value::Bytes(bytes) => match std::str::from_utf8(bytes) {
             Ok(text) => json!(text),
-            Err(_) => json!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+            Err(_) => json!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()),
         },
         Value::Array(items) => items.iter().map(plain).collect(),
         Value::Map(map) => {
