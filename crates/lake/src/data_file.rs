@@ -79,8 +79,8 @@ pub(crate) struct DataFileWriter {
     leaves: Range<u64>,
     /// The version that it is made from, if it takes the place of other files.
     version: Option<u64>,
-    committed_at: Span,
-    captured_at: Span,
+    committed_at: Times,
+    captured_at: Times,
     columns: Vec<usize>,
     payload: usize,
 }
@@ -117,8 +117,8 @@ impl DataFileWriter {
             day,
             leaves,
             version,
-            committed_at: Span::default(),
-            captured_at: Span::default(),
+            committed_at: Times::default(),
+            captured_at: Times::default(),
             columns,
             payload: 0,
         })
@@ -159,16 +159,12 @@ impl DataFileWriter {
     }
 
     fn note(&mut self, batch: &RecordBatch) {
-        for (source, span) in
-            [(Source::CommittedAt, &mut self.committed_at), (Source::CapturedAt, &mut self.captured_at)]
-        {
+        let columns = [(Source::CommittedAt, &mut self.committed_at), (Source::CapturedAt, &mut self.captured_at)];
+        for (source, times) in columns {
             let at = COLUMNS.iter().position(|column| column.source == source).unwrap_or_default();
-            batch
-                .column(at)
-                .as_primitive::<TimestampMicrosecondType>()
-                .values()
-                .iter()
-                .for_each(|time| span.add(*time));
+            for time in batch.column(at).as_primitive::<TimestampMicrosecondType>().values() {
+                times.add(*time);
+            }
         }
     }
 
@@ -220,15 +216,15 @@ fn bytes_of(record: &Record) -> usize {
 }
 
 /// First and last of some times, in microseconds.
-struct Span(i64, i64);
+struct Times(i64, i64);
 
-impl Default for Span {
+impl Default for Times {
     fn default() -> Self {
         Self(i64::MAX, i64::MIN)
     }
 }
 
-impl Span {
+impl Times {
     fn add(&mut self, time: i64) {
         *self = Self(self.0.min(time), self.1.max(time));
     }

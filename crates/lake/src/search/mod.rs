@@ -5,6 +5,7 @@
 //! what is indexed, only the time that it takes does.
 
 mod ask;
+mod best;
 mod brief;
 mod bytes;
 mod indexer;

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream};
@@ -12,6 +11,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::ask::ask;
+use super::best::Best;
 use super::brief::Brief;
 use super::matcher::matches;
 use super::query::Query;
@@ -175,7 +175,7 @@ impl Search {
 
     /// The best or newest hits, in order, and the number of all of them.
     pub(super) async fn best(&self, limit: usize, newest: bool) -> Result<(Vec<Found>, u64)> {
-        let best = Best { limit, newest, bar: Arc::default() };
+        let best = Best::new(limit, newest);
         let (mut all, mut total, mut found) = (Vec::new(), 0, self.each(Some(best.clone())));
         while let Some((more, count)) = found.try_next().await? {
             total += count;
@@ -434,45 +434,6 @@ pub(super) struct Shown {
     pub(super) snippet: Snippet,
 }
 
-/// Which hits are wanted.
-#[derive(Debug, Clone)]
-struct Best {
-    limit: usize,
-    newest: bool,
-    /// There are as many hits as are wanted with this score or a higher one: the bits of a float that is not negative.
-    bar: Arc<AtomicU32>,
-}
-
-impl Best {
-    /// Leaves out rows of which the score alone tells that they are not wanted.
-    fn pass(&self, rows: &mut Vec<(u32, f32)>) {
-        if self.newest {
-            return;
-        }
-        let bar = f32::from_bits(self.bar.load(Ordering::Relaxed));
-        rows.retain(|(_, score)| *score >= bar);
-        if self.limit == 0 {
-            rows.clear();
-        } else if rows.len() > self.limit {
-            let mut scores: Vec<_> = rows.iter().map(|(_, score)| *score).collect();
-            let (_, last, _) = scores.select_nth_unstable_by(self.limit - 1, |a, b| b.total_cmp(a));
-            let last = *last;
-            rows.retain(|(_, score)| *score >= last);
-        }
-    }
-
-    /// Keeps those that are wanted, in order.
-    fn keep(&self, found: &mut Vec<Found>) {
-        first(found, self.limit, self.newest);
-        if let Some(last) = found.last()
-            && !self.newest
-            && found.len() == self.limit
-        {
-            self.bar.fetch_max(last.score.to_bits(), Ordering::Relaxed);
-        }
-    }
-}
-
 fn counted(found: Vec<Found>) -> (Vec<Found>, u64) {
     let total = found.len() as u64;
     (found, total)
@@ -482,15 +443,6 @@ impl Found {
     fn file_path(&self) -> Option<&str> {
         self.file.as_ref().map(|file| file.path.as_ref())
     }
-}
-
-/// Keeps the first hits: by score and then the newest, or the newest.
-fn first(found: &mut Vec<Found>, limit: usize, newest: bool) {
-    found.sort_by(|a, b| {
-        let by_score = if newest { std::cmp::Ordering::Equal } else { b.score.total_cmp(&a.score) };
-        by_score.then((b.time, b.leaf).cmp(&(a.time, a.leaf)))
-    });
-    found.truncate(limit);
 }
 
 /// Moves the ids that an index has from `left` to `found`, as their leaves.

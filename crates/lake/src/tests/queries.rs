@@ -182,6 +182,9 @@ async fn an_answer_does_not_depend_on_what_is_indexed() {
         "array_has(map_keys(tags), 'team') AND session = 'session-30'".to_owned(),
         "NOT session = 'session-0' AND leaf_index < 12".to_owned(),
         "session = 'session-3' OR output_tokens = 5".to_owned(),
+        // The bounds of files: from the first record of the third one on, and before the last one of the first.
+        format!("time >= to_timestamp_micros({})", call(200).record.captured_at),
+        format!("time < to_timestamp_micros({})", call(99).record.captured_at),
     ];
     let statements = conditions.iter().flat_map(|condition| {
         ["ORDER BY leaf_index", "ORDER BY leaf_index DESC LIMIT 5"]

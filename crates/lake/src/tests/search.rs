@@ -158,6 +158,25 @@ async fn hits(fixture: &Fixture, query: &str) -> Vec<(u64, u32)> {
     result.hits.iter().rev().map(|hit| (hit.leaf_index, hit.score.to_bits())).collect()
 }
 
+/// What a list of the best hits shows, as far as `limit`: leaf, score and snippet; and how many there are.
+async fn best(fixture: &Fixture, query: &str, limit: usize) -> (u64, Vec<(u64, u32, String)>) {
+    let result = fixture.lake.search(query, SearchOptions { limit, ..SearchOptions::default() }).await.unwrap();
+    let hits = result.hits.iter().map(|hit| (hit.leaf_index, hit.score.to_bits(), hit.snippet.marked()));
+    (result.total, hits.collect())
+}
+
+/// Every hit, the oldest first, and the best ones.
+type Answer = (Vec<(u64, u32)>, (u64, Vec<(u64, u32, String)>));
+
+async fn answer(fixture: &Fixture, query: &str) -> Answer {
+    let all = best(fixture, query, 10_000).await;
+    for limit in [0, 1, 3] {
+        let (total, some) = best(fixture, query, limit).await;
+        assert_eq!((total, &some[..]), (all.0, &all.1[..all.1.len().min(limit)]), "{query}, the best {limit}");
+    }
+    (hits(fixture, query).await, all)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(8))]
 
@@ -166,25 +185,25 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
             let fixture = Fixture::with_files_of(calls.clone(), 30).await;
-            let mut scores = Vec::new();
+            let mut answers = Vec::new();
             for query in &queries {
                 let expected: Vec<_> = calls.iter().filter(|call| query.holds(call)).map(|call| call.index).collect();
-                let found = hits(&fixture, &query.show()).await;
-                assert_eq!(found.iter().map(|(leaf, _)| *leaf).collect::<Vec<_>>(), expected, "{}", query.show());
-                scores.push(found);
+                let found = answer(&fixture, &query.show()).await;
+                assert_eq!(found.0.iter().map(|(leaf, _)| *leaf).collect::<Vec<_>>(), expected, "{}", query.show());
+                answers.push(found);
             }
             // Hot, then partly sealed, partly indexed, all indexed.
             while fixture.lake.seal().await.unwrap().is_some() {
-                for (query, expected) in queries.iter().zip(&scores) {
-                    assert_eq!(&hits(&fixture, &query.show()).await, expected, "{}", query.show());
+                for (query, expected) in queries.iter().zip(&answers) {
+                    assert_eq!(&answer(&fixture, &query.show()).await, expected, "{}", query.show());
                 }
                 if fixture.lake.stats().cursor > 30 {
                     fixture.lake.index().await.unwrap();
                 }
             }
             fixture.lake.index().await.unwrap();
-            for (query, expected) in queries.iter().zip(&scores) {
-                assert_eq!(&hits(&fixture, &query.show()).await, expected, "{}", query.show());
+            for (query, expected) in queries.iter().zip(&answers) {
+                assert_eq!(&answer(&fixture, &query.show()).await, expected, "{}", query.show());
             }
         });
     }
