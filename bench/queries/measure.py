@@ -50,7 +50,7 @@ class Api:
         self.connection.request("POST" if body is not None else "GET", path, body and json.dumps(body), headers)
         answer = self.connection.getresponse()
         data = answer.read()
-        if answer.status != 200:
+        if answer.status not in (200, 201):
             raise SystemExit(f"{path}: {answer.status} {data[:500].decode(errors='replace')}")
         return data
 

@@ -10,6 +10,10 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+/// The allocator of the program whose threads it runs.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Fills a data folder with calls of models, in one process.
 #[derive(Debug, Parser)]
 #[command(name = "bench-fill")]

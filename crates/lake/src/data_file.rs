@@ -7,7 +7,6 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, AsArray, Date32Array, RecordBatch, TimestampMicrosecondArray};
 use datafusion::arrow::datatypes::{DataType, TimestampMicrosecondType};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::metadata::SortingColumn;
 use datafusion::parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
@@ -18,7 +17,7 @@ use onrecord_proof::{Map, Record, Shape, field};
 
 use crate::error::Result;
 use crate::row::{commit_date, write_rows};
-use crate::row_group::{BODY_DICTIONARY_BYTES, RowGroup};
+use crate::row_group::{BODY_DICTIONARY_BYTES, RowGroups};
 use crate::schema::{COLUMNS, Column, Source, file_schema};
 use crate::storage::{NewFile, StorageRef};
 use crate::table::files;
@@ -32,8 +31,6 @@ const WRITE_BATCH: usize = 250;
 const PAGE_BYTES: usize = 256 << 10;
 /// The same of texts that a search shows, page by page.
 const TEXT_PAGE_BYTES: usize = 64 << 10;
-/// The writer starts a new row group, and with it new dictionaries, when it holds this many bytes.
-const ROW_GROUP_BYTES: usize = 96 << 20;
 /// More rows than this are in one row group only if they are very small.
 const ROW_GROUP_ROWS: u64 = 128 << 10;
 /// Bodies that are converted at once, in bytes: a part of what a dictionary holds, so that it is seen in time that it is full.
@@ -71,8 +68,7 @@ const TEXTS: [Source; 3] =
 
 /// A data file that is being written: rows of one origin and one day.
 pub(crate) struct DataFileWriter {
-    writer: ArrowWriter<NewFile>,
-    row_group: RowGroup,
+    row_groups: RowGroups<NewFile>,
     storage: StorageRef,
     origin: String,
     day: i32,
@@ -105,13 +101,13 @@ impl DataFileWriter {
     ) -> Result<Self> {
         let day = commit_date(committed_at);
         let file = storage.begin(&files::path(origin, &date(day)?, &leaves, version))?;
-        let properties = properties((leaves.end - leaves.start).min(ROW_GROUP_ROWS));
-        let writer = ArrowWriter::try_new(file, file_schema(), Some(properties))?;
+        let rows = (leaves.end - leaves.start).min(ROW_GROUP_ROWS);
+        let bodies = (0..COLUMNS.len()).filter(|at| is_body(&COLUMNS[*at]) && !UNIQUE.contains(&COLUMNS[*at].source));
+        let row_groups = RowGroups::create(file, bodies.collect(), properties(rows, true), properties(rows, false))?;
         let columns = (0..file_schema().fields().len()).collect();
         let leaves = leaves.start..leaves.start;
         Ok(Self {
-            writer,
-            row_group: RowGroup::default(),
+            row_groups,
             storage: Arc::clone(storage),
             origin: origin.to_owned(),
             day,
@@ -140,22 +136,10 @@ impl DataFileWriter {
     fn write(&mut self, rows: &[Committed]) -> Result<()> {
         let batch = write_rows(rows, &self.columns, &self.origin)?;
         self.payload += batch.get_array_memory_size();
-        if !self.row_group.take(&batch) {
-            self.end_row_group()?;
-            self.row_group.take(&batch);
-        }
-        self.writer.write(&batch)?;
-        if self.writer.memory_size() > ROW_GROUP_BYTES {
-            self.end_row_group()?;
-        }
         self.note(&batch);
+        self.row_groups.write(batch)?;
         self.leaves.end += rows.len() as u64;
         Ok(())
-    }
-
-    fn end_row_group(&mut self) -> Result<()> {
-        self.row_group = RowGroup::default();
-        Ok(self.writer.flush()?)
     }
 
     fn note(&mut self, batch: &RecordBatch) {
@@ -184,7 +168,7 @@ impl DataFileWriter {
         // The name says which leaves are in it, which is known only now.
         let date = date(self.day)?;
         let path = files::path(&self.origin, &date, &self.leaves, self.version);
-        let (size, digest) = self.storage.finish(self.writer.into_inner()?, &path).await?;
+        let (size, digest) = self.storage.finish(self.row_groups.finish()?, &path).await?;
         let times = [self.committed_at.texts(), self.captured_at.texts()];
         let add = Add {
             path: path.clone(),
@@ -251,7 +235,8 @@ fn text(array: &dyn Array) -> Result<String> {
     Ok(ArrayFormatter::try_new(array, &FormatOptions::default())?.value(0).try_to_string()?)
 }
 
-fn properties(rows: u64) -> WriterProperties {
+/// How a file of row groups of so many rows is written, with or without dictionaries of bodies.
+fn properties(rows: u64, with_dictionaries: bool) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("onrecord ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default()))
@@ -268,7 +253,7 @@ fn properties(rows: u64) -> WriterProperties {
         if PAGE_STATISTICS.contains(&column.source) {
             properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::Page);
         }
-        if UNIQUE.contains(&column.source) {
+        if UNIQUE.contains(&column.source) || is_body(column) && !with_dictionaries {
             properties = properties.set_column_dictionary_enabled(path.clone(), false);
         }
         if TEXTS.contains(&column.source) {

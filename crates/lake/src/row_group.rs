@@ -1,69 +1,208 @@
-//! When a row group is full. Parquet gives a dictionary up when it is full and writes every piece that comes after it as
-//! often as it is there, so a row group ends before that.
+//! The row group that is being written, and what becomes of the bodies in it.
+//!
+//! In a conversation each message comes again with every turn, and a dictionary keeps it once for the whole row group. But
+//! whoever reads one body then reads that dictionary, some tens of milliseconds. So bodies have one only where it spares much:
+//! that is decided for each row group, by its first rows.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
-use onrecord_proof::Shape;
+use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use datafusion::parquet::file::properties::WriterProperties;
+use datafusion::parquet::file::writer::SerializedFileWriter;
 
-use crate::schema::{COLUMNS, Source};
+use crate::error::Result;
+use crate::schema::file_schema;
 
-/// Distinct pieces of bodies that a row group keeps once, in each column. It is also the memory that one such column may
-/// take while writing, and what is read to read one body.
-pub(crate) const BODY_DICTIONARY_BYTES: usize = 12 << 20;
-/// Bodies of a row group with all that they have in common. Rows that are decoded together are of one row group, so it is
-/// also the memory that they may take.
-const BODIES_BYTES: usize = 256 << 20;
+/// Distinct pieces of bodies that a row group keeps once, in each column. Parquet gives a dictionary up when it is full and
+/// writes every piece that comes after it as often as it is there, so a row group ends before that. It is also the memory that
+/// one such column may take while writing, and what is read to read one body.
+pub(crate) const BODY_DICTIONARY_BYTES: usize = 32 << 20;
+/// A dictionary of more bytes has to spare as many as three more like it.
+const SMALL: usize = 12 << 20;
+/// Bodies of a row group with all that they have in common.
+const BODIES_BYTES: usize = 512 << 20;
+/// A row group ends when it takes this many bytes of memory.
+const MEMORY: usize = 96 << 20;
+/// By its first rows of so many bytes, which are held so long, it is decided whether a dictionary is worth it.
+const FIRST: usize = 16 << 20;
 /// Bytes that Parquet puts before each piece.
 const LENGTH: usize = 4;
 
-/// The bodies in the row group that is being written.
-#[derive(Default)]
-pub(crate) struct RowGroup {
-    hasher: RandomState,
-    /// By column.
-    columns: Vec<Dictionary>,
-    /// Bytes of all bodies.
-    bytes: usize,
+/// A file of row groups that is being written.
+pub(crate) struct RowGroups<W: Write + Send> {
+    file: SerializedFileWriter<W>,
+    with_dictionaries: ArrowRowGroupWriterFactory,
+    without: ArrowRowGroupWriterFactory,
+    /// Where the columns of bodies are that can have a dictionary.
+    bodies: Vec<usize>,
+    open: RowGroup,
 }
 
+struct RowGroup {
+    bodies: Bodies,
+    /// Rows that are held until it is decided how they are written.
+    held: Vec<RecordBatch>,
+    /// One for each column of Parquet, once that is decided.
+    writers: Option<Vec<ArrowColumnWriter>>,
+}
+
+impl<W: Write + Send> RowGroups<W> {
+    /// Begins the file in `out`. The two properties differ in whether the columns `bodies` have a dictionary.
+    pub(crate) fn create(
+        out: W,
+        bodies: Vec<usize>,
+        with_dictionaries: WriterProperties,
+        without: WriterProperties,
+    ) -> Result<Self> {
+        let writer = ArrowWriter::try_new(out, file_schema(), Some(with_dictionaries))?;
+        let (file, with_dictionaries) = writer.into_serialized_writer()?;
+        // What makes row groups is to be had from a writer alone; nothing is written with this one.
+        let other = ArrowWriter::try_new(std::io::sink(), file_schema(), Some(without))?;
+        let (_, without) = other.into_serialized_writer()?;
+        let open = RowGroup::of(bodies.len());
+        Ok(Self { file, with_dictionaries, without, bodies, open })
+    }
+
+    /// Adds rows. They come into one row group.
+    pub(crate) fn write(&mut self, rows: RecordBatch) -> Result<()> {
+        if !self.open.bodies.take(&rows, &self.bodies) {
+            self.end_row_group()?;
+            self.open.bodies.take(&rows, &self.bodies);
+        }
+        if let Some(writers) = &mut self.open.writers {
+            write(writers, &rows)?;
+        } else {
+            self.open.held.push(rows);
+            if self.open.held.iter().map(RecordBatch::get_array_memory_size).sum::<usize>() >= FIRST {
+                self.decide()?;
+            }
+        }
+        let memory = self.open.writers.iter().flatten().map(ArrowColumnWriter::memory_size).sum::<usize>();
+        if memory > MEMORY {
+            self.end_row_group()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is there and gives the file back.
+    pub(crate) fn finish(mut self) -> Result<W> {
+        self.end_row_group()?;
+        Ok(self.file.into_inner()?)
+    }
+
+    fn decide(&mut self) -> Result<()> {
+        let is_worth_it = self.open.bodies.repeat();
+        let factory = if is_worth_it { &self.with_dictionaries } else { &self.without };
+        let mut writers = factory.create_column_writers(self.file.flushed_row_groups().len())?;
+        for rows in self.open.held.drain(..) {
+            write(&mut writers, &rows)?;
+        }
+        if !is_worth_it {
+            self.open.bodies.distinct = None;
+        }
+        self.open.writers = Some(writers);
+        Ok(())
+    }
+
+    fn end_row_group(&mut self) -> Result<()> {
+        if !self.open.held.is_empty() {
+            self.decide()?;
+        }
+        let ended = std::mem::replace(&mut self.open, RowGroup::of(self.bodies.len()));
+        let Some(writers) = ended.writers else { return Ok(()) };
+        let mut row_group = self.file.next_row_group()?;
+        for writer in writers {
+            writer.close()?.append_to_row_group(&mut row_group)?;
+        }
+        row_group.close()?;
+        Ok(())
+    }
+}
+
+impl RowGroup {
+    fn of(bodies: usize) -> Self {
+        Self { bodies: Bodies::of(bodies), held: Vec::new(), writers: None }
+    }
+}
+
+fn write(writers: &mut [ArrowColumnWriter], rows: &RecordBatch) -> Result<()> {
+    let mut writers = writers.iter_mut();
+    for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
+        for (leaf, writer) in compute_leaves(field, column)?.iter().zip(&mut writers) {
+            writer.write(leaf)?;
+        }
+    }
+    Ok(())
+}
+
+/// The bodies in the row group that is being written, as far as a dictionary of them can be.
 #[derive(Default)]
+struct Bodies {
+    hasher: RandomState,
+    /// What a dictionary would have, by column. None once it is decided that there is no dictionary.
+    distinct: Option<Vec<Dictionary>>,
+    /// Bytes of all bodies.
+    bytes: usize,
+    /// Bytes of what was sent in an earlier turn too, by the look of it.
+    sent_again: usize,
+}
+
+#[derive(Clone, Default)]
 struct Dictionary {
     /// Hashes of the pieces. Where two have the same, the dictionary is a little fuller than it is thought to be.
     pieces: HashSet<u64>,
     bytes: usize,
 }
 
-impl RowGroup {
-    /// Counts `rows`, which have the columns of a data file, in. False, and nothing is counted, if they belong to the next
-    /// row group.
-    pub(crate) fn take(&mut self, rows: &RecordBatch) -> bool {
-        let columns: Vec<_> = bodies(rows).collect();
-        let bytes: usize = columns.iter().map(|at| pieces(rows, *at).map(<[u8]>::len).sum::<usize>()).sum();
-        let added: Vec<_> = columns.iter().map(|at| (*at, self.added(*at, rows))).collect();
-        let is_full = |(at, added): &(usize, Dictionary)| {
-            self.columns.get(*at).is_some_and(|before| before.bytes + added.bytes >= BODY_DICTIONARY_BYTES)
-        };
-        if self.bytes > 0 && (self.bytes + bytes > BODIES_BYTES || added.iter().any(is_full)) {
+impl Bodies {
+    fn of(columns: usize) -> Self {
+        Self { distinct: Some(vec![Dictionary::default(); columns]), ..Self::default() }
+    }
+
+    /// Counts `rows`, which have these columns of bodies, in. False, and nothing is counted, if they belong to the next row
+    /// group.
+    fn take(&mut self, rows: &RecordBatch, columns: &[usize]) -> bool {
+        let bytes = self.bytes + columns.iter().flat_map(|at| pieces(rows, *at)).map(<[u8]>::len).sum::<usize>();
+        if self.bytes > 0 && bytes > BODIES_BYTES {
             return false;
         }
-        self.bytes += bytes;
-        self.columns.resize_with(rows.num_columns(), Dictionary::default);
-        for (at, Dictionary { pieces, bytes }) in added {
-            self.columns[at].pieces.extend(pieces);
-            self.columns[at].bytes += bytes;
+        if let Some(distinct) = &mut self.distinct {
+            let lacks = |(known, at): (&Dictionary, &usize)| known.lacks(pieces(rows, *at), &self.hasher);
+            let added: Vec<_> = distinct.iter().zip(columns).map(lacks).collect();
+            let fullest =
+                distinct.iter().zip(&added).map(|(known, added)| known.bytes + added.bytes).max().unwrap_or(0);
+            let most = if bytes / 4 >= fullest { BODY_DICTIONARY_BYTES } else { SMALL };
+            if self.bytes > 0 && fullest >= most {
+                return false;
+            }
+            for (known, added) in distinct.iter_mut().zip(added) {
+                known.pieces.extend(added.pieces);
+                known.bytes += added.bytes;
+            }
+            self.sent_again += columns.iter().map(|at| sent_again(rows, *at)).sum::<usize>();
         }
+        self.bytes = bytes;
         true
     }
 
-    /// The pieces of a column that are not in its dictionary yet.
-    fn added(&self, at: usize, rows: &RecordBatch) -> Dictionary {
-        let known = self.columns.get(at);
-        let mut added = Dictionary::default();
-        for piece in pieces(rows, at) {
-            let hash = self.hasher.hash_one(piece);
-            if known.is_none_or(|known| !known.pieces.contains(&hash)) && added.pieces.insert(hash) {
+    /// Whether a dictionary is worth it: it spares half of the bodies, or will where the same conversations go on.
+    fn repeat(&self) -> bool {
+        let distinct: usize = self.distinct.iter().flatten().map(|dictionary| dictionary.bytes).sum();
+        distinct <= self.bytes / 2 || self.sent_again >= self.bytes / 2
+    }
+}
+
+impl Dictionary {
+    /// Those of the pieces that are not in it.
+    fn lacks<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>, hasher: &RandomState) -> Self {
+        let mut added = Self::default();
+        for piece in pieces {
+            let hash = hasher.hash_one(piece);
+            if !self.pieces.contains(&hash) && added.pieces.insert(hash) {
                 added.bytes += piece.len() + LENGTH;
             }
         }
@@ -76,8 +215,15 @@ fn pieces(rows: &RecordBatch, at: usize) -> impl Iterator<Item = &[u8]> {
     rows.column(at).as_list::<i32>().values().as_binary::<i32>().iter().flatten()
 }
 
-/// Where the columns of bodies are.
-fn bodies(rows: &RecordBatch) -> impl Iterator<Item = usize> {
-    let is_body = |at: &usize| matches!(COLUMNS[*at].source, Source::Field(field) if field.shape == Shape::Body);
-    (0..rows.num_columns()).filter(is_body)
+/// Bytes of the messages that a turn has from those before it: all but the first, which is there in short conversations
+/// too, and the two that came last.
+fn sent_again(rows: &RecordBatch, at: usize) -> usize {
+    let bodies = rows.column(at).as_list::<i32>();
+    let pieces = bodies.values().as_binary::<i32>();
+    let of_body = |range: &[i32]| {
+        // Around the messages are the head of the body and its rest.
+        let (from, until) = (range[0] as usize + 2, (range[1] as usize).saturating_sub(3));
+        (from..until).map(|piece| pieces.value(piece).len()).sum::<usize>()
+    };
+    bodies.value_offsets().windows(2).map(of_body).sum()
 }

@@ -89,10 +89,11 @@ impl Sink<'_> {
     }
 }
 
+type Terms = HashMap<Vec<u8>, Postings, ahash::RandomState>;
+
 /// Rows, as they are collected.
-#[derive(Default)]
 struct Part {
-    terms: HashMap<Vec<u8>, Postings>,
+    terms: Terms,
     /// By a hash of 128 bits with random keys, so that nobody can make two texts look like one.
     pieces: HashMap<u128, u32>,
     hashers: [RandomState; 2],
@@ -117,6 +118,25 @@ struct Postings {
     /// The last row or piece, and the last place in it plus one.
     last: u32,
     place: u32,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        // Words come from outside: the quick hash gets keys that nobody can guess.
+        let key = || RandomState::new().hash_one(());
+        Self {
+            terms: Terms::with_hasher(ahash::RandomState::with_seeds(key(), key(), key(), key())),
+            pieces: HashMap::new(),
+            hashers: Default::default(),
+            first: Vec::new(),
+            further: Vec::new(),
+            lengths: Vec::new(),
+            piece_lengths: Vec::new(),
+            leaves: Vec::new(),
+            times: Vec::new(),
+            memory: 0,
+        }
+    }
 }
 
 impl Part {
@@ -200,7 +220,7 @@ impl Part {
 /// Changes the postings of a term; gives the bytes that they take more.
 ///
 /// The key is copied for a new term only; there are many more occurrences than terms.
-fn with_postings(terms: &mut HashMap<Vec<u8>, Postings>, key: &[u8], change: impl FnOnce(&mut Postings)) -> usize {
+fn with_postings(terms: &mut Terms, key: &[u8], change: impl FnOnce(&mut Postings)) -> usize {
     if let Some(postings) = terms.get_mut(key) {
         let before = postings.bytes.len();
         change(postings);

@@ -27,26 +27,33 @@ pub(super) struct HotRows {
     log: Arc<dyn Log>,
     /// Held so that the log keeps the rows.
     snapshot: Arc<Snapshot>,
+    /// Which of them.
+    leaves: Range<u64>,
     columns: Arc<[usize]>,
     schema: SchemaRef,
 }
 
 impl HotRows {
-    pub(super) fn new(log: Arc<dyn Log>, snapshot: Arc<Snapshot>, columns: &[usize]) -> Result<Self> {
+    /// Those of `leaves` that are hot.
+    pub(super) fn new(
+        log: Arc<dyn Log>,
+        snapshot: Arc<Snapshot>,
+        leaves: &Range<u64>,
+        columns: &[usize],
+    ) -> Result<Self> {
         let schema = Arc::new(table_schema().project(columns)?);
-        Ok(Self { log, snapshot, columns: columns.into(), schema })
+        let leaves = leaves.start.max(snapshot.sealed.cursor)..leaves.end.min(snapshot.size);
+        Ok(Self { log, snapshot, leaves, columns: columns.into(), schema })
     }
 
-    /// The leaves of the rows.
-    pub(super) fn leaves(&self) -> Range<u64> {
-        self.snapshot.sealed.cursor..self.snapshot.size
+    pub(super) fn is_empty(&self) -> bool {
+        self.leaves.is_empty()
     }
 
     /// Some rows from leaf `from` on, and the leaf that comes after them.
     async fn read(self, from: u64) -> Result<(RecordBatch, u64), Error> {
-        let until = self.leaves().end;
         blocking(move || {
-            let rows = self.log.read(from, until, CHUNK).map_err(Error::Log)?;
+            let rows = self.log.read(from, self.leaves.end, CHUNK).map_err(Error::Log)?;
             let last = rows.last().ok_or_else(|| Error::corrupt("the log", format!("no leaf {from}")))?;
             Ok((write_rows(&rows, &self.columns, &self.snapshot.sealed.origin)?, last.index + 1))
         })
@@ -56,7 +63,7 @@ impl HotRows {
 
 impl std::fmt::Debug for HotRows {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HotRows").field("leaves", &self.leaves()).finish_non_exhaustive()
+        f.debug_struct("HotRows").field("leaves", &self.leaves).finish_non_exhaustive()
     }
 }
 
@@ -66,7 +73,7 @@ impl PartitionStream for HotRows {
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let (rows, leaves) = (self.clone(), self.leaves());
+        let (rows, leaves) = (self.clone(), self.leaves.clone());
         let batches = stream::try_unfold(leaves.start, move |from| {
             let rows = rows.clone();
             async move {

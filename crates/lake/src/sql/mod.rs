@@ -1,5 +1,6 @@
 //! SQL over hot and sealed rows.
 
+mod bounds;
 mod engine;
 mod functions;
 mod hot;

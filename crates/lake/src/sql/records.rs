@@ -1,5 +1,6 @@
 //! The table `records` as queries see it: the data files of a snapshot and the hot rows that follow on them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
@@ -24,6 +25,7 @@ use datafusion::physical_plan::union::UnionExec;
 use datafusion::scalar::ScalarValue;
 use object_store::ObjectStore;
 
+use super::bounds;
 use super::hot::HotRows;
 use crate::lake::{Lake, blocking};
 use crate::log::Log;
@@ -110,14 +112,15 @@ impl TableProvider for RecordsTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let view = QueryView::of(state)?;
         let columns = projection.cloned().unwrap_or_else(|| (0..COLUMNS.len()).collect());
-        let hot = HotRows::new(Arc::clone(&view.log), Arc::clone(&view.snapshot), &columns)?;
+        let leaves = bounds::leaves(filters);
+        let hot = HotRows::new(Arc::clone(&view.log), Arc::clone(&view.snapshot), &leaves, &columns)?;
         let schema = Arc::new(table_schema().project(&columns)?);
         let mut parts = Vec::new();
-        let files = files(&view, Conditions::of(filters)).await?;
+        let files = files(&view, leaves, Conditions::of(filters)).await?;
         if !files.is_empty() {
             parts.push(self.sealed(state, files, &columns)?);
         }
-        if !hot.leaves().is_empty() {
+        if !hot.is_empty() {
             let hot = StreamingTableExec::try_new(schema.clone(), vec![Arc::new(hot)], None, [], false, limit)?;
             parts.push(Arc::new(hot));
         }
@@ -131,12 +134,13 @@ impl TableProvider for RecordsTable {
 
 /// The data files that may have rows which fulfil the conditions, the newest first, each with these rows if its index
 /// tells them.
-async fn files(view: &QueryView, conditions: Conditions) -> Result<Vec<PartitionedFile>> {
-    let whole = |file: &Arc<DataFile>| partitioned_file(file);
-    if conditions.is_empty() {
-        return view.snapshot.sealed.files.iter().rev().map(whole).collect();
-    }
+async fn files(view: &QueryView, leaves: Range<u64>, conditions: Conditions) -> Result<Vec<PartitionedFile>> {
     let (lake, snapshot) = (view.lake.clone(), Arc::clone(&view.snapshot));
+    let may_have = move |file: &&Arc<DataFile>| file.leaves.start < leaves.end && leaves.start < file.leaves.end;
+    if conditions.is_empty() {
+        let files = snapshot.sealed.files.iter().rev().filter(may_have);
+        return files.map(|file| partitioned_file(file)).collect();
+    }
     let find = move || {
         let some = |file: &Arc<DataFile>| match lake.inner.indexes.rows(file, &conditions) {
             None => Some(partitioned_file(file)),
@@ -146,7 +150,7 @@ async fn files(view: &QueryView, conditions: Conditions) -> Result<Vec<Partition
                 Some(partitioned_file(file).map(|file| file.with_extension(ParquetRowSelection::new(selection))))
             }
         };
-        Ok(snapshot.sealed.files.iter().rev().filter_map(some).collect::<Result<_>>())
+        Ok(snapshot.sealed.files.iter().rev().filter(may_have).filter_map(some).collect::<Result<_>>())
     };
     blocking(find).await.map_err(|error| DataFusionError::External(Box::new(error)))?
 }

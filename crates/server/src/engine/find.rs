@@ -1,5 +1,7 @@
 //! Finding calls: lists by filter, and one record by what names it.
 
+use std::ops::Range;
+
 use futures::TryStreamExt;
 use onrecord_lake::QueryLimits;
 use onrecord_lake::datafusion::arrow::json::ArrayWriter;
@@ -40,6 +42,10 @@ const COLUMNS: &str = "leaf_index, id, time, session, request_id, coalesce(respo
 
 /// Rows of a list at most.
 const LIST_MAX: usize = 1_000_000;
+/// The newest calls are looked for among the newest leaves, so many at first, then in each step so many times as many of
+/// those before, until there are enough.
+const NEWEST: u64 = 1024;
+const FURTHER: u64 = 16;
 
 /// Which calls are listed. What is left out does not restrict.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -102,7 +108,25 @@ impl Engine {
 
     /// Calls that pass the filter: the newest first, or with `from` in the order of the log.
     pub(crate) async fn list(&self, filter: &Filter) -> anyhow::Result<Vec<Summary>> {
-        let (statement, values) = filter.statement();
+        let most = filter.limit.unwrap_or(LIST_MAX).min(LIST_MAX);
+        if filter.from.is_some() || filter.names_few() {
+            return self.list_of(filter, filter.from.unwrap_or(0)..u64::MAX, most).await;
+        }
+        let (mut found, mut step) = (Vec::new(), NEWEST.max(most as u64));
+        let mut leaves = self.reader().size().saturating_sub(step)..u64::MAX;
+        loop {
+            found.extend(self.list_of(filter, leaves.clone(), most - found.len()).await?);
+            if found.len() >= most || leaves.start == 0 {
+                return Ok(found);
+            }
+            step = step.saturating_mul(FURTHER);
+            leaves = leaves.start.saturating_sub(step)..leaves.start;
+        }
+    }
+
+    /// Calls of some leaves that pass the filter.
+    async fn list_of(&self, filter: &Filter, leaves: Range<u64>, most: usize) -> anyhow::Result<Vec<Summary>> {
+        let (statement, values) = filter.statement(leaves, most);
         self.rows(&statement, values, QueryLimits { rows: LIST_MAX, ..self.limits.clone() }).await
     }
 
@@ -125,8 +149,13 @@ impl Engine {
 }
 
 impl Filter {
-    /// The statement and the values of its parameters.
-    fn statement(&self) -> (String, Vec<ScalarValue>) {
+    /// True if it names a session or a request, of which there are few records and an index knows which.
+    fn names_few(&self) -> bool {
+        self.session.is_some() || self.request_id.is_some()
+    }
+
+    /// The statement for some leaves, and the values of its parameters.
+    fn statement(&self, leaves: Range<u64>, most: usize) -> (String, Vec<ScalarValue>) {
         let mut values = Vec::new();
         let mut conditions = Vec::new();
         let mut when = |condition: &str, value: Option<ScalarValue>| {
@@ -143,7 +172,9 @@ impl Filter {
         when("session = ?", text(&self.session));
         when("request_id = ?", text(&self.request_id));
         when("outcome = ?", text(&self.outcome));
-        when("leaf_index >= ?", self.from.map(|from| ScalarValue::from(from as i64)));
+        let leaf = |leaf: u64| i64::try_from(leaf).ok().map(ScalarValue::from);
+        when("leaf_index >= ?", leaf(leaves.start));
+        when("leaf_index < ?", leaf(leaves.end));
         if let Some(tag) = &self.tag {
             let (key, value) = tag.split_once('=').map_or((tag.as_str(), None), |(key, value)| (key, Some(value)));
             match value {
@@ -160,9 +191,8 @@ impl Filter {
         }
         let conditions = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
         let order = if self.from.is_some() { "ASC" } else { "DESC" };
-        let limit = self.limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
         let statement =
-            format!("SELECT {COLUMNS} FROM interactions WHERE {conditions} ORDER BY leaf_index {order}{limit}");
+            format!("SELECT {COLUMNS} FROM interactions WHERE {conditions} ORDER BY leaf_index {order} LIMIT {most}");
         (statement, values)
     }
 }
