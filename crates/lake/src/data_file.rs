@@ -28,7 +28,7 @@ const PAGE_ROWS: usize = 1_000;
 /// The row limit of a page is looked at after so many values.
 const WRITE_BATCH: usize = 250;
 /// A page of a body column holds at most about this many bytes, be it a few large bodies.
-const PAGE_BYTES: usize = 256 << 10;
+const PAGE_BYTES: usize = 128 << 10;
 /// The same of texts that a search shows, page by page.
 const TEXT_PAGE_BYTES: usize = 64 << 10;
 /// More rows than this are in one row group only if they are very small.

@@ -6,11 +6,13 @@ use std::ops::Range;
 
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use datafusion::scalar::ScalarValue;
+use onrecord_proof::field;
 
 use super::bytes::Input;
 use super::layout::EXACT as TERM;
 use super::read::{Few, Index, Part, damaged};
 use super::text::{EXACT, exact_term};
+use crate::sql::HAS_TAG;
 
 /// A condition that more than one of so many rows of a part fulfil spares no page from being read.
 const SELECTIVE: usize = 50;
@@ -131,23 +133,16 @@ fn terms(condition: &Expr) -> Option<Vec<Vec<u8>>> {
             let name = name(column(&list.expr)?)?;
             list.list.iter().map(|value| Some(exact_term(name, &literal(value)?))).collect()
         }
-        Expr::ScalarFunction(has) if has.name() == "array_has" => tag(&has.args),
+        Expr::ScalarFunction(function) if function.name() == HAS_TAG => tag(&function.args),
         _ => None,
     }
 }
 
-/// `array_has(map_keys(tags), 'key')` and `array_has(map_extract(tags, 'key'), 'value')`.
+/// `has_tag(tags, 'key')` and `has_tag(tags, 'key', 'value')`.
 fn tag(arguments: &[Expr]) -> Option<Vec<Vec<u8>>> {
-    let [Expr::ScalarFunction(of), wanted] = arguments else { return None };
-    let wanted = literal(wanted)?;
-    let is_tags = |expr: &Expr| column(expr) == Some(&onrecord_proof::field::TAGS.column());
-    match (of.name(), &of.args[..]) {
-        ("map_keys", [map]) if is_tags(map) => Some(vec![exact_term("tag", &wanted)]),
-        ("map_extract", [map, key]) if is_tags(map) => {
-            Some(vec![exact_term("tag", &format!("{}={wanted}", literal(key)?))])
-        }
-        _ => None,
-    }
+    let (tags, wanted) = arguments.split_first()?;
+    let wanted = wanted.iter().map(literal).collect::<Option<Vec<_>>>()?;
+    (column(tags) == Some(&field::TAGS.column())).then(|| vec![exact_term("tag", &wanted.join("="))])
 }
 
 fn column(expr: &Expr) -> Option<&str> {

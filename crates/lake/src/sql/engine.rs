@@ -8,7 +8,6 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::error::DataFusionError;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::context::SQLOptions;
@@ -31,6 +30,7 @@ use tokio::time::timeout;
 
 use super::functions::functions;
 use super::message::{explain, too_long};
+use super::readers::Readers;
 use super::records::{QueryView, RecordsTable, partitioned_file, store_url};
 use super::result::QueryResult;
 use super::views::VIEWS;
@@ -124,7 +124,7 @@ pub(crate) struct Engine {
     /// `None` only while it is dropped.
     threads: Option<Runtime>,
     /// What reads the table's files.
-    readers: CachedParquetFileReaderFactory,
+    readers: Readers,
     /// What every query's session begins with.
     base: SessionState,
 }
@@ -134,7 +134,7 @@ impl Engine {
         let context = SessionContext::new_with_state(base_state(options)?);
         context.runtime_env().register_object_store(&store_url()?, Arc::clone(&store));
         let footers = context.runtime_env().cache_manager.get_file_metadata_cache();
-        let readers = CachedParquetFileReaderFactory::new(Arc::clone(&store), footers);
+        let readers = Readers::new(Arc::clone(&store), footers);
         context.register_table("records", Arc::new(RecordsTable::new(store)))?;
         context.register_udtf("search", Arc::new(SearchFunction));
         for view in VIEWS {

@@ -1,21 +1,28 @@
-//! Functions that put a body together again.
+//! Functions for what a record has in parts: bodies, references, tags.
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, BinaryArray, StringArray};
+use datafusion::arrow::array::{Array, ArrayRef, BinaryArray, BooleanArray, StringArray};
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::cast::{as_list_array, as_string_array, as_struct_array};
+use datafusion::common::cast::{as_list_array, as_map_array, as_string_array, as_struct_array};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
 
 use crate::row::join_body;
 use crate::schema::{body_type, refs_fields};
+
+/// The function that asks for a tag.
+pub(crate) const HAS_TAG: &str = "has_tag";
 
 /// `body(pieces) -> binary`: the exact bytes. `body_text(pieces) -> text`: the same as text, in which what is not UTF-8
 /// is replaced.
 ///
 /// `refers_to(refs, relation) -> text`: the id of the first record that is referred to in that way.
-pub(super) fn functions() -> [ScalarUDF; 4] {
+///
+/// `has_tag(tags, key) -> boolean`, `has_tag(tags, key, value) -> boolean`: whether there is such a tag.
+pub(super) fn functions() -> [ScalarUDF; 5] {
     let [body, text] = ["body", "body_text"].map(|name| {
         ScalarUDF::from(JoinBody {
             name,
@@ -24,7 +31,10 @@ pub(super) fn functions() -> [ScalarUDF; 4] {
         })
     });
     let refers_to = ScalarUDF::from(RefersTo { signature: Signature::any(2, Volatility::Immutable) });
-    [body, text, refers_to, super::tokens::function()]
+    let has_tag = ScalarUDF::from(HasTag {
+        signature: Signature::one_of(vec![TypeSignature::Any(2), TypeSignature::Any(3)], Volatility::Immutable),
+    });
+    [body, text, refers_to, has_tag, super::tokens::function()]
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -72,6 +82,49 @@ fn first_ref(refs: &ArrayRef, relation: &str) -> Option<String> {
     let (relations, ids) = (as_string_array(refs.column(0)).ok()?, as_string_array(refs.column(1)).ok()?);
     let at = (0..refs.len()).find(|at| relations.value(*at) == relation)?;
     Some(ids.value(at).to_owned())
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct HasTag {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for HasTag {
+    fn name(&self) -> &'static str {
+        HAS_TAG
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        if matches!(arguments, [DataType::Map(..), ..]) {
+            return Ok(DataType::Boolean);
+        }
+        Err(DataFusionError::Plan("has_tag takes the column tags, a key, and a value if that matters too".into()))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let one = |argument: &ColumnarValue| match argument {
+            ColumnarValue::Scalar(text) => Ok(text.try_as_str().flatten().map(str::to_owned)),
+            ColumnarValue::Array(_) => {
+                Err(DataFusionError::Execution("has_tag takes one key, and one value, for all rows".into()))
+            }
+        };
+        let wanted = args.args[1..].iter().map(one).collect::<Result<Vec<_>>>()?;
+        let tags = args.args[0].to_array(args.number_rows)?;
+        let tags = as_map_array(&tags)?;
+        let (keys, values) = (as_string_array(tags.keys())?, as_string_array(tags.values())?);
+        let is = |at: usize| match &wanted[..] {
+            [Some(key)] => keys.value(at) == key,
+            [Some(key), Some(value)] => keys.value(at) == key && values.is_valid(at) && values.value(at) == value,
+            _ => false,
+        };
+        let entries = |row: usize| tags.value_offsets()[row] as usize..tags.value_offsets()[row + 1] as usize;
+        let has = (0..tags.len()).map(|row| tags.is_valid(row).then(|| entries(row).any(is)));
+        Ok(ColumnarValue::Array(Arc::new(has.collect::<BooleanArray>())))
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

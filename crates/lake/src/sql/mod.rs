@@ -5,6 +5,7 @@ mod engine;
 mod functions;
 mod hot;
 mod message;
+mod readers;
 mod records;
 mod result;
 mod tokens;
@@ -17,6 +18,7 @@ pub(crate) fn is_view(name: &str) -> bool {
 
 pub(crate) use engine::Engine;
 pub use engine::QueryLimits;
+pub(crate) use functions::HAS_TAG;
 pub(crate) use records::QueryView;
 pub use result::QueryResult;
 pub use views::{ColumnDoc, columns};

@@ -10,7 +10,7 @@ use datafusion::common::{ColumnStatistics, Statistics};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::parquet::{CachedParquetFileReaderFactory, ParquetRowSelection};
+use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
@@ -27,6 +27,7 @@ use object_store::ObjectStore;
 
 use super::bounds;
 use super::hot::HotRows;
+use super::readers::Readers;
 use crate::lake::{Lake, blocking};
 use crate::log::Log;
 use crate::row::date_of_text;
@@ -74,7 +75,7 @@ impl RecordsTable {
         columns: &[usize],
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let cache = state.runtime_env().cache_manager.get_file_metadata_cache();
-        let readers = CachedParquetFileReaderFactory::new(Arc::clone(&self.store), cache);
+        let readers = Readers::new(Arc::clone(&self.store), cache);
         let options =
             TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
         let source = ParquetSource::new(self.schema.clone())

@@ -178,8 +178,8 @@ async fn an_answer_does_not_depend_on_what_is_indexed() {
         "model = 'tiny' AND session = 'session-9'".to_owned(),
         "session = 'session-2' OR request_id = 'request-300'".to_owned(),
         "(model = 'x' OR response_model = 'x')".to_owned(),
-        "array_has(map_extract(tags, 'team'), 'red') AND leaf_index % 9 = 0".to_owned(),
-        "array_has(map_keys(tags), 'team') AND session = 'session-30'".to_owned(),
+        "has_tag(tags, 'team', 'red') AND leaf_index % 9 = 0".to_owned(),
+        "has_tag(tags, 'team') AND session = 'session-30'".to_owned(),
         "NOT session = 'session-0' AND leaf_index < 12".to_owned(),
         "session = 'session-3' OR output_tokens = 5".to_owned(),
         // The bounds of files: from the first record of the third one on, and before the last one of the first.

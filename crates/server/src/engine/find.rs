@@ -178,11 +178,11 @@ impl Filter {
         if let Some(tag) = &self.tag {
             let (key, value) = tag.split_once('=').map_or((tag.as_str(), None), |(key, value)| (key, Some(value)));
             match value {
-                None => when("array_has(map_keys(tags), ?)", Some(ScalarValue::from(key))),
+                None => when("has_tag(tags, ?)", Some(ScalarValue::from(key))),
                 Some(value) => {
                     values.extend([ScalarValue::from(key), ScalarValue::from(value)]);
                     let at = values.len();
-                    conditions.push(format!("array_has(map_extract(tags, ${}), ${at})", at - 1));
+                    conditions.push(format!("has_tag(tags, ${}, ${at})", at - 1));
                 }
             }
         }

@@ -77,9 +77,9 @@ impl Rule {
         }
         match self.tag.as_deref().map(|tag| tag.split_once('=').ok_or(tag)) {
             Some(Ok((key, value))) => {
-                all.push(format!("array_has(map_extract(onrecord_tags, {}), {})", quoted(key), quoted(value)));
+                all.push(format!("has_tag(onrecord_tags, {}, {})", quoted(key), quoted(value)));
             }
-            Some(Err(key)) => all.push(format!("array_has(map_keys(onrecord_tags), {})", quoted(key))),
+            Some(Err(key)) => all.push(format!("has_tag(onrecord_tags, {})", quoted(key))),
             None => {}
         }
         if all.is_empty() { "true".to_owned() } else { all.join(" AND ") }
@@ -254,7 +254,7 @@ mod tests {
             rule("twin", None, Some(30)),
         ];
         let policy = Retention { rules, ..Retention::default() };
-        let team = "array_has(map_extract(onrecord_tags, 'team'), 'it''s')";
+        let team = "has_tag(onrecord_tags, 'team', 'it''s')";
         let (days, all) = policy.due(0, What::Payload, 100 * DAY).unwrap();
         assert_eq!(days, 30);
         assert_eq!(all, format!("(true) AND committed_at <= {} AND ({team}) IS NOT TRUE", time(70 * DAY)));
@@ -273,7 +273,7 @@ mod tests {
         let policy = Retention { rules: vec![all, kept, own], ..Retention::default() };
         let (days, condition) = policy.due(0, What::Metadata, 5000 * DAY).unwrap();
         assert_eq!(days, 184);
-        let legal = "(array_has(map_extract(onrecord_tags, 'case'), '1')) IS NOT TRUE";
+        let legal = "(has_tag(onrecord_tags, 'case', '1')) IS NOT TRUE";
         assert!(condition.contains(legal) && !condition.contains("(true) IS NOT TRUE"), "{condition}");
         assert_eq!(policy.due(1, What::Metadata, 0), None);
         assert_eq!(policy.due(2, What::Metadata, 0).unwrap().0, 20, "its payload is not due before");
