@@ -2,6 +2,7 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
+mod alerts;
 mod api;
 mod auth;
 mod cli;

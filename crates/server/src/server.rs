@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::alerts::Alerts;
 use crate::api::{self, Access, Api};
 use crate::auth::Tokens;
 use crate::config::{self, AnchorPlace, AnchorSettings, Config, Timestamp};
@@ -80,6 +81,7 @@ pub(crate) fn engine_options(config: &Config) -> anyhow::Result<engine::Options>
         },
         outside: outside(config)?,
         forward: config.forward.clone(),
+        alerts: config.alerts.clone(),
     })
 }
 
@@ -194,6 +196,9 @@ impl Server {
         // First, so that a destination that is new gets the start too.
         if let Some(shipping) = Shipping::start(&engine, &stop).await? {
             tasks.spawn(shipping);
+        }
+        for watcher in Alerts::tasks(&engine, &stop).await? {
+            tasks.spawn(watcher);
         }
         engine.event("start").await?;
         let known_calls = Arc::new(KnownCalls::default());

@@ -242,7 +242,11 @@ fn session(base: &SessionState, limits: &QueryLimits, view: QueryView) -> Result
     // The catalog is there; it must not be made anew, and empty.
     let config = base.config().clone().with_create_default_catalog_and_schema(false);
     let config = config.with_extension(Arc::new(view));
-    Ok(SessionStateBuilder::new_from_existing(base.clone()).with_config(config).with_runtime_env(runtime).build())
+    let builder = SessionStateBuilder::new_from_existing(base.clone());
+    let mut session = builder.with_config(config).with_runtime_env(runtime).build();
+    // `now()` is when the query began, and not when what it came from was made.
+    session.mark_start_execution();
+    Ok(session)
 }
 
 fn base_state(options: &LakeOptions) -> Result<SessionState> {

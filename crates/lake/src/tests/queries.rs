@@ -154,6 +154,20 @@ async fn values_are_bound_and_not_pasted() {
 }
 
 #[tokio::test]
+async fn now_is_when_the_query_begins() {
+    let fixture = Fixture::new(calls(1)).await;
+    let now = || onrecord_ledger::now();
+    for _ in 0..2 {
+        let before = now();
+        let found = fixture
+            .query("SELECT arrow_cast(now(), 'Timestamp(Microsecond, Some(\"UTC\"))')::BIGINT FROM records")
+            .await;
+        let found: i64 = found[0].parse().unwrap();
+        assert!((before..=now()).contains(&found), "{found} is not after {before}");
+    }
+}
+
+#[tokio::test]
 async fn the_engine_knows_columns_and_plans() {
     let fixture = Fixture::new(calls(150)).await;
     fixture.lake.seal().await.unwrap();

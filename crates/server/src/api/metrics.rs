@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use onrecord_ledger::Histogram;
 
 use super::{Api, ApiError};
+use crate::alerts;
 use crate::engine::Engine;
 use crate::shipping::{Shipping, Status};
 
@@ -75,6 +76,7 @@ fn text(engine: &Engine, destinations: &[Status]) -> String {
     lake(&mut page, engine);
     disk(&mut page, engine);
     forward(&mut page, destinations);
+    alerts(&mut page, &engine.alerts.states());
     page.0
 }
 
@@ -186,6 +188,21 @@ fn forward(page: &mut Page, destinations: &[Status]) {
     });
     each("onrecord_forward_failures_total", "counter", "Attempts that failed since the program started.", |status| {
         status.failures as f64
+    });
+}
+
+/// Nor has the name of a rule.
+fn alerts(page: &mut Page, rules: &[(String, alerts::State)]) {
+    let mut each = |name: &str, kind: &str, help: &str, value: fn(&alerts::State) -> u64| {
+        page.begin(name, kind, help);
+        for (rule, state) in rules {
+            let _ = writeln!(page.0, "{name}{{alert=\"{rule}\"}} {}", value(state));
+        }
+    };
+    each("onrecord_alert_firing", "gauge", "What a rule has found that is not over.", |state| state.firing as u64);
+    each("onrecord_alert_raised_total", "counter", "How often a rule found something new.", |state| state.raised);
+    each("onrecord_alert_failures_total", "counter", "Attempts to look or to post that failed.", |state| {
+        state.failures
     });
 }
 

@@ -1,7 +1,7 @@
 //! `[[forward]]`: what its keys can be, and which go together.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use url::Url;
 
@@ -184,11 +184,7 @@ impl Forward {
         if matches!(url.path(), "" | "/") {
             url.set_path("/v1/logs");
         }
-        let headers = Headers {
-            given: self.headers.take().map(|headers| headers.0).unwrap_or_default(),
-            variable: self.headers_env.take(),
-            file: self.headers_file.take(),
-        };
+        let headers = headers(self.headers.take(), self.headers_env.take(), self.headers_file.take());
         Some(OtlpPlace {
             url,
             headers,
@@ -236,6 +232,11 @@ impl Forward {
         }
         Some(())
     }
+}
+
+/// Headers from wherever they are.
+pub(super) fn headers(given: Option<HeaderLines>, variable: Option<String>, file: Option<PathBuf>) -> Headers {
+    Headers { given: given.map(|headers| headers.0).unwrap_or_default(), variable, file }
 }
 
 /// The system's name; `-` is RFC 5424's word for one that is not known.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use url::Url;
 
+use super::alert::Statement;
 use super::forward::{Condition, Facility, ForwardTo, From, HeaderLines, SyslogAddress};
 use super::raw::Raw;
 use super::section::{Key, Section, flag, number, plain, section, text, unset, unset_list, unset_number};
@@ -19,7 +20,7 @@ use crate::shipping::Content;
 use super::value::{LogFormat, LogName, OnLogFailure, PathPrefix, Release, Secret, ServerKind, StoreUrl, UpstreamName};
 
 /// All sections in the order of the file.
-pub(super) const SECTIONS: [&Section; 18] = [
+pub(super) const SECTIONS: [&Section; 19] = [
     &Top::SECTION,
     &Gateway::SECTION,
     &Upstream::SECTION,
@@ -36,6 +37,7 @@ pub(super) const SECTIONS: [&Section; 18] = [
     &Lake::SECTION,
     &Keep::SECTION,
     &Forward::SECTION,
+    &Alert::SECTION,
     &Tls::SECTION,
     &Telemetry::SECTION,
 ];
@@ -334,6 +336,27 @@ section! {
         interval: Duration = text("1s").between("50ms", "1h");
         /// How long sending a batch may take.
         timeout: Duration = text("10s").between("100ms", "10m");
+    }
+}
+
+section! {
+    /// A rule that is looked at now and then. What it finds is on record, in the view `alerts`: docs/alerts.md.
+    Alert = "alert" { repeated: true } {
+        /// Its name.
+        name: Option<UpstreamName> = unset("failures");
+        /// A statement over the views. Each row that it gives is something to be told, once, until it is gone; rows are told
+        /// apart by their texts, while numbers may change. `note` is what is said of it; `id`, `session` and `model` what it is about.
+        query: Option<Statement> = unset("SELECT model, count(*) AS failed FROM interactions WHERE time > now() - INTERVAL '5 minutes' AND error_type IS NOT NULL GROUP BY model HAVING count(*) >= 5");
+        /// How often it is looked at.
+        interval: Duration = text("1m").between("1s", "24h");
+        /// Where it is posted to as JSON, http:// or https://. Its member `text` says it in words, as chat programs want it.
+        webhook: Option<Url> = unset("https://chat.example.org/hooks/onrecord");
+        /// Headers of each such request, for a key say.
+        headers: Option<HeaderLines> = unset_list(&["authorization: Bearer token"]);
+        /// The environment variable that holds headers, one a line, instead of `headers` or beside it.
+        headers_env: Option<String> = unset("ALERT_HEADERS");
+        /// The file that does. It is read when the program starts.
+        headers_file: Option<PathBuf> = unset("/etc/onrecord/alert-headers");
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`Config`], one section at a time. Every problem is collected, so that one run of `onrecord config check` names
 //! them all.
 
+mod alert;
 mod example;
 mod exposure;
 mod find;
@@ -35,6 +36,7 @@ pub(crate) use raw::Effective;
 pub(crate) use upstream::Upstream;
 pub(crate) use value::{LogFormat, OnLogFailure, Release, Secret, ServerKind};
 
+use crate::alerts;
 use crate::engine::Retention;
 use crate::outside::WitnessSettings;
 use crate::shipping;
@@ -85,6 +87,8 @@ pub(crate) struct Config {
     pub(crate) retention_every: Option<Duration>,
     /// Where records are forwarded to.
     pub(crate) forward: Vec<shipping::Settings>,
+    /// What is looked for in the log.
+    pub(crate) alerts: Vec<alerts::Rule>,
     /// The certificate to serve with, unless plain HTTP is spoken.
     pub(crate) tls: Option<TlsFiles>,
     /// The program's own messages.
@@ -177,6 +181,7 @@ impl Config {
         let lake = Lake::check(raw, Lake::SECTION.name);
         let keep = Keep::check(raw, Keep::SECTION.name);
         let forward = forward::check(raw);
+        let alerts = alert::check(raw);
         let tls = Tls::check(raw, Tls::SECTION.name);
         let telemetry = Telemetry::check(raw, Telemetry::SECTION.name);
         let tls = tls.map(|tls| tls.files(raw));
@@ -203,6 +208,7 @@ impl Config {
             retention,
             retention_every,
             forward: forward?,
+            alerts: alerts?,
             tls: tls?,
             telemetry: telemetry?,
         })

@@ -128,7 +128,7 @@ fn unknown_names_get_guidance() {
     check(
         "[zz]\n",
         &[
-            "onrecord.toml:1: unknown section [zz]; the sections are [gateway], [[upstream]], [probe], [api], [postgres], [ingest], [log], [key], [[witness]], [witnesses], [anchor], [timestamp], [lake], [retention], [[forward]], [tls], [telemetry]",
+            "onrecord.toml:1: unknown section [zz]; the sections are [gateway], [[upstream]], [probe], [api], [postgres], [ingest], [log], [key], [[witness]], [witnesses], [anchor], [timestamp], [lake], [retention], [[forward]], [[alert]], [tls], [telemetry]",
         ],
     );
     check("[tls]\nzz = 1\n", &["onrecord.toml:2: unknown key `zz` in [tls]; the keys here are `cert`, `key`"]);

@@ -131,7 +131,7 @@ impl Engine {
     }
 
     /// The rows of a statement, each as an object that has its columns.
-    pub(super) async fn rows<T: DeserializeOwned>(
+    pub(crate) async fn rows<T: DeserializeOwned>(
         &self,
         statement: &str,
         values: Vec<ScalarValue>,
@@ -194,5 +194,56 @@ impl Filter {
         let statement =
             format!("SELECT {COLUMNS} FROM interactions WHERE {conditions} ORDER BY leaf_index {order} LIMIT {most}");
         (statement, values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use onrecord_proof::{Kind, Map, field};
+
+    use super::*;
+    use crate::config::{Overrides, load_only};
+    use crate::engine::new_record;
+
+    /// The newest are looked for step by step, and are those of a list of all.
+    #[tokio::test]
+    async fn the_newest_are_the_last_of_all() {
+        let data = tempfile::tempdir().unwrap();
+        let flags = Overrides { data: Some(data.path().to_owned()), ..Overrides::default() };
+        let options = crate::server::engine_options(&load_only(&flags).unwrap()).unwrap();
+        let engine = Engine::open(data.path(), options).await.unwrap();
+        for part in 0..3_usize {
+            let mut appended = Vec::new();
+            for number in 0..1000 {
+                let kind = if number % 7 == 0 { Kind::Step } else { Kind::Interaction };
+                let mut record = new_record(kind);
+                record.set(&field::OUTCOME, if number % 400 == 13 { "upstream_error" } else { "completed" });
+                record.set(&field::REQUEST_MODEL, format!("m{}", number % 3));
+                record.set(&field::TAGS, [("part", part.to_string())].into_iter().collect::<Map>());
+                appended.push(engine.ledger.append(&record).unwrap());
+            }
+            for pending in appended {
+                pending.await.unwrap();
+            }
+            if part < 2 {
+                engine.lake.seal_all().await.unwrap();
+            }
+        }
+        let some = |text: &str| Some(text.to_owned());
+        for filter in [
+            Filter::default(),
+            Filter { outcome: some("upstream_error"), ..Filter::default() },
+            Filter { outcome: some("nothing"), ..Filter::default() },
+            Filter { model: some("m1"), tag: some("part=0"), ..Filter::default() },
+            Filter { tag: some("part"), calls_only: true, ..Filter::default() },
+        ] {
+            let mut all = engine.list(&Filter { from: Some(0), ..filter.clone() }).await.unwrap();
+            all.reverse();
+            for limit in [1, 7, 700, 5000] {
+                let newest = engine.list(&Filter { limit: Some(limit), ..filter.clone() }).await.unwrap();
+                assert_eq!(newest, all[..limit.min(all.len())], "{filter:?}, {limit}");
+            }
+        }
+        engine.close().await.unwrap();
     }
 }

@@ -35,6 +35,7 @@ use onrecord_proof::{Kind, Record, field};
 use rand::RngCore;
 use uuid::Uuid;
 
+use crate::alerts::{self, Alerts};
 use crate::outside::Outside;
 use crate::shipping::{self, Shipping};
 pub(crate) use access::{Access, Reading};
@@ -70,6 +71,7 @@ pub(crate) struct Options {
     pub retention: Option<Arc<Retention>>,
     pub outside: Outside,
     pub forward: Vec<shipping::Settings>,
+    pub alerts: Vec<alerts::Rule>,
 }
 
 /// The log and the lake of one data folder. One process at a time can have it open.
@@ -82,6 +84,8 @@ pub(crate) struct Engine {
     pub outside: Outside,
     /// Where records are forwarded to.
     pub shipping: Shipping,
+    /// What is looked for in the log.
+    pub alerts: Alerts,
     /// How long records are kept, if there is a policy.
     retention: Option<Arc<Retention>>,
     /// Whoever has it may dispose of records or change the holds on them.
@@ -152,6 +156,7 @@ impl Engine {
             counters: Arc::default(),
             outside: options.outside,
             shipping: Shipping::open(data, options.forward),
+            alerts: Alerts::new(options.alerts),
             retention: options.retention,
             disposing: tokio::sync::Mutex::new(()),
             reader,

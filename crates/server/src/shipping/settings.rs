@@ -130,7 +130,7 @@ pub(crate) fn header(line: &str) -> Result<(HeaderName, HeaderValue), &'static s
 
 impl Headers {
     /// All of them, as they are now.
-    pub(super) fn read(&self) -> anyhow::Result<HeaderMap> {
+    pub(crate) fn read(&self) -> anyhow::Result<HeaderMap> {
         let mut all = HeaderMap::new();
         let mut add = |lines: &str, place: &str| {
             for (number, line) in lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests fail by panicking and own their files")]
 
+mod alerts;
 mod clients;
 mod configs;
 mod crash;

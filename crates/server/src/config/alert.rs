@@ -1,0 +1,55 @@
+//! `[[alert]]`: what its keys can be.
+
+use std::collections::HashSet;
+
+use super::forward::headers;
+use super::keys::Alert;
+use super::raw::Raw;
+use super::value::{Setting, as_text};
+use crate::alerts::Rule;
+
+/// An SQL statement. What it names is looked up when the log is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Statement(String);
+
+impl Setting for Statement {
+    fn read(value: &toml::Value) -> Result<Self, String> {
+        let text = as_text(value)?.trim();
+        if text.is_empty() { Err("must be a statement".to_owned()) } else { Ok(Self(text.to_owned())) }
+    }
+}
+
+/// Checks every `[[alert]]`, and that each has a name of its own. None if there is a problem.
+pub(super) fn check(raw: &mut Raw) -> Option<Vec<Rule>> {
+    let titles = raw.entries(Alert::SECTION.name);
+    // All entries are read before the first one fails, so that every problem is reported.
+    let rules: Vec<_> =
+        titles.iter().map(|title| Alert::check(raw, title).and_then(|one| one.rule(raw, title))).collect();
+    let rules: Vec<_> = rules.into_iter().collect::<Option<_>>()?;
+    let mut names = HashSet::new();
+    for (rule, title) in rules.iter().zip(&titles) {
+        if !names.insert(&rule.name) {
+            raw.conflict(&format!("{title}.name"), "another alert has this name", "give each a name of its own");
+            return None;
+        }
+    }
+    Some(rules)
+}
+
+impl Alert {
+    fn rule(self, raw: &mut Raw, title: &str) -> Option<Rule> {
+        if self.name.is_none() {
+            raw.missing(title, "name", "name = \"failures\"");
+        }
+        if self.query.is_none() {
+            raw.missing(title, "query", "query = \"SELECT id, model FROM interactions WHERE …\"");
+        }
+        Some(Rule {
+            name: self.name?.0,
+            query: self.query?.0,
+            every: self.interval,
+            webhook: self.webhook,
+            headers: headers(self.headers, self.headers_env, self.headers_file),
+        })
+    }
+}
