@@ -69,9 +69,9 @@ impl<W: Write + Send> RowGroups<W> {
 
     /// Adds rows. They come into one row group.
     pub(crate) fn write(&mut self, rows: RecordBatch) -> Result<()> {
-        if !self.open.bodies.take(&rows, &self.bodies) {
+        if !self.open.bodies.take(&rows, &self.bodies, self.open.writers.is_none()) {
             self.end_row_group()?;
-            self.open.bodies.take(&rows, &self.bodies);
+            self.open.bodies.take(&rows, &self.bodies, true);
         }
         if let Some(writers) = &mut self.open.writers {
             write(writers, &rows)?;
@@ -164,8 +164,8 @@ impl Bodies {
     }
 
     /// Counts `rows`, which have these columns of bodies, in. False, and nothing is counted, if they belong to the next row
-    /// group.
-    fn take(&mut self, rows: &RecordBatch, columns: &[usize]) -> bool {
+    /// group. `is_open` as long as it is not decided whether there is a dictionary.
+    fn take(&mut self, rows: &RecordBatch, columns: &[usize], is_open: bool) -> bool {
         let bytes = self.bytes + columns.iter().flat_map(|at| pieces(rows, *at)).map(<[u8]>::len).sum::<usize>();
         if self.bytes > 0 && bytes > BODIES_BYTES {
             return false;
@@ -175,7 +175,7 @@ impl Bodies {
             let added: Vec<_> = distinct.iter().zip(columns).map(lacks).collect();
             let fullest =
                 distinct.iter().zip(&added).map(|(known, added)| known.bytes + added.bytes).max().unwrap_or(0);
-            let most = if bytes / 4 >= fullest { BODY_DICTIONARY_BYTES } else { SMALL };
+            let most = if is_open || bytes / 4 >= fullest { BODY_DICTIONARY_BYTES } else { SMALL };
             if self.bytes > 0 && fullest >= most {
                 return false;
             }
@@ -220,10 +220,15 @@ fn pieces(rows: &RecordBatch, at: usize) -> impl Iterator<Item = &[u8]> {
 fn sent_again(rows: &RecordBatch, at: usize) -> usize {
     let bodies = rows.column(at).as_list::<i32>();
     let pieces = bodies.values().as_binary::<i32>();
+    let begins_message = |piece: &usize| {
+        let text = pieces.value(*piece).trim_ascii_start();
+        text.strip_prefix(b",").unwrap_or(text).trim_ascii_start().starts_with(b"{")
+    };
     let of_body = |range: &[i32]| {
-        // Around the messages are the head of the body and its rest. A first turn has a system prompt and a question.
-        let (from, until) = (range[0] as usize + 1, (range[1] as usize).saturating_sub(3));
-        (from..until).map(|piece| pieces.value(piece).len()).sum::<usize>()
+        // Before the messages is the head of the body. A message with media in it is several pieces.
+        let (head, end) = (range[0] as usize, range[1] as usize);
+        let last_two = (head + 1..end).rev().filter(begins_message).nth(1).unwrap_or(head);
+        (head + 1..last_two).map(|piece| pieces.value(piece).len()).sum::<usize>()
     };
     bodies.value_offsets().windows(2).map(of_body).sum()
 }
@@ -272,7 +277,10 @@ mod tests {
         assert!(has_dictionary((0..300).map(|at| turn(at / 30, 0))), "everything does");
         assert!(has_dictionary((0..300).map(|session| turn(session, 8))), "it will, in the next turn");
         let image = |session: usize| format!(r#"{{"data":"{}"}}"#, format!("{session:06}").repeat(1000));
-        let with_image = |session| format!(r#"{{"messages":[{},{{"a":1}},{{"b":2}}]}}"#, image(session));
-        assert!(has_dictionary((0..100).map(with_image)), "so will the image");
+        let later = |session| format!(r#"{{"messages":[{},{{"a":1}},{{"b":2}}]}}"#, image(session));
+        assert!(has_dictionary((0..100).map(later)), "so will the image");
+        let images = |session: usize| (0..10).map(|page| image(session * 10 + page)).collect::<Vec<_>>().join(",");
+        let pages = |session| format!(r#"{{"messages":[{{"a":1}},{{"content":[{}]}}]}}"#, images(session));
+        assert!(!has_dictionary((0..100).map(pages)), "each of these images is sent once");
     }
 }

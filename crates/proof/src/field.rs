@@ -86,12 +86,12 @@ fields! {
         SPAN_NAME "onrecord.span.name" Text "Name of the span.";
         SERVICE_NAME "service.name" Text "The application that a record came from.";
         AGENT_NAME "gen_ai.agent.name" Text "The agent that acted.";
-        SUBJECT "onrecord.subject" Text "Id of the record that this feedback is about.";
+        SUBJECT "onrecord.subject" Text "Id of the record that this feedback, or this alert, is about.";
         UPSTREAM "onrecord.upstream" Text "Name of the model server's entry in the configuration.";
         SERVER_ADDRESS "server.address" Text "Host of the model server.";
         SERVER_PORT "server.port" Int "Port of the model server.";
         DIALECT "onrecord.dialect" Text "The wire dialect, e.g. `openai.chat`; `unknown` for what was passed through.";
-        EVENT "onrecord.event" Text "What happened, in `system`, `access` and `disposal` records.";
+        EVENT "onrecord.event" Text "What happened, in `system`, `access` and `disposal` records; of an alert the rule.";
         STATEMENT "db.query.text" Text "The statement or command of an access; the condition of a disposal or a hold.";
         KEY_NEXT "onrecord.key.next" Text "Public key that signs the log from here on, in the record of a key rotation.";
         NOTE "onrecord.note" Text "What somebody says about an event, e.g. a deployment.";
@@ -233,7 +233,7 @@ fields! {
         UPSTREAM_TOKENS_PER_SECOND "onrecord.upstream.tokens_per_second" Float "Output tokens a second, as the model server reports them or by its own time for generating.";
     }
     Outcome {
-        OUTCOME "onrecord.outcome" Text "`completed`, `upstream_error`, `client_disconnected`, `interrupted` or `rejected`; of a step `completed` or `failed`.";
+        OUTCOME "onrecord.outcome" Text "`completed`, `upstream_error`, `client_disconnected`, `interrupted` or `rejected`; of a step `completed` or `failed`, of an alert `raised` or `resolved`.";
         STATUS "http.response.status_code" Int "Status that the client got; of a cut-off call, the one it was going to get.";
         FINISH_REASONS "gen_ai.response.finish_reasons" TextList "Why each answer ended.";
         STOPPED_BY "onrecord.response.stop_sequences" TextList "The stop string that ended each answer, empty where none did.";

@@ -33,5 +33,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // There are two in the program, and a library that names none would panic. It is the first, so it is taken.
+    drop(rustls::crypto::ring::default_provider().install_default());
     cli::main()
 }

@@ -9,6 +9,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
+use datafusion::scalar::ScalarValue;
 
 use crate::row::join_body;
 use crate::schema::{body_type, refs_fields};
@@ -99,26 +100,33 @@ impl ScalarUDFImpl for HasTag {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        if matches!(arguments, [DataType::Map(..), ..]) {
-            return Ok(DataType::Boolean);
+        let is_text = |argument: &DataType| {
+            matches!(argument, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null)
+        };
+        match arguments {
+            [DataType::Map(..), texts @ ..] if texts.iter().all(is_text) => Ok(DataType::Boolean),
+            _ => {
+                let problem = "has_tag takes the column tags, a key, and a value if that matters too, both as text";
+                Err(DataFusionError::Plan(problem.into()))
+            }
         }
-        Err(DataFusionError::Plan("has_tag takes the column tags, a key, and a value if that matters too".into()))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let one = |argument: &ColumnarValue| match argument {
-            ColumnarValue::Scalar(text) => Ok(text.try_as_str().flatten().map(str::to_owned)),
+            ColumnarValue::Scalar(text) => text.try_as_str().flatten().map(|text| Ok(text.to_owned())).transpose(),
             ColumnarValue::Array(_) => {
                 Err(DataFusionError::Execution("has_tag takes one key, and one value, for all rows".into()))
             }
         };
-        let wanted = args.args[1..].iter().map(one).collect::<Result<Vec<_>>>()?;
+        let wanted = args.args[1..].iter().map(one).collect::<Result<Option<Vec<_>>>>()?;
+        let Some(wanted) = wanted else { return Ok(ColumnarValue::Scalar(ScalarValue::Boolean(None))) };
         let tags = args.args[0].to_array(args.number_rows)?;
         let tags = as_map_array(&tags)?;
         let (keys, values) = (as_string_array(tags.keys())?, as_string_array(tags.values())?);
         let is = |at: usize| match &wanted[..] {
-            [Some(key)] => keys.value(at) == key,
-            [Some(key), Some(value)] => keys.value(at) == key && values.is_valid(at) && values.value(at) == value,
+            [key] => keys.value(at) == key,
+            [key, value] => keys.value(at) == key && values.is_valid(at) && values.value(at) == value,
             _ => false,
         };
         let entries = |row: usize| tags.value_offsets()[row] as usize..tags.value_offsets()[row + 1] as usize;

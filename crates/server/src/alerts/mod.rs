@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
+use crate::config::WebhookUrl;
 use crate::engine::Engine;
 use crate::shipping::Headers;
 use watcher::Watcher;
@@ -21,7 +21,7 @@ pub(crate) struct Rule {
     /// A statement of which each row is something to be told.
     pub query: String,
     pub every: Duration,
-    pub webhook: Option<Url>,
+    pub webhook: Option<WebhookUrl>,
     pub headers: Headers,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use http::Method;
@@ -11,21 +11,24 @@ use onrecord_lake::datafusion::scalar::ScalarValue;
 use onrecord_proof::{Kind, Record, Ref, Rel, field};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Watched;
-use crate::engine::{Engine, new_record};
+use crate::engine::{Access, Engine, Reading, new_record};
 use crate::render;
 use crate::web::Web;
 
-/// Rows of a rule at most. If there are more, it is not told which are over.
+/// What one rule tells at a time, at most.
 const ROWS: usize = 100;
 /// What was not taken and is posted again, at most; on record it is all the same.
 const WAITING: usize = 1000;
 /// For one request to a webhook.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Characters of a webhook's answer that are worth a message.
+const ANSWER: usize = 200;
 const RAISED: &str = "raised";
 const RESOLVED: &str = "resolved";
 /// Whose records these are.
@@ -37,49 +40,65 @@ type Row = Map<String, Value>;
 pub(super) struct Watcher {
     engine: Arc<Engine>,
     watched: Arc<Watched>,
-    webhook: Option<Web>,
-    /// What was raised and is not over, by what tells it apart. Empty rows are of an earlier run.
-    firing: BTreeMap<String, Row>,
+    webhook: Option<Webhook>,
+    /// What was raised and is not over, by what tells it apart. None until it was read from the log.
+    firing: Option<BTreeMap<String, Row>>,
     /// What is still to be posted.
     waiting: VecDeque<Value>,
+}
+
+/// Where alerts are posted to. Its URL is a secret, so no message has it.
+struct Webhook {
+    host: Web,
+    path: String,
 }
 
 /// What an earlier run has put on record.
 #[derive(Deserialize)]
 struct Known {
     occurrence: String,
+    #[serde(flatten)]
+    row: Row,
 }
 
 impl Watcher {
+    /// Refused is a rule that cannot be looked at.
     pub(super) async fn new(engine: &Arc<Engine>, watched: &Arc<Watched>) -> anyhow::Result<Self> {
         let rule = &watched.rule;
-        let explain = format!("EXPLAIN {}", rule.query);
-        engine.rows::<Row>(&explain, Vec::new(), engine.limits.clone()).await.context("its `query`")?;
+        // Planned and not run: it ends when it is dropped.
+        drop(engine.lake.query(&rule.query, engine.limits.clone()).await.context("its `query`")?);
         let webhook = match &rule.webhook {
-            Some(url) => Some(Web::new(url.as_str(), PATIENCE)?.with_all(rule.headers.read()?)),
+            Some(url) => {
+                let host = url.0.origin().ascii_serialization();
+                let path = url.0[url::Position::BeforePath..].to_owned();
+                Some(Webhook { host: Web::new(&host, PATIENCE)?.with_all(rule.headers.read()?), path })
+            }
             None => None,
         };
-        let statement = "SELECT occurrence FROM alerts WHERE event = $1 GROUP BY occurrence \
-            HAVING last_value(outcome ORDER BY leaf_index) = $2";
-        let values = [rule.name.as_str(), RAISED].map(ScalarValue::from).to_vec();
-        let known: Vec<Known> = engine.rows(statement, values, engine.limits.clone()).await?;
-        let firing: BTreeMap<_, _> = known.into_iter().map(|known| (known.occurrence, Row::new())).collect();
-        watched.state().firing = firing.len();
         let (engine, watched) = (Arc::clone(engine), Arc::clone(watched));
-        Ok(Self { engine, watched, webhook, firing, waiting: VecDeque::new() })
+        Ok(Self { engine, watched, webhook, firing: None, waiting: VecDeque::new() })
     }
 
     /// Looks until it is told to stop.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let name = self.watched.rule.name.clone();
+        let watched = Arc::clone(&self.watched);
+        let rule = &watched.rule;
+        let failed = |what: &str, error: &anyhow::Error| {
+            watched.state().failures += 1;
+            tracing::error!(alert = rule.name, error = format!("{error:#}"), "{what}");
+        };
         loop {
-            let looked = stop.run_until_cancelled(Box::pin(self.look())).await;
-            let Some(looked) = looked else { return };
-            if let Err(error) = looked {
-                self.watched.state().failures += 1;
-                tracing::error!(alert = name, error = format!("{error:#}"), "a rule could not be looked at");
-            }
-            if timeout(self.watched.rule.every, stop.cancelled()).await.is_ok() {
+            let round = async {
+                if let Err(error) = self.look().await {
+                    failed("a rule could not be looked at", &error);
+                }
+                if let Err(error) = self.post(Instant::now() + rule.every).await {
+                    failed("an alert could not be posted; it is posted again", &error);
+                }
+            };
+            if stop.run_until_cancelled(Box::pin(round)).await.is_none()
+                || timeout(rule.every, stop.cancelled()).await.is_ok()
+            {
                 return;
             }
         }
@@ -88,29 +107,71 @@ impl Watcher {
     async fn look(&mut self) -> anyhow::Result<()> {
         let watched = Arc::clone(&self.watched);
         let rule = &watched.rule;
+        let mut firing = match self.firing.take() {
+            Some(firing) => firing,
+            None => self.known().await?,
+        };
+        let looked = self.compare(&mut firing).await;
+        watched.state().firing = firing.len();
+        self.firing = Some(firing);
+        looked.with_context(|| format!("the alert {:?}", rule.name))
+    }
+
+    /// What was raised by an earlier run and is not over.
+    async fn known(&self) -> anyhow::Result<BTreeMap<String, Row>> {
+        let last = |column: &str| format!("last_value({column} ORDER BY leaf_index)");
+        let columns = [
+            ("subject_id", "id"),
+            ("session", "session"),
+            ("model", "model"),
+            ("upstream", "upstream"),
+            ("note", "note"),
+            ("score", "score"),
+        ];
+        let columns: Vec<_> = columns.iter().map(|(column, name)| format!("{} AS {name}", last(column))).collect();
+        let statement = format!(
+            "SELECT occurrence, {} FROM alerts WHERE event = $1 GROUP BY occurrence HAVING {} = $2",
+            columns.join(", "),
+            last("outcome")
+        );
+        let values = [self.watched.rule.name.as_str(), RAISED].map(ScalarValue::from).to_vec();
+        let known: Vec<Known> = self.engine.rows(&statement, values, QueryLimits::default()).await?;
+        Ok(known.into_iter().map(|known| (known.occurrence, known.row)).collect())
+    }
+
+    /// Tells what is new and what is over.
+    async fn compare(&mut self, firing: &mut BTreeMap<String, Row>) -> anyhow::Result<()> {
+        let watched = Arc::clone(&self.watched);
+        let rule = &watched.rule;
         let limits = QueryLimits { rows: ROWS + 1, ..self.engine.limits.clone() };
         let rows: Vec<Row> = self.engine.rows(&rule.query, Vec::new(), limits).await?;
-        let are_all = rows.len() <= ROWS;
+        let (count, are_all) = (rows.len(), rows.len() <= ROWS);
         if !are_all {
             tracing::warn!(alert = rule.name, "its statement gives more than {ROWS} rows; the others are left out");
         }
-        let found: BTreeMap<_, _> =
-            rows.into_iter().take(ROWS).map(|row| (occurrence(&rule.name, &row), row)).collect();
-        let over: Vec<_> = self.firing.keys().filter(|key| are_all && !found.contains_key(*key)).cloned().collect();
+        let found: BTreeMap<_, _> = rows.into_iter().map(|row| (occurrence(&rule.name, &row), row)).collect();
+        if found.len() < count {
+            tracing::warn!(alert = rule.name, "several of its rows have the same texts and count as one");
+        }
+        let over: Vec<_> = firing.keys().filter(|key| are_all && !found.contains_key(*key)).cloned().collect();
         for key in over {
-            let row = self.firing.get(&key).cloned().unwrap_or_default();
-            self.tell(RESOLVED, &key, &row).await?;
-            self.firing.remove(&key);
+            self.tell(RESOLVED, &key, &firing[&key]).await?;
+            firing.remove(&key);
         }
-        for (key, row) in found {
-            if !self.firing.contains_key(&key) {
-                self.tell(RAISED, &key, &row).await?;
-                watched.state().raised += 1;
-            }
-            self.firing.insert(key, row);
+        let room = ROWS.saturating_sub(firing.len());
+        let (lasting, new): (Vec<_>, Vec<_>) = found.into_iter().partition(|(key, _)| firing.contains_key(key));
+        firing.extend(lasting);
+        if !new.is_empty() {
+            let reading = Reading { principal: PRINCIPAL.to_owned(), address: None, purpose: None, user: None };
+            let access = Access { event: "alert", statement: &rule.query };
+            self.engine.accessed(&reading, access, i64::try_from(new.len()).ok()).await?;
         }
-        watched.state().firing = self.firing.len();
-        self.post().await
+        for (key, row) in new.into_iter().take(room) {
+            self.tell(RAISED, &key, &row).await?;
+            watched.state().raised += 1;
+            firing.insert(key, row);
+        }
+        Ok(())
     }
 
     /// Puts it on record, and then in the line of what is posted.
@@ -119,29 +180,41 @@ impl Watcher {
         let words = words(row);
         let record = record(name, outcome, key, &words, row);
         let receipt = self.engine.ledger.append(&record)?.await?;
-        tracing::warn!(alert = name, outcome, leaf = receipt.index, "{}", if words.is_empty() { key } else { &words });
+        tracing::warn!(alert = name, outcome, leaf = receipt.index, "a rule has found something, or that it is over");
         if self.webhook.is_some() {
             if self.waiting.len() == WAITING {
                 self.waiting.pop_front();
                 tracing::error!(alert = name, "its webhook takes nothing; the oldest alert that waits is not posted");
             }
-            let text =
-                if words.is_empty() { format!("{key} ({outcome})") } else { format!("{name} ({outcome}): {words}") };
             self.waiting.push_back(json!({
                 "alert": name, "outcome": outcome, "time": render::time(record.captured_at), "id": record.id,
-                "leaf_index": receipt.index, "occurrence": key, "row": row, "text": text,
+                "leaf_index": receipt.index, "occurrence": key, "row": row, "text": format!("{name} ({outcome}): {words}"),
             }));
         }
         Ok(())
     }
 
-    /// Posts what waits, in its order. What is not taken waits for the next look.
-    async fn post(&mut self) -> anyhow::Result<()> {
+    /// Posts what waits, in its order, until it is time to look again. What is not taken waits for the next time.
+    async fn post(&mut self, until: Instant) -> anyhow::Result<()> {
         let Some(webhook) = &self.webhook else { return Ok(()) };
-        while let Some(next) = self.waiting.front() {
-            let answer = webhook.ask(Method::POST, "", "application/json", next.to_string().into()).await?;
-            if !(200..300).contains(&answer.status) {
-                bail!("its webhook answered {}: {}", answer.status, answer.text().trim());
+        while let Some(next) = self.waiting.front().filter(|_| Instant::now() < until) {
+            let posted =
+                webhook.host.ask(Method::POST, &webhook.path, "application/json", next.to_string().into()).await;
+            let answer = posted.map_err(|error| anyhow::anyhow!("its webhook: {}", error.root_cause()))?;
+            let said = || answer.text().trim().chars().take(ANSWER).collect::<String>();
+            match answer.status {
+                200..300 => {}
+                // What it does not like about this one it will not like later, and others wait.
+                400..500 if ![401, 403, 404, 408, 429].contains(&answer.status) => {
+                    let (alert, status) = (&self.watched.rule.name, answer.status);
+                    tracing::error!(
+                        alert,
+                        status,
+                        answer = said(),
+                        "its webhook refuses an alert, which is not posted again"
+                    );
+                }
+                status => bail!("its webhook answered {status}: {}", said()),
             }
             self.waiting.pop_front();
         }
@@ -149,12 +222,16 @@ impl Watcher {
     }
 }
 
-/// What tells a row of a rule from its others: what it has as text. Numbers may change while it lasts.
+/// What tells a row of a rule from its others: what it has as text. Numbers may change while it lasts. It names nothing,
+/// since texts can be payload.
 fn occurrence(rule: &str, row: &Row) -> String {
-    let texts = row.iter().filter(|(name, _)| *name != "note");
-    let texts = texts.filter_map(|(name, value)| Some(format!("{name} {}", value.as_str()?)));
-    let texts = texts.collect::<Vec<_>>().join(", ");
-    if texts.is_empty() { rule.to_owned() } else { format!("{rule}: {texts}") }
+    let texts: Row = row
+        .iter()
+        .filter(|(name, value)| value.is_string() && *name != "note")
+        .map(|(n, v)| (n.clone(), v.clone()))
+        .collect();
+    let digest = Sha256::digest(Value::Object(texts).to_string());
+    format!("{rule}-{}", render::hex(&digest[..8]))
 }
 
 /// The row in words: its column `note`, or else all of it.
@@ -175,9 +252,8 @@ fn record(rule: &str, outcome: &str, key: &str, words: &str, row: &Row) -> Recor
     record.set(&field::OUTCOME, outcome);
     record.set(&field::REQUEST_ID, key);
     record.set(&field::PRINCIPAL, PRINCIPAL);
-    if !words.is_empty() {
-        record.set(&field::NOTE, words);
-    }
+    // What a statement gives can be payload, and is kept as such.
+    record.set(&field::OUTPUT_TEXT, words);
     let text = |name: &str| row.get(name).and_then(Value::as_str).map(str::to_owned);
     for (name, field) in [
         ("id", &field::SUBJECT),
@@ -208,11 +284,18 @@ mod tests {
 
     #[test]
     fn numbers_change_while_it_lasts() {
-        let [few, many] = [5, 9].map(|failed| row(&json!({"model": "m", "failed": failed})));
-        assert_eq!(occurrence("failures", &few), "failures: model m");
-        assert_eq!(occurrence("failures", &few), occurrence("failures", &many));
-        assert_ne!(occurrence("failures", &few), occurrence("failures", &row(&json!({"model": "n", "failed": 5}))));
-        assert_eq!(occurrence("failures", &row(&json!({"failed": 5, "note": "five"}))), "failures");
+        let of = |json: Value| occurrence("failures", &row(&json));
+        assert_eq!(of(json!({"model": "m", "failed": 5})), of(json!({"model": "m", "failed": 9, "note": "nine"})));
+        assert!(of(json!({"failed": 5})).starts_with("failures-"));
+        let different = [
+            json!({"model": "m"}),
+            json!({"model": "n"}),
+            json!({"other": "m"}),
+            json!({"a": "b, c d"}),
+            json!({"a": "b", "c": "d"}),
+        ];
+        let keys: std::collections::BTreeSet<_> = different.into_iter().map(of).collect();
+        assert_eq!(keys.len(), 5);
     }
 
     #[test]
@@ -225,10 +308,10 @@ mod tests {
     fn a_record_says_what_it_is_about() {
         let id = Uuid::now_v7();
         let about = row(&json!({"id": id, "session": "s", "model": "m", "score": 0.5}));
-        let record = record("r", RAISED, "r: id", "in words", &about);
+        let record = record("r", RAISED, "r-1", "in words", &about);
         assert_eq!(record.text(&field::SUBJECT), Some(id.to_string().as_str()));
         assert_eq!((record.text(&field::SESSION), record.text(&field::REQUEST_MODEL)), (Some("s"), Some("m")));
         assert_eq!(record.refs, [Ref { rel: Rel::Subject, id }]);
-        assert_eq!(record.text(&field::NOTE), Some("in words"));
+        assert_eq!(record.text(&field::OUTPUT_TEXT), Some("in words"));
     }
 }

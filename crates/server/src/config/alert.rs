@@ -1,12 +1,36 @@
 //! `[[alert]]`: what its keys can be.
 
 use std::collections::HashSet;
+use std::fmt;
+
+use url::Url;
 
 use super::forward::headers;
 use super::keys::Alert;
 use super::raw::Raw;
 use super::value::{Setting, as_text};
 use crate::alerts::Rule;
+
+/// Where alerts are posted to. Whoever knows it can post too, so it is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct WebhookUrl(pub(crate) Url);
+
+impl fmt::Debug for WebhookUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WebhookUrl(…)")
+    }
+}
+
+impl Setting for WebhookUrl {
+    const SECRET: bool = true;
+
+    fn read(value: &toml::Value) -> Result<Self, String> {
+        let url = Url::parse(as_text(value)?).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let bare = url.filter(|url| url.username().is_empty() && url.password().is_none() && url.fragment().is_none());
+        bare.map(Self)
+            .ok_or_else(|| "must be a URL that starts with http:// or https://, without a user name".to_owned())
+    }
+}
 
 /// An SQL statement. What it names is looked up when the log is open.
 #[derive(Debug, Clone, PartialEq, Eq)]

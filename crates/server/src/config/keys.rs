@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use url::Url;
 
-use super::alert::Statement;
+use super::alert::{Statement, WebhookUrl};
 use super::forward::{Condition, Facility, ForwardTo, From, HeaderLines, SyslogAddress};
 use super::raw::Raw;
 use super::section::{Key, Section, flag, number, plain, section, text, unset, unset_list, unset_number};
@@ -345,12 +345,13 @@ section! {
         /// Its name.
         name: Option<UpstreamName> = unset("failures");
         /// A statement over the views. Each row that it gives is something to be told, once, until it is gone; rows are told
-        /// apart by their texts, while numbers may change. `note` is what is said of it; `id`, `session` and `model` what it is about.
+        /// apart by their texts and times, while numbers may change. `note` is what is said of it; `id`, `session`, `model` and
+        /// `upstream` what it is about; `score` what raised it.
         query: Option<Statement> = unset("SELECT model, count(*) AS failed FROM interactions WHERE time > now() - INTERVAL '5 minutes' AND error_type IS NOT NULL GROUP BY model HAVING count(*) >= 5");
         /// How often it is looked at.
         interval: Duration = text("1m").between("1s", "24h");
         /// Where it is posted to as JSON, http:// or https://. Its member `text` says it in words, as chat programs want it.
-        webhook: Option<Url> = unset("https://chat.example.org/hooks/onrecord");
+        webhook: Option<WebhookUrl> = unset("https://chat.example.org/hooks/onrecord");
         /// Headers of each such request, for a key say.
         headers: Option<HeaderLines> = unset_list(&["authorization: Bearer token"]);
         /// The environment variable that holds headers, one a line, instead of `headers` or beside it.

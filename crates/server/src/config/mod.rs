@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use alert::WebhookUrl;
 pub(crate) use example::example;
 pub(crate) use exposure::check_exposure;
 pub(crate) use keys::{Telemetry, Timestamp};

@@ -113,7 +113,8 @@ pub(crate) fn below<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
 pub(crate) fn connector(url: &Uri, connect_timeout: Duration) -> anyhow::Result<HttpsConnector<HttpConnector>> {
     let https = hyper_rustls::HttpsConnectorBuilder::new();
     let https = if url.scheme_str() == Some("https") {
-        https.with_native_roots()?
+        // Named, since the program has another one too, of a library: rustls would not choose, and panic.
+        https.with_provider_and_native_roots(rustls::crypto::ring::default_provider())?
     } else {
         // The system's certificates are not needed, and may not be there.
         let config = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into());
@@ -209,6 +210,14 @@ mod tests {
             assert_eq!(Glob::new(pattern).matches(name), expect, "{pattern} {name}");
         }
         assert!(!Glob::new("*a".repeat(40)).matches(&"a".repeat(39)));
+    }
+
+    /// With the system's certificates, which have to be there.
+    #[test]
+    fn https_has_a_provider_of_cryptography() {
+        for url in ["https://example.org", "http://example.org"] {
+            assert!(connector(&url.parse().unwrap(), Duration::from_secs(1)).is_ok(), "{url}");
+        }
     }
 
     #[test]
