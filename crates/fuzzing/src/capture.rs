@@ -165,7 +165,9 @@ pub(crate) fn injection(bytes: &[u8]) {
     let mut out = Vec::new();
     response.pass_end(0, &mut out);
     sent += out.len();
-    assert!(sent <= answer.len(), "things are taken out, none are put in");
+    // An empty value that is not the last becomes null.
+    let grows = answer.windows(2).filter(|value| matches!(*value, b"{}" | b"[]")).count() * 2;
+    assert!(sent <= answer.len() + grows, "things are taken out, none are put in");
     let mut record = empty();
     response.finish(End::Complete, &mut record);
     check_stored(&record);

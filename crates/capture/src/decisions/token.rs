@@ -11,6 +11,8 @@ use crate::scan::Cursor;
 
 /// What vLLM sends for a log-probability that it does not have (it stands for minus infinity).
 const MISSING: f64 = -9999.0;
+/// No logarithm of a probability is above zero, but for what rounding makes of certainty. What is far above is none.
+const ROUNDING: f64 = 1e-3;
 /// What stands before an id where vLLM gives ids for texts (`return_tokens_as_token_ids`).
 const ID_PREFIX: &str = "token_id:";
 
@@ -156,7 +158,10 @@ fn member(token: &mut Candidate, name: &str, cursor: &mut Cursor<'_>) -> Option<
         "token" | "text" | "content" | "tok_str" => set_text(token, text(value)),
         "bytes" => token.bytes = serde_json::from_str(value).ok(),
         "logprob" => token.logprob = logprob(value),
-        "prob" => token.logprob = value.parse().ok().map(f64::ln).filter(|logprob| logprob.is_finite()),
+        "prob" => {
+            token.logprob =
+                value.parse().ok().map(f64::ln).filter(|logprob| logprob.is_finite() && *logprob <= ROUNDING);
+        }
         _ => {}
     }
     Some(())
@@ -179,7 +184,7 @@ fn text(value: &str) -> Cow<'_, str> {
 }
 
 fn logprob(value: &str) -> Option<f64> {
-    value.parse().ok().filter(|logprob: &f64| logprob.is_finite() && *logprob > MISSING)
+    value.parse().ok().filter(|logprob: &f64| *logprob > MISSING && *logprob <= ROUNDING)
 }
 
 /// Lists side by side.
