@@ -158,10 +158,7 @@ fn member(token: &mut Candidate, name: &str, cursor: &mut Cursor<'_>) -> Option<
         "token" | "text" | "content" | "tok_str" => set_text(token, text(value)),
         "bytes" => token.bytes = serde_json::from_str(value).ok(),
         "logprob" => token.logprob = logprob(value),
-        "prob" => {
-            token.logprob =
-                value.parse().ok().map(f64::ln).filter(|logprob| logprob.is_finite() && *logprob <= ROUNDING);
-        }
+        "prob" => token.logprob = value.parse().ok().map(f64::ln).filter(|value| is_logprob(*value)),
         _ => {}
     }
     Some(())
@@ -184,7 +181,11 @@ fn text(value: &str) -> Cow<'_, str> {
 }
 
 fn logprob(value: &str) -> Option<f64> {
-    value.parse().ok().filter(|logprob: &f64| *logprob > MISSING && *logprob <= ROUNDING)
+    value.parse().ok().filter(|value| is_logprob(*value))
+}
+
+fn is_logprob(value: f64) -> bool {
+    value > MISSING && value <= ROUNDING
 }
 
 /// Lists side by side.

@@ -158,15 +158,15 @@ impl Watcher {
             self.tell(RESOLVED, &key, &firing[&key]).await?;
             firing.remove(&key);
         }
-        let room = ROWS.saturating_sub(firing.len());
-        let (lasting, new): (Vec<_>, Vec<_>) = found.into_iter().partition(|(key, _)| firing.contains_key(key));
+        let (lasting, mut new): (Vec<_>, Vec<_>) = found.into_iter().partition(|(key, _)| firing.contains_key(key));
+        new.truncate(ROWS.saturating_sub(firing.len()));
         firing.extend(lasting);
         if !new.is_empty() {
             let reading = Reading { principal: PRINCIPAL.to_owned(), address: None, purpose: None, user: None };
             let access = Access { event: "alert", statement: &rule.query };
             self.engine.accessed(&reading, access, i64::try_from(new.len()).ok()).await?;
         }
-        for (key, row) in new.into_iter().take(room) {
+        for (key, row) in new {
             self.tell(RAISED, &key, &row).await?;
             watched.state().raised += 1;
             firing.insert(key, row);

@@ -1,6 +1,5 @@
 //! `[[alert]]`: what its keys can be.
 
-use std::collections::HashSet;
 use std::fmt;
 
 use url::Url;
@@ -50,14 +49,8 @@ pub(super) fn check(raw: &mut Raw) -> Option<Vec<Rule>> {
     let rules: Vec<_> =
         titles.iter().map(|title| Alert::check(raw, title).and_then(|one| one.rule(raw, title))).collect();
     let rules: Vec<_> = rules.into_iter().collect::<Option<_>>()?;
-    let mut names = HashSet::new();
-    for (rule, title) in rules.iter().zip(&titles) {
-        if !names.insert(&rule.name) {
-            raw.conflict(&format!("{title}.name"), "another alert has this name", "give each a name of its own");
-            return None;
-        }
-    }
-    Some(rules)
+    let names = titles.iter().zip(rules.iter().map(|one| &one.name));
+    raw.own_names("alert", names).then_some(rules)
 }
 
 impl Alert {

@@ -1,6 +1,5 @@
 //! `[[forward]]`: what its keys can be, and which go together.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -120,14 +119,8 @@ pub(super) fn check(raw: &mut Raw) -> Option<Vec<Settings>> {
     let entries: Vec<_> =
         titles.iter().map(|title| Forward::check(raw, title).and_then(|one| one.settings(raw, title))).collect();
     let entries: Vec<_> = entries.into_iter().collect::<Option<_>>()?;
-    let mut names = HashSet::new();
-    for (entry, title) in entries.iter().zip(&titles) {
-        if !names.insert(&entry.name) {
-            raw.conflict(&format!("{title}.name"), "another destination has this name", "give each a name of its own");
-            return None;
-        }
-    }
-    Some(entries)
+    let names = titles.iter().zip(entries.iter().map(|one| &one.name));
+    raw.own_names("destination", names).then_some(entries)
 }
 
 impl Forward {

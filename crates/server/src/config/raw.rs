@@ -1,7 +1,8 @@
 //! The first stage: values as they were written, each with its place.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize as _;
@@ -102,6 +103,23 @@ impl Raw {
     pub(super) fn conflict(&mut self, name: &str, reason: &str, remedy: &str) {
         let place = self.values.get(name).map(|written| written.place.clone());
         self.problem(place, format!("`{name}` cannot be set: {reason}"), remedy);
+    }
+
+    /// Reports each of these titles, with the names below them, whose name an earlier one has. False if there are such.
+    pub(super) fn own_names<'a, N: Eq + Hash + 'a>(
+        &mut self,
+        what: &str,
+        named: impl Iterator<Item = (&'a String, &'a N)>,
+    ) -> bool {
+        let (mut taken, mut good) = (HashSet::new(), true);
+        for (title, name) in named {
+            if !taken.insert(name) {
+                let reason = format!("another {what} has this name");
+                self.conflict(&format!("{title}.name"), &reason, "give each a name of its own");
+                good = false;
+            }
+        }
+        good
     }
 
     pub(super) fn problem(&mut self, place: Option<Place>, what: impl Into<String>, remedy: impl Into<String>) {

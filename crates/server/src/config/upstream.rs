@@ -44,13 +44,9 @@ pub(super) fn check(raw: &mut Raw) -> Option<Vec<Entry>> {
     let entries: Vec<_> =
         titles.iter().map(|title| Entry::check(raw, title).filter(|one| complete(one, raw, title))).collect();
     let entries: Vec<_> = entries.into_iter().collect::<Option<_>>()?;
-    let (mut names, mut prefixes) = (HashSet::new(), HashSet::new());
-    let mut good = true;
+    let mut good = raw.own_names("upstream", titles.iter().zip(entries.iter().map(|entry| &entry.name)));
+    let mut prefixes = HashSet::new();
     for (entry, title) in entries.iter().zip(&titles) {
-        if !names.insert(&entry.name) {
-            raw.conflict(&format!("{title}.name"), "another upstream has this name", "give each a name of its own");
-            good = false;
-        }
         if entry.path_prefix.as_ref().is_some_and(|prefix| !prefixes.insert(prefix)) {
             let remedy = "give each a prefix of its own";
             raw.conflict(&format!("{title}.path_prefix"), "another upstream has this prefix", remedy);
