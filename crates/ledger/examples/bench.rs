@@ -1,22 +1,28 @@
 //! What the log does in a second, beside what the machine does at all: `bench DIR [RECORDS] [WRITERS]`.
 //!
-//! Records of 1 KiB, each durable before its writer sends the next one. `bare` is the same bytes hashed, checksummed,
-//! written and synced by one loop, in batches of as many records as there are writers.
+//! Records of 1 KiB, each durable before its writer sends the next one. Writers are tasks, shared out to one thread for
+//! each core, as calls are in the gateway. `bare` is the same bytes hashed, checksummed, written and synced by one loop, in
+//! batches of as many records as there are writers.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crc_fast::{CrcAlgorithm, checksum};
+use futures::executor::LocalPool;
+use futures::stream::{FuturesUnordered, TryStreamExt as _};
 use onrecord_ledger::disk::{Disk, RealDisk};
 use onrecord_ledger::{Ledger, Options, check};
 use onrecord_proof::{Kind, Record, field};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -102,31 +108,33 @@ fn bare(path: &Path, records: u64, batch: u64) -> Result<f64> {
 /// Fills the log, and tells records a second.
 fn append(dir: &Path, records: u64, writers: u64) -> Result<f64> {
     let ledger = Ledger::open(dir, &Options { origin: Some("bench/log".into()), ..Options::default() })?;
-    let (next, waits) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let threads = thread::available_parallelism()?.get() as u64;
+    let next = AtomicU64::new(0);
     let start = Instant::now();
-    let write = || -> Result<()> {
-        let mut times = Vec::new();
+    let write = async || -> Result<Vec<Duration>> {
+        let mut waits = Vec::new();
         loop {
             let n = next.fetch_add(1, Ordering::Relaxed);
             if n >= records {
-                break;
+                return Ok(waits);
             }
             let record = record(n);
             let sent = Instant::now();
-            ledger.append(&record)?.wait()?;
-            times.push(sent.elapsed());
+            ledger.append(&record)?.await?;
+            waits.push(sent.elapsed());
         }
-        waits.lock().map_err(|_| "a writer failed")?.append(&mut times);
-        Ok(())
     };
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..writers).map(|_| scope.spawn(write)).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a writer failed")?)
+    let share = |thread| {
+        let tasks: FuturesUnordered<_> = (thread..writers).step_by(threads as usize).map(|_| write()).collect();
+        LocalPool::new().run_until(tasks.try_concat())
+    };
+    let waits = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|thread| scope.spawn(move || share(thread))).collect();
+        threads.into_iter().map(|thread| thread.join().map_err(|_| "a writer failed")?).collect::<Result<Vec<_>>>()
     })?;
     let rate = records as f64 / start.elapsed().as_secs_f64();
     report("append", rate, "records/s");
-    let waits = waits.into_inner().map_err(|_| "a writer failed")?;
-    report("append, median wait", median(waits), "us");
+    report("append, median wait", median(waits.concat()), "us");
     ledger.close()?;
     Ok(rate)
 }

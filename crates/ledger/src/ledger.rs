@@ -2,10 +2,10 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use onrecord_proof::merkle::{HashReader, inclusion_proof};
 use onrecord_proof::note::{Signer, Verifier};
@@ -73,7 +73,8 @@ pub struct Ledger {
 struct Threads {
     sequencer: JoinHandle<()>,
     publisher: JoinHandle<()>,
-    stop: SyncSender<()>,
+    /// The publisher ends when neither this nor the sequencer's is left.
+    wake: SyncSender<()>,
 }
 
 /// Signs checkpoints and gives the space of released segments back.
@@ -144,14 +145,16 @@ impl Ledger {
         let keys = Mutex::new(keys);
         let publisher =
             Arc::new(Publisher { keys, disk, tree, wal, checkpoints, cosigned, last, released, closed, measures });
+        let (wake, woken) = sync_channel(1);
         let sequencer = Sequencer {
             shared: Arc::clone(&shared),
             active,
             open: open.iter().map(|(place, record)| (record.id, Begun::new(*place, record.commitments()))).collect(),
             stalled: Vec::new(),
             buffer: Vec::new(),
+            publisher: wake.clone(),
         };
-        let threads = Threads::start(sequencer, &publisher, options.checkpoint_interval)?;
+        let threads = Threads::start(sequencer, &publisher, (wake, woken), options.checkpoint_interval)?;
         let ledger =
             Self { shared, publisher, threads: Mutex::new(Some(threads)), interrupted: open.len(), _lock: lock };
         ledger.close_interrupted(open.into_iter().map(|(_, record)| record))?;
@@ -287,10 +290,10 @@ impl Ledger {
         finished
     }
 
-    fn finish(&self, Threads { sequencer, publisher, stop }: Threads) -> Result<(), Error> {
+    fn finish(&self, Threads { sequencer, publisher, wake }: Threads) -> Result<(), Error> {
         self.shared.queue.close();
         let worked = sequencer.join();
-        drop(stop);
+        drop(wake);
         let signed = publisher.join();
         if worked.is_err() || signed.is_err() {
             return Err(Error::Unavailable("a thread of the log failed".into()));
@@ -305,15 +308,15 @@ fn fits(record: &[u8]) -> Result<(), Error> {
 }
 
 impl Threads {
-    fn start(sequencer: Sequencer, publisher: &Arc<Publisher>, interval: Duration) -> Result<Self, Error> {
-        let (stop, stopped) = sync_channel(1);
+    fn start(
+        sequencer: Sequencer,
+        publisher: &Arc<Publisher>,
+        (wake, woken): (SyncSender<()>, Receiver<()>),
+        interval: Duration,
+    ) -> Result<Self, Error> {
         let publisher = Arc::clone(publisher);
-        let tick = move || {
-            while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                publisher.tick();
-            }
-        };
-        Ok(Self { sequencer: spawn("sequencer", || sequencer.run())?, publisher: spawn("publisher", tick)?, stop })
+        let publish = move || publisher.run(&woken, interval);
+        Ok(Self { sequencer: spawn("sequencer", || sequencer.run())?, publisher: spawn("publisher", publish)?, wake })
     }
 }
 
@@ -331,6 +334,22 @@ impl Drop for Ledger {
 }
 
 impl Publisher {
+    /// Publishes every `interval`, and hashes leaves when it is woken, until nobody is left who could wake it.
+    fn run(&self, woken: &Receiver<()>, interval: Duration) {
+        let mut next = Instant::now() + interval;
+        loop {
+            match woken.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok(()) => drop(self.tree.settle()),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if Instant::now() >= next {
+                self.tick();
+                next = Instant::now() + interval;
+            }
+        }
+    }
+
     fn tick(&self) {
         let published = self.publish(&mut self.lock());
         if let Err(error) = published.and_then(|()| self.trim()) {

@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use onrecord_proof::{Commitment, Group, Hash, Prepared};
+use onrecord_proof::{Commitment, Group, Prepared};
 use uuid::Uuid;
 
 use crate::Error;
@@ -15,8 +15,6 @@ pub struct Receipt {
     pub index: u64,
     /// When it was committed, in microseconds since 1970-01-01 UTC.
     pub committed_at: i64,
-    /// Its leaf hash.
-    pub leaf_hash: Hash,
 }
 
 /// What the groups of an intent hold. A record that leaves groups out must have the same.

@@ -24,7 +24,7 @@ impl Rebuild {
 
     /// Adds the next leaf.
     pub fn push(&mut self, leaf: Hash) -> Result<(), Error> {
-        self.0.push([leaf]);
+        self.0.push(leaf);
         if self.0.size().is_multiple_of(CHUNK) { self.0.store().map(drop) } else { Ok(()) }
     }
 

@@ -50,7 +50,7 @@ pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path, options: &Options) -> Resul
     let covered = published.as_ref().map_or(0, |published| published.checkpoint.size);
     let mut scan = Scan::new(covered);
     while let Some(segment) = chain.next() {
-        scan.segment(&**disk, segment, covered, &mut |_, hash| tree.push([hash]))?;
+        scan.segment(&**disk, segment, covered, &mut |_, hash| tree.push(hash))?;
     }
     scan.check(covered)?;
     chain.remove_leftovers(&**disk)?;

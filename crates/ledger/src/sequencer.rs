@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use onrecord_proof::merkle;
 use uuid::Uuid;
 
 use crate::Measures;
@@ -25,12 +25,14 @@ const BATCH_MAX: usize = 16 << 20;
 /// Records that may wait for the next attempt. Without intents no new calls begin, so these are the calls that were under
 /// way, of which a gateway has at most some thousands.
 const STALLED_MAX: usize = 16_384;
-/// How far ahead of the log zeros are written, in bytes: at 4 KiB a call, once in 64 calls.
-const AHEAD: u64 = 256 << 10;
+/// How far ahead of the log zeros are written, in bytes, at least and at most: some 32 batches.
+const AHEAD: (u64, u64) = (256 << 10, 2 << 20);
 /// So many operations in one batch come from many calls at a time: each has two.
 const CROWD: usize = 8;
 /// How long a batch waits for a crowd to gather: a few syncs of a quick disk.
 const GRACE: Duration = Duration::from_micros(500);
+/// Leaves that may wait to be hashed before the publisher does it; no answer waits for that.
+const UNHASHED: usize = 1024;
 /// How long records that could not be written wait for the next attempt. The fault table has hundreds of such moments.
 const RETRY: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 500 });
 
@@ -74,6 +76,8 @@ pub(crate) struct Sequencer {
     /// Records that could not be written. Their callers wait; the next segment takes them.
     pub stalled: Vec<Op>,
     pub buffer: Vec<u8>,
+    /// Wakes the publisher, so that it hashes leaves.
+    pub publisher: SyncSender<()>,
 }
 
 /// A call that has begun.
@@ -108,9 +112,10 @@ impl Sequencer {
             if let Taken::Ops(new) = taken {
                 ops.extend(new);
             }
-            // Those who are answered now often send the next record at once. If they are many, they may all do so first: one
-            // sync for all of them leaves more of a busy machine to the calls. A few are not made to wait.
-            expected = if ops.len() >= CROWD { ops.len() } else { 1 };
+            // Those who are answered now often send the next record at once. If they are many, half of them may do so first:
+            // fewer syncs leave more of a busy machine to the calls, and the other half comes during the sync. A few are not
+            // made to wait.
+            expected = if ops.len() >= CROWD { ops.len() / 2 } else { 1 };
             self.rotate_as_asked();
             self.work(ops);
             if closing {
@@ -251,7 +256,8 @@ impl Sequencer {
         // A sync of blocks that were never written also writes the file system's journal, which takes as long again. So
         // zeros are written ahead now and then, and the batches after them only overwrite.
         if batch_end > *written {
-            *written = (batch_end + AHEAD).min((*capacity).max(batch_end));
+            let ahead = (batch as u64 * 32).clamp(AHEAD.0, AHEAD.1);
+            *written = (batch_end + ahead).min((*capacity).max(batch_end));
             self.buffer.resize((*written - *end) as usize, 0);
         }
         let stored = file.write_at(*end, &self.buffer).map_err(|e| Error::io("write", path, &e));
@@ -267,20 +273,22 @@ impl Sequencer {
     /// The batch is durable: brings the tree, the places and the open calls up to it.
     fn advance(&mut self, batch: Vec<Op>, committed_at: i64, places: Vec<(Place, Option<Place>)>) -> Vec<Done> {
         let first = self.shared.wal.read().size();
-        let (mut done, mut hashes) = (Vec::with_capacity(batch.len()), Vec::new());
+        let (mut done, mut leaves) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for (op, (place, intent)) in batch.into_iter().zip(places) {
             done.push(match op {
                 Op::Intent { id, commitments, reply, .. } => Done::Intent { id, place, commitments, reply },
                 Op::Leaf { prepared, reply, .. } => {
                     let id = prepared.id;
-                    let leaf_hash = merkle::leaf_hash(&prepared.into_leaf(committed_at).to_bytes());
-                    let receipt = Receipt { index: first + hashes.len() as u64, committed_at, leaf_hash };
-                    hashes.push(leaf_hash);
+                    let receipt = Receipt { index: first + leaves.len() as u64, committed_at };
+                    leaves.push(prepared.into_leaf(committed_at));
                     Done::Leaf { id, place, intent, receipt, reply }
                 }
             });
         }
-        self.shared.tree.push(hashes);
+        if self.shared.tree.add(leaves) > UNHASHED {
+            // It is awake already if it is not told.
+            _ = self.publisher.try_send(());
+        }
         self.enter(&mut done);
         done
     }

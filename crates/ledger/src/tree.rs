@@ -1,14 +1,15 @@
 //! The Merkle tree on disk: for each tile level one file with its hashes, 32 bytes each, in order. Tile `n` of a level
 //! is bytes `n × 8192` to `(n + 1) × 8192` of its file.
 //!
-//! What the sequencer adds is in memory until the next checkpoint; the segments can replace it until then.
+//! What the sequencer adds is in memory until the next checkpoint; the segments can replace it until then. It adds leaves
+//! and goes on; whoever looks at the tree next hashes them.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use onrecord_proof::Hash;
 use onrecord_proof::merkle::{Frontier, HashReader};
+use onrecord_proof::{Hash, Leaf};
 
 use crate::Error;
 use crate::disk::{Disk, DiskFile};
@@ -30,7 +31,7 @@ struct Level {
 }
 
 #[derive(Debug)]
-struct State {
+pub(crate) struct State {
     frontier: Frontier,
     levels: Vec<Level>,
 }
@@ -40,6 +41,8 @@ struct State {
 pub(crate) struct Tree {
     disk: Arc<dyn Disk>,
     state: Mutex<State>,
+    /// Leaves behind those of the state, in order. Locked after `state` where both are, and only to add and to take.
+    arrived: Mutex<Vec<Leaf>>,
 }
 
 /// Stored hashes at tile level `level` in a tree of `size` leaves.
@@ -56,7 +59,7 @@ impl Tree {
             levels.push(Level::open(&*disk, dir.join(level.to_string()), stored_at(size, level))?);
         }
         let state = State { frontier: Frontier::default(), levels };
-        let tree = Self { disk, state: Mutex::new(state) };
+        let tree = Self { disk, state: Mutex::new(state), arrived: Mutex::default() };
         let frontier = Frontier::read(&tree, size)?;
         tree.lock().frontier = frontier;
         Ok(tree)
@@ -67,7 +70,8 @@ impl Tree {
         let level =
             |level: u32| Level { path: dir.join(level.to_string()), file: None, stored: 0, pending: Vec::new() };
         let levels = (0..LEVELS).map(level).collect();
-        Self { disk, state: Mutex::new(State { frontier: Frontier::default(), levels }) }
+        let state = Mutex::new(State { frontier: Frontier::default(), levels });
+        Self { disk, state, arrived: Mutex::default() }
     }
 
     /// Cuts off what is in the files behind the hashes that were stored.
@@ -78,28 +82,42 @@ impl Tree {
         Ok(())
     }
 
-    /// Appends leaves in order.
-    pub(crate) fn push(&self, leaves: impl IntoIterator<Item = Hash>) {
-        let State { frontier, levels } = &mut *self.lock();
-        for leaf in leaves {
-            frontier.push(leaf, |level, hash| levels[level as usize].pending.push(hash));
+    /// Appends leaves in order, and tells how many wait to be hashed.
+    pub(crate) fn add(&self, leaves: impl IntoIterator<Item = Leaf>) -> usize {
+        let mut arrived = self.arrived();
+        arrived.extend(leaves);
+        arrived.len()
+    }
+
+    /// Appends the hash of a leaf.
+    pub(crate) fn push(&self, leaf: Hash) {
+        self.settle().push(leaf);
+    }
+
+    /// Hashes the leaves that wait.
+    pub(crate) fn settle(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        let arrived = std::mem::take(&mut *self.arrived());
+        for leaf in arrived {
+            state.push(leaf.hash());
         }
+        state
     }
 
     /// Leaves in the tree.
     pub(crate) fn size(&self) -> u64 {
-        self.lock().frontier.size()
+        self.settle().frontier.size()
     }
 
     /// The root over all leaves.
     pub(crate) fn root(&self) -> Hash {
-        self.lock().frontier.root()
+        self.settle().frontier.root()
     }
 
     /// Makes every hash durable and gives size and root of the tree that they make.
     pub(crate) fn store(&self) -> Result<(u64, Hash), Error> {
         let (size, root, pending) = {
-            let state = self.lock();
+            let state = self.settle();
             let pending: Vec<_> = state.levels.iter().map(|level| level.pending.clone()).collect();
             (state.frontier.size(), state.frontier.root(), pending)
         };
@@ -134,6 +152,17 @@ impl Tree {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn arrived(&self) -> MutexGuard<'_, Vec<Leaf>> {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn push(&mut self, leaf: Hash) {
+        let Self { frontier, levels } = self;
+        frontier.push(leaf, |level, hash| levels[level as usize].pending.push(hash));
     }
 }
 
@@ -170,7 +199,7 @@ impl HashReader for Tree {
 
     fn hashes(&self, level: u32, start: u64, count: usize) -> Result<Vec<Hash>, Error> {
         let (file, path, on_disk, in_memory) = {
-            let state = self.lock();
+            let state = self.settle();
             let missing = || Error::NotHere(start << (8 * level.min(7)));
             let level = state.levels.get(level as usize).ok_or_else(missing)?;
             let end = start + count as u64;

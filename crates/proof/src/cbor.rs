@@ -10,7 +10,7 @@ use minicbor::Decoder;
 use minicbor::data::Type;
 
 use crate::Malformed;
-use crate::writer::Writer;
+use crate::writer::{Float, Writer, argument, head_len, string_len};
 
 /// Nesting beyond this is refused: the deepest value we write is a token's list of alternatives, four levels down.
 pub(crate) const DEPTH_MAX: u32 = 32;
@@ -82,7 +82,7 @@ impl Map {
 
     /// The canonical bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Writer::with_capacity(self.size_hint());
+        let mut out = Writer::with_capacity(self.encoded_len());
         out.fields(self);
         out.into_bytes()
     }
@@ -114,8 +114,10 @@ impl Map {
         self.0.binary_search_by(|(have, _)| have.len().cmp(&name.len()).then_with(|| have.as_ref().cmp(name)))
     }
 
-    fn size_hint(&self) -> usize {
-        self.0.iter().map(|(name, value)| name.len() + 16 + value.size_hint()).sum()
+    /// How many bytes the encoding has.
+    pub(crate) fn encoded_len(&self) -> usize {
+        let fields = self.0.iter().map(|(name, value)| string_len(name.len()) + value.encoded_len());
+        head_len(self.0.len() as u64) + fields.sum::<usize>()
     }
 }
 
@@ -176,7 +178,7 @@ impl Value {
 
     /// The canonical bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Writer::with_capacity(self.size_hint());
+        let mut out = Writer::with_capacity(self.encoded_len());
         out.value(self);
         out.into_bytes()
     }
@@ -200,13 +202,15 @@ impl Value {
         }
     }
 
-    fn size_hint(&self) -> usize {
+    fn encoded_len(&self) -> usize {
         match self {
-            Self::Text(text) => text.len() + 9,
-            Self::Bytes(bytes) => bytes.len() + 9,
-            Self::Array(items) => 9 + items.iter().map(Self::size_hint).sum::<usize>(),
-            Self::Map(map) => 9 + map.size_hint(),
-            _ => 9,
+            Self::Null | Self::Bool(_) => 1,
+            Self::Int(n) => head_len(argument(*n)),
+            Self::Float(n) => Float::of(*n).as_bytes().len() + 1,
+            Self::Text(text) => string_len(text.len()),
+            Self::Bytes(bytes) => string_len(bytes.len()),
+            Self::Array(items) => head_len(items.len() as u64) + items.iter().map(Self::encoded_len).sum::<usize>(),
+            Self::Map(map) => map.encoded_len(),
         }
     }
 }
@@ -314,6 +318,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_value_comes_back(value in values()) {
+            prop_assert_eq!(value.to_bytes().len(), value.encoded_len());
             prop_assert_eq!(Value::from_bytes(&value.to_bytes()).unwrap(), value);
         }
 
@@ -332,6 +337,7 @@ mod tests {
             let mut other = minicbor::Encoder::new(Vec::new());
             other.i64(n).unwrap();
             assert_eq!(Value::Int(n).to_bytes(), other.into_writer(), "{n}");
+            assert_eq!(Value::Int(n).to_bytes().len(), Value::Int(n).encoded_len(), "{n}");
         }
         for len in [0, 23, 24, 255, 256, 65535, 65536] {
             let (text, items) = ("x".repeat(len), vec![Value::Null; len]);
@@ -342,6 +348,7 @@ mod tests {
             }
             let value = Value::Array(vec![text.as_str().into(), text.as_bytes().into(), items.into()]);
             assert_eq!(value.to_bytes(), other.into_writer(), "{len}");
+            assert_eq!(value.to_bytes().len(), value.encoded_len(), "{len}");
         }
     }
 

@@ -17,6 +17,9 @@ use crate::{FORMAT_VERSION, Leaf, Malformed};
 /// The most references a record can hold; with them a leaf stays well under [`LEAF_MAX`](crate::LEAF_MAX).
 pub const REFS_MAX: usize = 64;
 
+/// What a record with few references takes beside the fields of its groups.
+const OVERHEAD: usize = 256;
+
 type ReadError = minicbor::decode::Error;
 
 macro_rules! codes {
@@ -327,7 +330,11 @@ impl Record {
 
     /// `each` is given the canonical bytes of every group with fields that is encoded.
     fn encode(&self, without: GroupSet, mut each: impl FnMut(Group, &[u8])) -> Vec<u8> {
-        let mut out = Writer::with_capacity(512);
+        let open = |(group, state): (&Group, &GroupState)| match state {
+            GroupState::Open(map) if !without.contains(*group) => map.encoded_len(),
+            _ => 0,
+        };
+        let mut out = Writer::with_capacity(OVERHEAD + self.groups.iter().map(open).sum::<usize>());
         out.map(7);
         out.unsigned(0_u8).unsigned(FORMAT_VERSION);
         out.unsigned(1_u8).bytes(self.id.as_bytes());
@@ -337,16 +344,10 @@ impl Record {
         write_salts(out.unsigned(5_u8), &self.salts);
         let groups = || self.groups.iter().filter(|(group, _)| !without.contains(**group));
         out.unsigned(6_u8).map(groups().count());
-        let mut fields = Writer::default();
         for (group, state) in groups() {
             out.unsigned(group.code());
             match state {
-                GroupState::Open(map) => {
-                    fields.clear();
-                    fields.fields(map);
-                    each(*group, fields.as_bytes());
-                    out.bytes(fields.as_bytes());
-                }
+                GroupState::Open(map) => each(*group, out.fields_as_bytes(map)),
                 GroupState::Erased { commitment, disposal } => write_erased(&mut out, commitment, *disposal),
             }
         }

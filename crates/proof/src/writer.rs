@@ -26,16 +26,6 @@ impl Writer {
         self.0
     }
 
-    /// What was written.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// Forgets what was written and keeps its memory.
-    pub(crate) fn clear(&mut self) {
-        self.0.clear();
-    }
-
     fn head(&mut self, major: Major, n: u64) {
         let (major, bytes) = (major as u8, n.to_be_bytes());
         match n {
@@ -58,9 +48,7 @@ impl Writer {
     }
 
     pub(crate) fn int(&mut self, n: i64) -> &mut Self {
-        // A negative number n stands as -1 - n.
-        let (major, n) = if n < 0 { (Major::Negative, !n) } else { (Major::Unsigned, n) };
-        self.head(major, n as u64);
+        self.head(if n < 0 { Major::Negative } else { Major::Unsigned }, argument(n));
         self
     }
 
@@ -86,6 +74,16 @@ impl Writer {
     pub(crate) fn map(&mut self, len: usize) -> &mut Self {
         self.head(Major::Map, len as u64);
         self
+    }
+
+    /// Names and values as a byte string, whose contents are given back.
+    pub(crate) fn fields_as_bytes(&mut self, fields: &Map) -> &[u8] {
+        let len = fields.encoded_len();
+        self.head(Major::Bytes, len as u64);
+        let start = self.0.len();
+        self.fields(fields);
+        debug_assert_eq!(self.0.len() - start, len, "the head tells another length");
+        &self.0[start..]
     }
 
     /// Names and values.
@@ -114,20 +112,68 @@ impl Writer {
         }
     }
 
-    /// The shortest of the three float widths that keeps the value; NaN is always `f9 7e00`.
     fn float(&mut self, n: f64) {
+        let float = Float::of(n);
+        self.0.push(float.initial_byte());
+        self.0.extend_from_slice(float.as_bytes());
+    }
+}
+
+/// The shortest of the three float widths that keeps a value; NaN is always `f9 7e00`.
+pub(crate) enum Float {
+    Half([u8; 2]),
+    Single([u8; 4]),
+    Double([u8; 8]),
+}
+
+impl Float {
+    pub(crate) fn of(n: f64) -> Self {
         let (single, half) = (n as f32, half::f16::from_f64(n));
         if n.is_nan() {
-            self.0.extend_from_slice(&[0xf9, 0x7e, 0x00]);
+            Self::Half([0x7e, 0x00])
         } else if half.to_f64().to_bits() == n.to_bits() {
-            self.0.push(0xf9);
-            self.0.extend_from_slice(&half.to_be_bytes());
+            Self::Half(half.to_be_bytes())
         } else if f64::from(single).to_bits() == n.to_bits() {
-            self.0.push(0xfa);
-            self.0.extend_from_slice(&single.to_be_bytes());
+            Self::Single(single.to_be_bytes())
         } else {
-            self.0.push(0xfb);
-            self.0.extend_from_slice(&n.to_be_bytes());
+            Self::Double(n.to_be_bytes())
         }
     }
+
+    pub(crate) const fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Half(bytes) => bytes,
+            Self::Single(bytes) => bytes,
+            Self::Double(bytes) => bytes,
+        }
+    }
+
+    const fn initial_byte(&self) -> u8 {
+        match self {
+            Self::Half(_) => 0xf9,
+            Self::Single(_) => 0xfa,
+            Self::Double(_) => 0xfb,
+        }
+    }
+}
+
+/// What the head of an integer holds: a negative number n stands as -1 - n.
+pub(crate) const fn argument(n: i64) -> u64 {
+    (if n < 0 { !n } else { n }) as u64
+}
+
+/// How many bytes a head has.
+pub(crate) const fn head_len(n: u64) -> usize {
+    match n {
+        0..24 => 1,
+        24..0x100 => 2,
+        0x100..0x1_0000 => 3,
+        0x1_0000..0x1_0000_0000 => 5,
+        _ => 9,
+    }
+}
+
+/// How many bytes a string of `len` bytes has with its head.
+pub(crate) const fn string_len(len: usize) -> usize {
+    head_len(len as u64) + len
 }

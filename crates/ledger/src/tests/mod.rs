@@ -128,7 +128,7 @@ impl Harness {
         for (record, receipt) in &self.acknowledged {
             let found: Vec<_> = records.iter().filter(|r| r.record.id == record.id).collect();
             assert_eq!(found.len(), 1, "record {} is there once", record.id);
-            assert_eq!((found[0].index, found[0].leaf().hash()), (receipt.index, receipt.leaf_hash));
+            assert_eq!((found[0].index, found[0].committed_at), (receipt.index, receipt.committed_at));
             assert_eq!(found[0].record, *record);
         }
         for id in &self.begun {
