@@ -30,6 +30,9 @@ const BATCH_ROWS: usize = 512;
 const BATCH_BYTES: i64 = 32 << 20;
 /// Leaves that are read for nothing rather than beginning anew behind them.
 const GAP: u64 = 16;
+/// Leaves that one thread looks at in one go: so many that what they share with others, the dictionaries of a row group,
+/// is not read much more often than once.
+const PART: u64 = 32 << 10;
 /// Payload that is read from the log at once, in bytes.
 const CHUNK: usize = 4 << 20;
 
@@ -84,6 +87,26 @@ impl Lake {
         batches.try_flatten().boxed()
     }
 
+    /// What `look` makes of each record of `leaves`, in the order of the log, as [`records`](Self::records) gives them.
+    /// Several parts of the leaves are read at a time, on the threads for queries.
+    pub fn look_at<T: Send + 'static>(
+        &self,
+        leaves: Range<u64>,
+        look: fn(&Committed) -> T,
+    ) -> BoxStream<'static, Result<T>> {
+        let (lake, until) = (self.clone(), leaves.end);
+        let parts = leaves.step_by(PART as usize).map(move |from| from..until.min(from + PART));
+        let look_at = move |part| {
+            let lake = lake.clone();
+            let records = lake.records(part);
+            async move {
+                let seen = lake.inner.engine.spawn(async move { Ok(all_seen(records, look).await) }).await;
+                stream::iter(seen.unwrap_or_else(|error| vec![Err(error)]))
+            }
+        };
+        stream::iter(parts).map(look_at).buffered(self.inner.options.threads.max(1)).flatten().boxed()
+    }
+
     /// The records of some leaves of `file`, which are in order, as far as they can be searched: without token decisions
     /// and timings.
     pub(crate) async fn read_leaves(&self, file: &DataFile, leaves: &[u64]) -> Result<Vec<Committed>> {
@@ -131,6 +154,19 @@ impl Lake {
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
         Ok(ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?)
     }
+}
+
+/// What `look` makes of records, up to the first that cannot be read.
+async fn all_seen<T>(mut records: BoxStream<'static, Result<Committed>>, look: fn(&Committed) -> T) -> Vec<Result<T>> {
+    let mut seen = Vec::new();
+    while let Some(record) = records.next().await {
+        let is_damaged = record.is_err();
+        seen.push(record.map(|record| look(&record)));
+        if is_damaged {
+            break;
+        }
+    }
+    seen
 }
 
 type Rows = ParquetRecordBatchStreamBuilder<Box<dyn AsyncFileReader>>;

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
-use datafusion::arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, Int64Array, ListArray, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use datafusion::arrow::datatypes::{Float64Type, Int64Type};
 use onrecord_ledger::Committed;
+use onrecord_proof::field::Field;
 use onrecord_proof::{Group, GroupState, Kind, Map, Record, Ref, Rel, Salts, Shape, Value};
 use uuid::Uuid;
 
@@ -20,40 +23,69 @@ pub(crate) fn read_rows(rows: &RecordBatch) -> Result<Vec<Committed>> {
 
 type Problem = String;
 
-/// The columns of some rows, in the order of [`COLUMNS`].
-struct Columns<'a>(Vec<(Source, &'a ArrayRef)>);
+/// The columns of some rows.
+struct Columns<'a> {
+    leaf_index: &'a Int64Array,
+    id: &'a StringArray,
+    kind: &'a StringArray,
+    captured_at: &'a TimestampMicrosecondArray,
+    committed_at: &'a TimestampMicrosecondArray,
+    refs: &'a ListArray,
+    secret: &'a BinaryArray,
+    salts: &'a BinaryArray,
+    erased: &'a BinaryArray,
+    extras: Vec<(Group, &'a BinaryArray)>,
+    /// The fields that some of the rows have.
+    fields: Vec<(&'static Field, &'a ArrayRef)>,
+}
 
 impl<'a> Columns<'a> {
     fn of(rows: &'a RecordBatch) -> Result<Self> {
-        let is_there = |column: &&Column| match column.source {
-            Source::Origin | Source::CommitDate => false,
-            Source::Field(_) => rows.column_by_name(column.field.name()).is_some(),
-            _ => true,
+        let find = |source| {
+            let column = COLUMNS.iter().find(|column| column.source == source);
+            let found = column.and_then(|column| Some((column, rows.column_by_name(column.field.name())?)));
+            let (column, array) = found.ok_or_else(|| Error::corrupt("rows", format!("no column of {source:?}")))?;
+            has_type(column, array)?;
+            Ok::<_, Error>(array)
         };
-        let stored = COLUMNS.iter().filter(is_there);
-        let find = |column: &Column| {
-            let name = column.field.name();
-            let array = rows.column_by_name(name).ok_or_else(|| Error::corrupt("rows", format!("no column {name}")))?;
-            if array.data_type() != column.field.data_type() {
-                return Err(Error::corrupt("rows", format!("column {name} is of type {}", array.data_type())));
+        let mut fields = Vec::new();
+        for column in COLUMNS.iter() {
+            if let Source::Field(field) = column.source
+                && let Some(array) = rows.column_by_name(column.field.name())
+            {
+                has_type(column, array)?;
+                fields.push((field, array));
             }
-            Ok((column.source, array))
-        };
-        stored.map(find).collect::<Result<_>>().map(Self)
+        }
+        fields.retain(|(_, array)| array.null_count() < array.len());
+        let extra = |group| Ok((group, find(Source::Extra(group))?.as_binary()));
+        Ok(Self {
+            leaf_index: find(Source::LeafIndex)?.as_primitive(),
+            id: find(Source::Id)?.as_string(),
+            kind: find(Source::Kind)?.as_string(),
+            captured_at: find(Source::CapturedAt)?.as_primitive(),
+            committed_at: find(Source::CommittedAt)?.as_primitive(),
+            refs: find(Source::Refs)?.as_list(),
+            secret: find(Source::Secret)?.as_binary(),
+            salts: find(Source::Salts)?.as_binary(),
+            erased: find(Source::Erased)?.as_binary(),
+            extras: Group::ALL.into_iter().map(extra).collect::<Result<_>>()?,
+            fields,
+        })
     }
 
     fn committed(&self, row: usize) -> Result<Committed> {
-        let index = self.get(Source::LeafIndex).as_primitive::<Int64Type>().value(row) as u64;
+        let index = self.leaf_index.value(row) as u64;
         let record = self.record(row).map_err(|problem| Error::corrupt(format!("row of leaf {index}"), problem))?;
-        Ok(Committed { index, committed_at: self.time(Source::CommittedAt, row), record })
+        Ok(Committed { index, committed_at: self.committed_at.value(row), record })
     }
 
     fn record(&self, row: usize) -> Result<Record, Problem> {
-        let kind = self.text(Source::Kind, row);
+        let kind = self.kind.value(row);
         Ok(Record::from_parts(
-            parse_id(self.text(Source::Id, row))?,
+            parse_id(self.id.value(row))?,
             Kind::from_name(kind).ok_or_else(|| format!("there is no kind {kind:?}"))?,
-            self.time(Source::CapturedAt, row),
+            self.captured_at.value(row),
             self.refs(row)?,
             self.salts(row)?,
             self.groups(row)?,
@@ -61,7 +93,7 @@ impl<'a> Columns<'a> {
     }
 
     fn refs(&self, row: usize) -> Result<Vec<Ref>, Problem> {
-        let items = self.get(Source::Refs).as_list::<i32>().value(row);
+        let items = self.refs.value(row);
         let (rels, ids): (&StringArray, &StringArray) =
             (items.as_struct().column(0).as_string(), items.as_struct().column(1).as_string());
         let read = |at| {
@@ -72,10 +104,10 @@ impl<'a> Columns<'a> {
     }
 
     fn salts(&self, row: usize) -> Result<Salts, Problem> {
-        if let Some(secret) = self.bytes(Source::Secret, row) {
+        if let Some(secret) = bytes(self.secret, row) {
             return Ok(Salts::Secret(array_of(secret)?));
         }
-        let salts = read_map(self.bytes(Source::Salts, row).ok_or("neither a secret nor salts")?)?;
+        let salts = read_map(bytes(self.salts, row).ok_or("neither a secret nor salts")?)?;
         let read = |(name, value): (&str, &Value)| {
             Ok((group_of(name)?, array_of(value.as_bytes().ok_or("a salt is not bytes")?)?))
         };
@@ -83,45 +115,33 @@ impl<'a> Columns<'a> {
     }
 
     fn groups(&self, row: usize) -> Result<BTreeMap<Group, GroupState>, Problem> {
-        let mut groups = self.bytes(Source::Erased, row).map_or_else(|| Ok(BTreeMap::new()), read_erased)?;
-        for (source, array) in &self.0 {
-            if let Source::Extra(group) = source
-                && array.is_valid(row)
-            {
-                let map = read_map(array.as_binary::<i32>().value(row))?;
-                groups.insert(*group, GroupState::Open(map));
+        let mut groups = bytes(self.erased, row).map_or_else(|| Ok(BTreeMap::new()), read_erased)?;
+        for (group, extras) in &self.extras {
+            if let Some(extra) = bytes(extras, row) {
+                groups.insert(*group, GroupState::Open(read_map(extra)?));
             }
         }
-        for (source, array) in &self.0 {
-            if let Source::Field(field) = source
-                && array.is_valid(row)
-            {
-                let Some(GroupState::Open(map)) = groups.get_mut(&field.group) else {
-                    return Err(format!("{} is set, but the record has no group {}", field.name, field.group));
-                };
-                map.set(field.name, value(field.shape, array, row));
-            }
+        for (field, array) in self.fields.iter().filter(|(_, array)| array.is_valid(row)) {
+            let Some(GroupState::Open(map)) = groups.get_mut(&field.group) else {
+                return Err(format!("{} is set, but the record has no group {}", field.name, field.group));
+            };
+            map.set(field.name, value(field.shape, array, row));
         }
         Ok(groups)
     }
+}
 
-    fn get(&self, wanted: Source) -> &'a ArrayRef {
-        // Every source is there once `of` has succeeded.
-        self.0.iter().find(|(source, _)| *source == wanted).map_or(self.0[0].1, |(_, array)| array)
+fn has_type(column: &Column, array: &ArrayRef) -> Result<()> {
+    let (name, found) = (column.field.name(), array.data_type());
+    if found == column.field.data_type() {
+        Ok(())
+    } else {
+        Err(Error::corrupt("rows", format!("column {name} is of type {found}")))
     }
+}
 
-    fn text(&self, source: Source, row: usize) -> &'a str {
-        self.get(source).as_string::<i32>().value(row)
-    }
-
-    fn time(&self, source: Source, row: usize) -> i64 {
-        self.get(source).as_primitive::<TimestampMicrosecondType>().value(row)
-    }
-
-    fn bytes(&self, source: Source, row: usize) -> Option<&'a [u8]> {
-        let array = self.get(source).as_binary::<i32>();
-        array.is_valid(row).then(|| array.value(row))
-    }
+fn bytes(array: &BinaryArray, row: usize) -> Option<&[u8]> {
+    array.is_valid(row).then(|| array.value(row))
 }
 
 /// The value of a field whose column is not null.
@@ -132,7 +152,7 @@ fn value(shape: Shape, array: &ArrayRef, row: usize) -> Value {
         Shape::Float => Value::Float(array.as_primitive::<Float64Type>().value(row)),
         Shape::Bool => Value::Bool(array.as_boolean().value(row)),
         Shape::Bytes => Value::Bytes(array.as_binary::<i32>().value(row).to_vec()),
-        Shape::Body => Value::Bytes(body(&array.as_list::<i32>().value(row))),
+        Shape::Body => Value::Bytes(body(array.as_list(), row)),
         Shape::TextList => {
             let items = array.as_list::<i32>().value(row);
             Value::Array(texts(&items).map(|text| Value::Text(text.to_owned())).collect())
@@ -146,11 +166,10 @@ fn value(shape: Shape, array: &ArrayRef, row: usize) -> Value {
 }
 
 /// The exact body, from its pieces.
-pub(crate) fn body(pieces: &ArrayRef) -> Vec<u8> {
-    let pieces = pieces.as_binary::<i32>();
-    let mut body = Vec::with_capacity(pieces.offsets().last().map_or(0, |end| (*end - pieces.offsets()[0]) as usize));
-    pieces.iter().flatten().for_each(|piece| body.extend_from_slice(piece));
-    body
+pub(crate) fn body(bodies: &ListArray, row: usize) -> Vec<u8> {
+    let pieces = bodies.values().as_binary::<i32>();
+    let ends = &bodies.value_offsets()[row..=row + 1];
+    (ends[0]..ends[1]).map(|piece| pieces.value(piece as usize)).collect::<Vec<_>>().concat()
 }
 
 fn texts(array: &ArrayRef) -> impl Iterator<Item = &str> {

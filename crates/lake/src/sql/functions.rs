@@ -171,7 +171,7 @@ impl ScalarUDFImpl for JoinBody {
             bodies
         };
         let bodies = as_list_array(&bodies)?;
-        let joined = (0..bodies.len()).map(|row| bodies.is_valid(row).then(|| join_body(&bodies.value(row))));
+        let joined = (0..bodies.len()).map(|row| bodies.is_valid(row).then(|| join_body(bodies, row)));
         let joined: ArrayRef = if self.as_text {
             let text = joined.map(|body| body.map(lossy));
             Arc::new(text.collect::<StringArray>())

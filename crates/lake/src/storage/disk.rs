@@ -72,6 +72,10 @@ impl Storage for Disk {
         }
     }
 
+    fn at_once(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
     async fn digest(&self, path: &str) -> Result<Option<(u64, Sha)>> {
         let place = self.file(path);
         blocking(move || match file::digest(&place) {

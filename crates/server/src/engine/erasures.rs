@@ -7,11 +7,11 @@ use std::path::Path;
 
 use futures::TryStreamExt as _;
 use onrecord_lake::Lake;
-use onrecord_ledger::Committed;
-use onrecord_proof::{Group, GroupState};
+use onrecord_proof::Group;
 use uuid::Uuid;
 
 use super::report::{Erasure, PROBLEMS_MAX, Report, place};
+use super::seen::Seen;
 use super::{Disposal, disposals, keep};
 
 /// So much is looked at once more at the end; what is beyond counts as it was seen.
@@ -106,47 +106,45 @@ impl Erasures {
     }
 
     /// Compares one record with what the disposals say. Records come in the order of the log.
-    pub(super) fn record(&mut self, committed: &Committed, report: &mut Report) {
-        let Committed { index, record, .. } = committed;
+    pub(super) fn record(&mut self, seen: &Seen, report: &mut Report) {
+        let Seen { index, id, .. } = *seen;
         let mut by = HashSet::new();
-        for (group, state) in record.groups() {
-            let GroupState::Erased { disposal, .. } = state else { continue };
+        for (group, disposal) in &seen.erased {
+            let group = *group;
             by.insert(*disposal);
             let problem = match self.at.get(disposal).map(|at| &self.disposals[*at]) {
                 None if self.doubts.len() < DOUBTS => {
-                    let (index, disposal) = (*index, *disposal);
-                    self.doubts.push(Doubt { index, id: record.id, group, disposal, is_there: false });
+                    self.doubts.push(Doubt { index, id, group, disposal: *disposal, is_there: false });
                     continue;
                 }
                 None => unknown(group, disposal),
-                Some(told) if !told.leaves.contains(*index) || !told.groups.contains(&group) => {
+                Some(told) if !told.leaves.contains(index) || !told.groups.contains(&group) => {
                     format!("its group {group} is erased, but the disposal at leaf {} is not about it", told.leaf_index)
                 }
                 Some(_) => continue,
             };
             report.tampered += 1;
-            report.problem("TAMPERED", format!("record {index} ({})", record.id), problem);
+            report.problem("TAMPERED", place(index, id), problem);
         }
         report.erased += u64::from(!by.is_empty());
         for at in by.iter().filter_map(|disposal| self.at.get(disposal)) {
             self.records[*at] += 1;
         }
-        self.still_there(committed, report);
+        self.still_there(seen, report);
     }
 
     /// What was to be erased and is there still.
-    fn still_there(&mut self, committed: &Committed, report: &mut Report) {
-        let Committed { index, record, .. } = committed;
-        for disposal in self.about.record(&self.disposals, *index).map(|at| &self.disposals[at]) {
+    fn still_there(&mut self, seen: &Seen, report: &mut Report) {
+        let Seen { index, id, open, .. } = *seen;
+        for disposal in self.about.record(&self.disposals, index).map(|at| &self.disposals[at]) {
             if self.unfinished.contains(&disposal.id) {
                 continue;
             }
-            for group in disposal.groups.iter().filter(|group| record.group(**group).is_some()) {
+            for group in disposal.groups.iter().copied().filter(|group| open.contains(*group)) {
                 if self.doubts.len() < DOUBTS {
-                    let (index, id, group) = (*index, record.id, *group);
                     self.doubts.push(Doubt { index, id, group, disposal: disposal.id, is_there: true });
                 } else {
-                    report.problem("NOT ERASED", place(*index, record.id), not_erased(*group, disposal.leaf_index));
+                    report.problem("NOT ERASED", place(index, id), not_erased(group, disposal.leaf_index));
                 }
             }
         }
@@ -208,8 +206,8 @@ mod tests {
         Erasures::read(&engine.lake, &engine.dir).await.unwrap()
     }
 
-    async fn committed(engine: &Engine, index: u64) -> Committed {
-        engine.lake.records(index..index + 1).try_next().await.unwrap().unwrap()
+    async fn seen(engine: &Engine, index: u64) -> Seen {
+        engine.lake.look_at(index..index + 1, Seen::of).try_next().await.unwrap().unwrap()
     }
 
     fn call() -> Record {
@@ -224,7 +222,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let engine = engine(folder.path()).await;
         let index = engine.ledger.append(&call()).unwrap().await.unwrap().index;
-        let (early, before) = (erasures(&engine).await, committed(&engine, index).await);
+        let (early, before) = (erasures(&engine).await, seen(&engine, index).await);
         let reading = Reading { principal: "p".into(), address: None, purpose: None, user: None };
         let ask = Erase {
             condition: format!("leaf_index = {index}"),
@@ -235,7 +233,7 @@ mod tests {
             dry_run: false,
         };
         engine.erase(&reading, &ask).await.unwrap();
-        let (late, after) = (erasures(&engine).await, committed(&engine, index).await);
+        let (late, after) = (erasures(&engine).await, seen(&engine, index).await);
         // The disposals were read before it and the record after it, or the other way round.
         for (mut erasures, seen) in [(early, &after), (late, &before)] {
             let mut report = Report::default();
@@ -246,7 +244,8 @@ mod tests {
         }
         // What no disposal explains is found all the same.
         let mut forged = after.clone();
-        forged.record.erase(Group::Outcome, Uuid::nil());
+        forged.open.remove(Group::Outcome);
+        forged.erased.push((Group::Outcome, Uuid::nil()));
         let (mut erasures, mut report) = (erasures(&engine).await, Report::default());
         erasures.record(&forged, &mut report);
         erasures.settle(&engine.lake, &engine.dir, &mut report).await.unwrap();

@@ -154,11 +154,11 @@ async fn rebuild_tree(
     progress: &Progress,
 ) -> anyhow::Result<u64> {
     let mut tree = Rebuild::begin(Arc::clone(disk), ledger);
-    let mut records = lake.records(0..signed);
-    while let Some(committed) = records.try_next().await? {
-        tree.push(committed.leaf().hash())?;
-        if committed.index % 8192 == 0 {
-            told(progress, "tree, again", committed.index, signed);
+    let mut leaves = lake.look_at(0..signed, |committed| (committed.index, committed.leaf().hash()));
+    while let Some((index, leaf)) = leaves.try_next().await? {
+        tree.push(leaf)?;
+        if index % 8192 == 0 {
+            told(progress, "tree, again", index, signed);
         }
     }
     let (size, _) = tree.finish().context("writing the tree")?;

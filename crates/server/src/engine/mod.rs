@@ -16,6 +16,7 @@ mod receipt;
 mod report;
 mod rows;
 mod search;
+mod seen;
 mod sessions;
 mod slow;
 mod stats;

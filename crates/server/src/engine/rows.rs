@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use futures::TryStreamExt as _;
 use onrecord_lake::{Lake, Log, LogError};
-use onrecord_ledger::Committed;
 use onrecord_proof::Hash;
 use onrecord_proof::merkle::Frontier;
 
 use super::erasures::Erasures;
 use super::report::{Report, place};
+use super::seen::Seen;
 use super::verify::{Progress, told};
 
 /// Leaf hashes that are read at a time.
@@ -69,14 +69,14 @@ impl Rows<'_> {
         progress: &Progress,
         report: &mut Report,
     ) -> onrecord_lake::Result<()> {
-        let mut records = self.lake.records(from..self.size);
-        while let Some(committed) = records.try_next().await? {
-            check.record(&committed, report);
+        let mut records = self.lake.look_at(from..self.size, Seen::of);
+        while let Some(seen) = records.try_next().await? {
+            check.record(&seen, report);
             if let Some(erasures) = &mut erasures {
-                erasures.record(&committed, report);
+                erasures.record(&seen, report);
             }
-            if committed.index % EVERY == 0 {
-                told(progress, "records", committed.index, self.size);
+            if seen.index % EVERY == 0 {
+                told(progress, "records", seen.index, self.size);
             }
         }
         Ok(())
@@ -147,11 +147,12 @@ impl RecordCheck {
         Self { log, size, next: 0, hashes: (0, Vec::new()), rebuilt }
     }
 
-    fn record(&mut self, committed: &Committed, report: &mut Report) {
-        self.missing(committed.index, report);
-        self.next = committed.index + 1;
-        let (stored, own) = (self.hash(committed.index), committed.leaf().hash());
-        let place = || place(committed.index, committed.record.id);
+    fn record(&mut self, seen: &Seen, report: &mut Report) {
+        let Seen { index, id, leaf: own, .. } = *seen;
+        self.missing(index, report);
+        self.next = index + 1;
+        let stored = self.hash(index);
+        let place = || place(index, id);
         match (stored, &mut self.rebuilt) {
             (Ok(stored), _) if stored == own => report.verified += 1,
             (_, Some(rebuilt)) => rebuilt.doubt(place),
@@ -159,7 +160,7 @@ impl RecordCheck {
                 report.tampered += 1;
                 report.problem("TAMPERED", place(), "its contents are not what the tree commits to");
             }
-            (Err(error), None) => report.problem("DAMAGED", format!("leaf {}", committed.index), error.to_string()),
+            (Err(error), None) => report.problem("DAMAGED", format!("leaf {index}"), error.to_string()),
         }
         if let Some(rebuilt) = &mut self.rebuilt {
             rebuilt.push(Some(own), report);
