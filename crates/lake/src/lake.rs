@@ -150,7 +150,7 @@ impl Lake {
         }
         let lake = Self::over(storage, log, options, table.store(), sealed).await?;
         let Inner { indexes, versions, log, .. } = &*lake.inner;
-        indexes.retain(&versions.current().files)?;
+        indexes.retain(&versions.current().files, None)?;
         log.release(versions.current().cursor);
         *lake.inner.table.lock().await = Some(table);
         Ok(lake)

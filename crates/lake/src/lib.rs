@@ -14,6 +14,7 @@ mod compactor;
 mod data_file;
 mod erase;
 mod error;
+mod hash;
 mod lake;
 mod leaves;
 mod log;

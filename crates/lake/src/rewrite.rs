@@ -10,7 +10,7 @@ use onrecord_ledger::Committed;
 
 use crate::data_file::{DataFileWriter, Written};
 use crate::error::{Error, Result};
-use crate::lake::Lake;
+use crate::lake::{Lake, blocking};
 use crate::row::date_of_text;
 use crate::seal::{Step, now_ms};
 use crate::snapshot::{Replaced, Versions};
@@ -60,6 +60,9 @@ impl Lake {
             return Err(error);
         }
         let bytes = written.bytes;
+        if !change.erases() {
+            self.join_indexes(old, &written).await;
+        }
         let mut slot = inner.table.lock().await;
         let mut table = match slot.take() {
             Some(table) => table,
@@ -133,7 +136,17 @@ impl Lake {
         self.remove_unread().await.map(|_| ())
     }
 
-    fn unfinished(&self) -> MutexGuard<'_, Option<String>> {
+    /// Puts the indexes of the old files together for the new one. Where that cannot be, the new file is indexed once the
+    /// table knows of it.
+    async fn join_indexes(&self, old: &[Arc<DataFile>], written: &Written) {
+        let (lake, old, new) = (self.clone(), old.to_vec(), DataFile::of(&written.add, written.leaves.clone()));
+        let joined = blocking(move || lake.inner.indexes.join(&old, &new?)).await;
+        if let Err(error) = joined {
+            tracing::warn!(%error, "search indexes cannot be put together; the new data file is indexed anew");
+        }
+    }
+
+    pub(crate) fn unfinished(&self) -> MutexGuard<'_, Option<String>> {
         self.inner.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

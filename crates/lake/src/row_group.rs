@@ -5,7 +5,7 @@
 //! that is decided for each row group, by its first rows.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::io::Write;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
@@ -15,6 +15,7 @@ use datafusion::parquet::file::properties::WriterProperties;
 use datafusion::parquet::file::writer::SerializedFileWriter;
 
 use crate::error::Result;
+use crate::hash::QuickHash;
 use crate::schema::file_schema;
 
 /// Distinct pieces of bodies that a row group keeps once, in each column. Parquet gives a dictionary up when it is full and
@@ -142,7 +143,7 @@ fn write(writers: &mut [ArrowColumnWriter], rows: &RecordBatch) -> Result<()> {
 /// The bodies in the row group that is being written, as far as a dictionary of them can be.
 #[derive(Default)]
 struct Bodies {
-    hasher: RandomState,
+    hasher: QuickHash,
     /// What a dictionary would have, by column. None once it is decided that there is no dictionary.
     distinct: Option<Vec<Dictionary>>,
     /// Bytes of all bodies.
@@ -154,7 +155,7 @@ struct Bodies {
 #[derive(Clone, Default)]
 struct Dictionary {
     /// Hashes of the pieces. Where two have the same, the dictionary is a little fuller than it is thought to be.
-    pieces: HashSet<u64>,
+    pieces: HashSet<u64, QuickHash>,
     bytes: usize,
 }
 
@@ -199,7 +200,7 @@ impl Bodies {
 
 impl Dictionary {
     /// Those of the pieces that are not in it.
-    fn lacks<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>, hasher: &RandomState) -> Self {
+    fn lacks<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>, hasher: &QuickHash) -> Self {
         let mut added = Self::default();
         for piece in pieces {
             let hash = hasher.hash_one(piece);

@@ -65,7 +65,8 @@ impl Lake {
     /// Indexes every sealed file that has no index, the newest first. Gives the number of files that were indexed.
     pub async fn index(&self) -> Result<usize> {
         let _only_one = self.inner.indexes.building.lock().await;
-        self.inner.indexes.retain(&self.inner.versions.current().files)?;
+        let coming = self.unfinished().clone();
+        self.inner.indexes.retain(&self.inner.versions.current().files, coming.as_deref())?;
         let (mut done, mut tried) = (0, HashSet::new());
         loop {
             // Held so that the file stays there while it is read; and that what is written of a file that is replaced

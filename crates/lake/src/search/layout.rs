@@ -1,7 +1,7 @@
 //! How an index file is laid out. It covers one data file, in parts of rows that follow on each other; a part is what
 //! fits into the memory of the one who writes it.
 //!
-//! Of each part, one after the other: postings, blocks of the dictionary, arrays. Then the footer, which says where they
+//! Of each part: postings and blocks of the dictionary as they come, then arrays. Then the footer, which says where they
 //! are, and the tail: the footer's length and CRC-32C, little-endian, and the magic. All is checked when it is read.
 //!
 //! What stands in several rows, as the history of a conversation does, is indexed once: a *piece* is a text that is in
@@ -36,14 +36,16 @@ pub(super) struct Section {
     pub(super) crc: u32,
 }
 
+/// A block of the dictionary: the first term in it, and where it is.
+pub(super) type Block = (Box<[u8]>, Section);
+
 /// A part of an index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct PartLayout {
     pub(super) rows: u32,
     /// Postings that are not in the dictionary; each has its own checksum there.
     pub(super) postings_at: u64,
-    /// Each with the first term in it.
-    pub(super) blocks: Vec<(Box<[u8]>, Section)>,
+    pub(super) blocks: Vec<Block>,
     /// 4 bytes for each piece.
     pub(super) pieces: Section,
     pub(super) shared: Section,

@@ -12,6 +12,8 @@ mod indexer;
 mod layout;
 mod lookup;
 mod matcher;
+mod merge;
+mod output;
 mod query;
 mod read;
 mod run;

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::bytes::{Input, crc};
-use super::layout::{Covered, EXACT, Footer, INLINE_BYTES, MAGIC, PartLayout, SHARED, Section, TAIL, WORD};
+use super::layout::{Block, Covered, EXACT, Footer, INLINE_BYTES, MAGIC, PartLayout, SHARED, Section, TAIL, WORD};
 
 /// A footer is never larger: some hundred KB for a file of a few hundred MB.
 const FOOTER_MAX: usize = 256 << 20;
@@ -95,9 +96,9 @@ impl Part<'_> {
     /// The postings of the term, if there is such a term.
     pub(super) fn find(&self, kind: u8, term: &[u8]) -> io::Result<Option<Encoded>> {
         let mut found = None;
-        self.scan(kind, term, |key, postings| {
+        self.scan(kind, term, |key, at| {
             if key == term {
-                found = Some(postings.read()?);
+                found = Some(at.postings()?);
             }
             Ok(key < term)
         })?;
@@ -107,10 +108,10 @@ impl Part<'_> {
     /// The postings of the term, unless they have more than `most` bytes.
     pub(super) fn find_up_to(&self, kind: u8, term: &[u8], most: usize) -> io::Result<Few> {
         let mut found = Few::None;
-        self.scan(kind, term, |key, postings| {
+        self.scan(kind, term, |key, at| {
             if key == term {
-                let are_few = postings.bytes() <= most.max(INLINE_BYTES);
-                found = if are_few { Few::Postings(postings.read()?) } else { Few::TooMany };
+                let are_few = at.bytes() <= most.max(INLINE_BYTES);
+                found = if are_few { Few::Postings(at.postings()?) } else { Few::TooMany };
             }
             Ok(key < term)
         })?;
@@ -124,9 +125,9 @@ impl Part<'_> {
         prefix: &[u8],
         mut each: impl FnMut(Encoded) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.scan(kind, prefix, |key, postings| {
+        self.scan(kind, prefix, |key, at| {
             if key.starts_with(prefix) {
-                each(postings.read()?)?;
+                each(at.postings()?)?;
             }
             Ok(key < prefix || key.starts_with(prefix))
         })
@@ -137,24 +138,28 @@ impl Part<'_> {
         &self,
         kind: u8,
         from: &[u8],
-        mut visit: impl FnMut(&[u8], &Postings<'_>) -> io::Result<bool>,
+        mut visit: impl FnMut(&[u8], &Terms<'_>) -> io::Result<bool>,
     ) -> io::Result<()> {
         let from = [&[kind], from].concat();
-        let blocks = &self.layout.blocks;
-        let start = blocks.partition_point(|(first, _)| **first <= *from).saturating_sub(1);
-        for (_, section) in blocks.get(start..).unwrap_or_default() {
-            let block = read(&self.file, section)?;
-            let (mut input, mut term) = (Input(&block), Vec::new());
-            while !input.0.is_empty() {
-                let postings = next_term(&mut input, &mut term).ok_or_else(|| damaged("a block makes no sense"))?;
-                let postings = Postings { part: self, place: postings };
-                // Of another kind is what comes before or after.
-                if term[0] > kind || (term[0] == kind && !visit(&term[1..], &postings)?) {
-                    return Ok(());
-                }
+        let start = self.layout.blocks.partition_point(|(first, _)| **first <= *from).saturating_sub(1);
+        let mut terms = self.terms_from(start);
+        while terms.next()? {
+            // Of another kind is what comes before or after.
+            if terms.term[0] > kind || (terms.term[0] == kind && !visit(&terms.term[1..], &terms)?) {
+                return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// All terms, in order.
+    pub(super) fn terms(&self) -> Terms<'_> {
+        self.terms_from(0)
+    }
+
+    fn terms_from(&self, block: usize) -> Terms<'_> {
+        let blocks = self.layout.blocks.get(block..).unwrap_or_default();
+        Terms { part: self, blocks, block: Vec::new(), at: 0, term: Vec::new(), place: Place::Block(0..0) }
     }
 
     /// What tells in which rows a piece is.
@@ -180,21 +185,77 @@ impl Part<'_> {
     }
 }
 
-/// The postings of a term: themselves, or where they are.
-struct Postings<'a> {
+/// Goes through the terms of a part.
+pub(super) struct Terms<'a> {
     part: &'a Part<'a>,
-    place: Result<&'a [u8], Section>,
+    /// The blocks that follow.
+    blocks: &'a [Block],
+    block: Vec<u8>,
+    /// Where the next term is in the block.
+    at: usize,
+    /// The kind and the term that it is at.
+    term: Vec<u8>,
+    place: Place,
 }
 
-impl Postings<'_> {
-    fn bytes(&self) -> usize {
-        self.place.as_ref().map_or_else(|section| section.bytes as usize, |inline| inline.len())
+/// Where the postings of a term are.
+enum Place {
+    /// In the block.
+    Block(Range<usize>),
+    /// Elsewhere, relative to the postings of the part.
+    Postings(Section),
+}
+
+impl Terms<'_> {
+    /// Goes on to the next term. False if there is none.
+    pub(super) fn next(&mut self) -> io::Result<bool> {
+        while self.at == self.block.len() {
+            let Some(((_, section), later)) = self.blocks.split_first() else { return Ok(false) };
+            (self.block, self.blocks, self.at) = (read(&self.part.file, section)?, later, 0);
+            self.term.clear();
+        }
+        self.read_term().ok_or_else(|| damaged("a block makes no sense"))?;
+        Ok(true)
     }
 
-    fn read(&self) -> io::Result<Encoded> {
+    fn read_term(&mut self) -> Option<()> {
+        let mut input = Input(self.block.get(self.at..)?);
+        let common = input.number()? as usize;
+        if common > self.term.len() {
+            return None;
+        }
+        self.term.truncate(common);
+        self.term.extend_from_slice(input.bytes()?);
+        let bytes = input.number()?;
+        self.place = if bytes <= INLINE_BYTES as u64 {
+            let start = self.block.len() - input.0.len();
+            input.take(bytes as usize)?;
+            Place::Block(start..start + bytes as usize)
+        } else {
+            Place::Postings(Section { bytes, at: input.number()?, crc: input.small()? })
+        };
+        self.at = self.block.len() - input.0.len();
+        (!self.term.is_empty()).then_some(())
+    }
+
+    /// The kind and the term.
+    pub(super) fn term(&self) -> &[u8] {
+        &self.term
+    }
+
+    /// How many bytes its postings have.
+    fn bytes(&self) -> usize {
         match &self.place {
-            Ok(inline) => Ok(inline.to_vec()),
-            Err(section) => {
+            Place::Block(range) => range.len(),
+            Place::Postings(section) => section.bytes as usize,
+        }
+    }
+
+    /// Its postings.
+    pub(super) fn postings(&self) -> io::Result<Encoded> {
+        match &self.place {
+            Place::Block(range) => Ok(self.block[range.clone()].to_vec()),
+            Place::Postings(section) => {
                 let at = section.at + self.part.layout.postings_at;
                 read(&self.part.file, &Section { at, ..section.clone() })
             }
@@ -209,6 +270,11 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
+    /// How many there are.
+    pub(super) fn len(&self) -> u32 {
+        self.first.len() as u32
+    }
+
     /// Calls `each` with the rows of a piece, in order. `None` is damage.
     pub(super) fn rows(&self, piece: u32, mut each: impl FnMut(u32)) -> Option<()> {
         let at = *self.first.get(piece as usize)?;
@@ -224,23 +290,6 @@ impl Pieces {
         }
         Some(())
     }
-}
-
-/// Reads a term on from the one before; gives its postings, or where they are.
-fn next_term<'a>(input: &mut Input<'a>, term: &mut Vec<u8>) -> Option<Result<&'a [u8], Section>> {
-    let common = input.number()? as usize;
-    if common > term.len() {
-        return None;
-    }
-    term.truncate(common);
-    term.extend_from_slice(input.bytes()?);
-    let bytes = input.number()?;
-    let postings = if bytes <= INLINE_BYTES as u64 {
-        Ok(input.take(bytes as usize)?)
-    } else {
-        Err(Section { bytes, at: input.number()?, crc: input.small()? })
-    };
-    (!term.is_empty()).then_some(postings)
 }
 
 fn read(file: &File, section: &Section) -> io::Result<Vec<u8>> {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::layout::Covered;
 use super::lookup::Conditions;
+use super::merge;
 use super::read::Index;
 use crate::error::Result;
 use crate::storage;
@@ -144,12 +145,25 @@ impl Indexes {
         places.iter().try_for_each(|place| remove(place))
     }
 
-    /// Removes what is not an index of these files: of files that were replaced, and what was being written.
-    pub(crate) fn retain(&self, files: &[Arc<DataFile>]) -> Result<()> {
+    /// Makes the index of a data file of those of the files that it was made of, in their order. False if not all of them
+    /// have one.
+    pub(crate) fn join(&self, old: &[Arc<DataFile>], new: &DataFile) -> Result<bool> {
+        let Some(place) = self.place(new) else { return Ok(false) };
+        let Some(old) = old.iter().map(|file| self.get(file)).collect::<Option<Vec<_>>>() else { return Ok(false) };
+        merge::merge(&place, Covered::of(new), &old)
+    }
+
+    /// Removes what is not an index of these files, nor of the data file `coming` that is to take the place of some: of
+    /// files that were replaced, and what was being written.
+    pub(crate) fn retain(&self, files: &[Arc<DataFile>], coming: Option<&str>) -> Result<()> {
         let Some(folder) = self.folder.as_ref().filter(|folder| folder.exists()) else { return Ok(()) };
         let paths: HashSet<_> = files.iter().map(|file| file.path.as_ref()).collect();
         self.lock().retain(&paths);
-        let places: HashSet<_> = files.iter().filter_map(|file| self.place(file)).collect();
+        let mut places: HashSet<_> = files.iter().filter_map(|file| self.place(file)).collect();
+        if let Some(place) = coming.and_then(|path| self.place_of(path)) {
+            places.insert(storage::unfinished(&place));
+            places.insert(place);
+        }
         for name in storage::files(folder)? {
             let place = folder.join(&name);
             let ours = name.ends_with(SUFFIX) || storage::is_unfinished(&name);

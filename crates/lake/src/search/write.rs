@@ -1,18 +1,18 @@
-//! Writes an index file: rows are collected in memory, part by part.
+//! Makes an index of rows: they are collected in memory, part by part.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::io::Write;
 use std::path::Path;
 
 use onrecord_ledger::Committed;
 
-use super::bytes::{crc, put, put_all, put_bytes};
-use super::layout::{BLOCK_BYTES, Covered, EXACT, Footer, INLINE_BYTES, MAGIC, PartLayout, SHARED, Section, WORD};
+use super::bytes::put;
+use super::layout::{Covered, EXACT, PartLayout, WORD};
+use super::output::{Dictionary, Output, PieceRows};
 use super::text::Document;
 use super::words::words;
 use crate::error::{Error, Result};
-use crate::storage::NewFile;
+use crate::hash::QuickHash;
 
 /// A part is written when collecting it takes about so many bytes. With what writing it takes, and with the one record
 /// of some MB that may come on top, an index is written in less than 50 MB.
@@ -21,20 +21,17 @@ pub(super) const PART_BYTES: usize = 32 << 20;
 const TERM_BYTES: usize = 96;
 const PIECE_BYTES: usize = 48;
 
-/// An index file that is being written.
+/// An index that is being made of rows.
 pub(super) struct IndexWriter {
-    out: NewFile,
-    at: u64,
+    out: Output,
     part: Part,
     part_bytes: usize,
-    footer: Footer,
 }
 
 impl IndexWriter {
     /// Begins the index at `place` of what is `covered`.
     pub(super) fn create(place: &Path, covered: Covered, part_bytes: usize) -> Result<Self> {
-        let footer = Footer { covered, parts: Vec::new() };
-        Ok(Self { out: NewFile::create(place)?, at: 0, part: Part::default(), part_bytes, footer })
+        Ok(Self { out: Output::create(place, covered)?, part: Part::default(), part_bytes })
     }
 
     /// Adds the rows of the data file in their order.
@@ -53,49 +50,25 @@ impl IndexWriter {
         if !self.part.leaves.is_empty() {
             self.write_part(place)?;
         }
-        let rows: u64 = self.footer.parts.iter().map(|part| u64::from(part.rows)).sum();
-        if rows != self.footer.covered.rows() {
-            return Ok(false);
-        }
-        let mut tail = self.footer.to_bytes();
-        let (length, sum) = (tail.len() as u32, crc(&tail));
-        tail.extend([length.to_le_bytes(), sum.to_le_bytes()].as_flattened());
-        tail.extend_from_slice(MAGIC);
-        self.out.write_all(&tail).map_err(Error::io(place))?;
-        self.out.finish(place).map(|_| true)
+        self.out.finish(place)
     }
 
     fn write_part(&mut self, place: &Path) -> Result<()> {
         let part = std::mem::take(&mut self.part);
-        let mut sink = Sink { out: &mut self.out, at: self.at };
-        let layout = part.write(&mut sink).map_err(Error::io(place))?;
-        self.at = sink.at;
-        self.footer.parts.push(layout);
+        let layout = part.write(&mut self.out).map_err(Error::io(place))?;
+        self.out.end_part(layout);
         Ok(())
     }
 }
 
-struct Sink<'a> {
-    out: &'a mut NewFile,
-    at: u64,
-}
-
-impl Sink<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<Section> {
-        let section = Section { at: self.at, bytes: bytes.len() as u64, crc: crc(bytes) };
-        self.out.write_all(bytes)?;
-        self.at += section.bytes;
-        Ok(section)
-    }
-}
-
-type Terms = HashMap<Vec<u8>, Postings, ahash::RandomState>;
+type Terms = HashMap<Vec<u8>, Postings, QuickHash>;
 
 /// Rows, as they are collected.
+#[derive(Default)]
 struct Part {
     terms: Terms,
     /// By a hash of 128 bits with random keys, so that nobody can make two texts look like one.
-    pieces: HashMap<u128, u32>,
+    pieces: HashMap<u128, u32, QuickHash>,
     hashers: [RandomState; 2],
     /// The row that each piece is in first.
     first: Vec<u32>,
@@ -118,25 +91,6 @@ struct Postings {
     /// The last row or piece, and the last place in it plus one.
     last: u32,
     place: u32,
-}
-
-impl Default for Part {
-    fn default() -> Self {
-        // Words come from outside: the quick hash gets keys that nobody can guess.
-        let key = || RandomState::new().hash_one(());
-        Self {
-            terms: Terms::with_hasher(ahash::RandomState::with_seeds(key(), key(), key(), key())),
-            pieces: HashMap::new(),
-            hashers: Default::default(),
-            first: Vec::new(),
-            further: Vec::new(),
-            lengths: Vec::new(),
-            piece_lengths: Vec::new(),
-            leaves: Vec::new(),
-            times: Vec::new(),
-            memory: 0,
-        }
-    }
 }
 
 impl Part {
@@ -185,32 +139,24 @@ impl Part {
         piece
     }
 
-    fn write(mut self, out: &mut Sink<'_>) -> std::io::Result<PartLayout> {
-        let postings_at = out.at;
+    fn write(self, out: &mut Output) -> std::io::Result<PartLayout> {
         let mut terms: Vec<_> = self.terms.into_iter().collect();
         terms.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        let mut blocks = Vec::new();
-        let mut block = Block::default();
+        let mut dictionary = Dictionary::begin(out);
         for (term, postings) in &terms {
-            block.add(term, postings, out, postings_at)?;
-            if block.bytes.len() >= BLOCK_BYTES {
-                blocks.push(std::mem::take(&mut block));
-            }
+            dictionary.add(term, &postings.bytes, out)?;
         }
-        blocks.extend((!block.bytes.is_empty()).then_some(block));
-        let write = |block: Block| Ok((block.first.into(), out.write(&block.bytes)?));
-        let blocks = blocks.into_iter().map(write).collect::<std::io::Result<_>>()?;
-        let shared = share(&mut self.first, self.further);
-        let bytes = |numbers: &[u32]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<_>>();
+        let (postings_at, blocks) = dictionary.finish(out)?;
+        let pieces = rows_of_pieces(&self.first, self.further);
         let leaves: Vec<_> = self.leaves.iter().flat_map(|n| n.to_le_bytes()).collect();
         let times: Vec<_> = self.times.iter().flat_map(|n| n.to_le_bytes()).collect();
         Ok(PartLayout {
             rows: self.leaves.len() as u32,
             postings_at,
             blocks,
-            pieces: out.write(&bytes(&self.first))?,
-            shared: out.write(&shared)?,
-            lengths: out.write(&bytes(&self.lengths))?,
+            pieces: out.write_array(&pieces.first)?,
+            shared: out.write(&pieces.shared)?,
+            lengths: out.write_array(&self.lengths)?,
             leaves: out.write(&leaves)?,
             times: out.write(&times)?,
         })
@@ -247,46 +193,15 @@ impl Postings {
     }
 }
 
-/// The rows of the pieces that are in several: for each piece its first row, or where the list of its rows is.
-fn share(first: &mut [u32], mut further: Vec<(u32, u32)>) -> Vec<u8> {
-    let mut shared = Vec::new();
+/// The rows of all pieces: of each its first, and further ones in any order.
+fn rows_of_pieces(first: &[u32], mut further: Vec<(u32, u32)>) -> PieceRows {
     further.sort_unstable();
-    for rows in further.chunk_by(|a, b| a.0 == b.0) {
-        let piece = rows[0].0 as usize;
-        let mut last = std::mem::replace(&mut first[piece], SHARED | shared.len() as u32);
-        put(&mut shared, rows.len() as u64 + 1);
-        put(&mut shared, u64::from(last));
-        for (_, row) in rows {
-            put(&mut shared, u64::from(row - last));
-            last = *row;
-        }
+    let (mut pieces, mut further, mut rows) = (PieceRows::default(), further.into_iter().peekable(), Vec::new());
+    for (piece, row) in first.iter().enumerate() {
+        rows.clear();
+        rows.push(*row);
+        rows.extend(std::iter::from_fn(|| further.next_if(|(of, _)| *of as usize == piece)).map(|(_, row)| row));
+        pieces.add(&rows);
     }
-    shared
-}
-
-/// A block of the dictionary. Each term leaves out what it has in common with the one before.
-#[derive(Default)]
-struct Block {
-    first: Vec<u8>,
-    last: Vec<u8>,
-    bytes: Vec<u8>,
-}
-
-impl Block {
-    fn add(&mut self, term: &[u8], postings: &Postings, out: &mut Sink<'_>, from: u64) -> std::io::Result<()> {
-        if self.bytes.is_empty() {
-            self.first = term.to_vec();
-        }
-        let common = term.iter().zip(&self.last).take_while(|(a, b)| a == b).count();
-        put(&mut self.bytes, common as u64);
-        put_bytes(&mut self.bytes, &term[common..]);
-        self.last = term.to_vec();
-        if postings.bytes.len() <= INLINE_BYTES {
-            put_bytes(&mut self.bytes, &postings.bytes);
-            return Ok(());
-        }
-        let Section { at, bytes, crc } = out.write(&postings.bytes)?;
-        put_all(&mut self.bytes, &[bytes, at - from, u64::from(crc)]);
-        Ok(())
-    }
+    pieces
 }

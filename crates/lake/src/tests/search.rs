@@ -205,6 +205,12 @@ proptest! {
             for (query, expected) in queries.iter().zip(&answers) {
                 assert_eq!(&answer(&fixture, &query.show()).await, expected, "{}", query.show());
             }
+            // The indexes put together, too.
+            while fixture.lake.compact().await.unwrap().is_some() {}
+            assert_eq!(fixture.lake.index().await.unwrap(), 0);
+            for (query, expected) in queries.iter().zip(&answers) {
+                assert_eq!(&answer(&fixture, &query.show()).await, expected, "{}", query.show());
+            }
         });
     }
 }
@@ -272,7 +278,7 @@ async fn a_file_of_the_index_can_be_removed_and_what_is_of_no_data_file_goes() {
 }
 
 #[tokio::test]
-async fn a_compacted_file_is_indexed_anew() {
+async fn the_indexes_of_compacted_files_are_put_together() {
     let fixture = indexed(calls(400)).await;
     let queries = ["\"question 3\" -answer", "request:request-117 OR 399", "4* question"];
     let mut expected = Vec::new();
@@ -281,14 +287,40 @@ async fn a_compacted_file_is_indexed_anew() {
     }
     let old = index_files(&fixture);
     fixture.lake.compact().await.unwrap().unwrap();
+    let new = index_files(&fixture);
+    assert!(new.len() == 1 && !old.contains(&new[0]), "{old:?} {new:?}");
+    assert_eq!(fixture.lake.check_indexes().await.unwrap(), []);
+    // As it is, then made of the rows.
     for round in 0..2 {
+        assert_eq!(fixture.lake.index().await.unwrap(), round);
         for (query, expected) in queries.iter().zip(&expected) {
             assert_eq!(&hits(&fixture, query).await, expected, "{query}, {round}");
         }
-        fixture.lake.index().await.unwrap();
+        std::fs::remove_file(&new[0]).unwrap();
+        fixture.lake.inner.indexes.forget();
     }
-    let new = index_files(&fixture);
-    assert!(new.len() == 1 && !old.contains(&new[0]), "{old:?} {new:?}");
+}
+
+#[tokio::test]
+async fn a_file_made_of_files_without_good_indexes_is_indexed_anew() {
+    for damage in [false, true] {
+        let fixture = indexed(calls(400)).await;
+        let expected = hits(&fixture, "\"question 3\"").await;
+        let one = &index_files(&fixture)[1];
+        if damage {
+            let mut bytes = std::fs::read(one).unwrap();
+            bytes[200] ^= 4;
+            std::fs::write(one, bytes).unwrap();
+        } else {
+            std::fs::remove_file(one).unwrap();
+        }
+        fixture.lake.inner.indexes.forget();
+        fixture.lake.compact().await.unwrap().unwrap();
+        assert_eq!(hits(&fixture, "\"question 3\"").await, expected);
+        assert_eq!(fixture.lake.index().await.unwrap(), 1, "{damage}");
+        assert_eq!(index_files(&fixture).len(), 1);
+        assert_eq!(hits(&fixture, "\"question 3\"").await, expected);
+    }
 }
 
 /// Calls of which one has a secret in question and answer, and one shares its question.
