@@ -35,6 +35,9 @@ const TEXT_PAGE_BYTES: usize = 64 << 10;
 const ROW_GROUP_ROWS: u64 = 128 << 10;
 /// Bodies that are converted at once, in bytes: a part of what a dictionary holds, so that it is seen in time that it is full.
 const BODIES_AT_ONCE: usize = 2 << 20;
+/// Levels of zstd: of what was just sealed, and is soon put together with others, and of what takes the place of others.
+const FRESH: i32 = 1;
+const LASTING: i32 = 3;
 /// Chance that a bloom filter has a file opened for nothing.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 /// The columns with a bloom filter: what single records and sessions are looked up by.
@@ -103,7 +106,9 @@ impl DataFileWriter {
         let file = storage.begin(&files::path(origin, &date(day)?, &leaves, version))?;
         let rows = (leaves.end - leaves.start).min(ROW_GROUP_ROWS);
         let bodies = (0..COLUMNS.len()).filter(|at| is_body(&COLUMNS[*at]) && !UNIQUE.contains(&COLUMNS[*at].source));
-        let row_groups = RowGroups::create(file, bodies.collect(), properties(rows, true), properties(rows, false))?;
+        let level = if version.is_some() { LASTING } else { FRESH };
+        let (with, without) = (properties(rows, level, true), properties(rows, level, false));
+        let row_groups = RowGroups::create(file, bodies.collect(), with, without)?;
         let columns = (0..file_schema().fields().len()).collect();
         let leaves = leaves.start..leaves.start;
         Ok(Self {
@@ -235,11 +240,11 @@ fn text(array: &dyn Array) -> Result<String> {
     Ok(ArrayFormatter::try_new(array, &FormatOptions::default())?.value(0).try_to_string()?)
 }
 
-/// How a file of row groups of so many rows is written, with or without dictionaries of bodies.
-fn properties(rows: u64, with_dictionaries: bool) -> WriterProperties {
+/// How a file of row groups of so many rows is written, at a level of zstd, with or without dictionaries of bodies.
+fn properties(rows: u64, level: i32, with_dictionaries: bool) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("onrecord ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).unwrap_or_default()))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(level).unwrap_or_default()))
         .set_max_row_group_row_count(None)
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_write_batch_size(WRITE_BATCH)

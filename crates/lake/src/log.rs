@@ -1,8 +1,11 @@
 //! What the lake needs of the log: the committed records that are not sealed yet, and what the tree says of all.
 
+use std::collections::HashSet;
+
 use onrecord_ledger::{Committed, Offline, Reader};
 use onrecord_proof::Hash;
 use onrecord_proof::merkle::HashReader as _;
+use uuid::Uuid;
 
 /// Why the log could not be read.
 pub type LogError = Box<dyn std::error::Error + Send + Sync>;
@@ -26,6 +29,9 @@ pub trait Log: Send + Sync + 'static {
     /// The records `from..until` in order, stopping early after about `max_bytes` of payload, with one at least.
     /// Blocks on the disk.
     fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, LogError>;
+
+    /// Those of the records with these ids that are leaves `from..until`, in order.
+    fn find(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, LogError>;
 
     /// Everything below `index` is durable in the lake.
     fn release(&self, below: u64);
@@ -56,6 +62,10 @@ impl Log for Reader {
 
     fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, LogError> {
         Ok(self.read(from, until, max_bytes)?)
+    }
+
+    fn find(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, LogError> {
+        Ok(self.find(ids, from, until)?)
     }
 
     fn release(&self, below: u64) {
@@ -93,6 +103,10 @@ impl Log for Offline {
         Ok(self.read(from, until, max_bytes)?)
     }
 
+    fn find(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, LogError> {
+        Ok(self.find(ids, from, until)?)
+    }
+
     fn release(&self, _below: u64) {}
 
     fn leaf_hashes(&self, from: u64, count: usize) -> Result<Vec<Hash>, LogError> {
@@ -123,6 +137,10 @@ impl<L: Log + ?Sized> Log for std::sync::Arc<L> {
 
     fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, LogError> {
         (**self).read(from, until, max_bytes)
+    }
+
+    fn find(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, LogError> {
+        (**self).find(ids, from, until)
     }
 
     fn release(&self, below: u64) {

@@ -1,5 +1,6 @@
 //! The log, open for writing.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use onrecord_proof::merkle::{HashReader, inclusion_proof};
 use onrecord_proof::note::{Signer, Verifier};
 use onrecord_proof::{Checkpoint, Hash, KeyHistory, Record, field};
+use uuid::Uuid;
 
 use crate::checkpoints::{Checkpoints, Published};
 use crate::committed::Committed;
@@ -453,6 +455,11 @@ impl Reader {
     /// Records `from..until` in order, as many as hold about `max_bytes` bytes, at least one.
     pub fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, Error> {
         self.wal.records(from, until, max_bytes)
+    }
+
+    /// Those of the records with these ids that are leaves `from..until`, in order, without reading them.
+    pub fn find(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, Error> {
+        self.wal.find(ids, from, until)
     }
 
     /// Says that every leaf below `below` is durable in the lake. Segments that hold nothing else go with the next

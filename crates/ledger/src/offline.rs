@@ -1,9 +1,11 @@
 //! A log as it is on disk, read without opening it.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use onrecord_proof::Hash;
+use uuid::Uuid;
 
 use crate::committed::Committed;
 use crate::disk::Disk;
@@ -54,6 +56,11 @@ impl Offline {
     /// Records `from..until` in order, as many as hold about `max_bytes` bytes, at least one.
     pub fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, Error> {
         self.wal.records(from, until, max_bytes)
+    }
+
+    /// Those of the records with these ids that are leaves `from..until`, in order, without reading them.
+    pub fn find(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, Error> {
+        self.wal.find(ids, from, until)
     }
 
     /// The hashes of leaves `from..from + count` as the tree has them.

@@ -249,11 +249,12 @@ impl Scan {
                 if head.index != self.index.size() {
                     return Err(format!("leaf {} where leaf {} belongs", head.index, self.index.size()));
                 }
-                let ended = self.open.remove(&record_id(record).ok_or("the leaf has no id")?);
+                let id = record_id(record).ok_or("the leaf has no id")?;
+                let ended = self.open.remove(&id);
                 if head.index >= from && !self.is_released(&head) {
                     leaf(head.index, self.leaf_hash(&head, record)?);
                 }
-                self.index.committed(place, head.intent, ended);
+                self.index.committed(id, place, head.intent, ended);
             }
         }
         Ok(())

@@ -306,7 +306,7 @@ impl Sequencer {
                 }
                 Done::Leaf { id, place, intent, .. } => {
                     let ended = self.open.remove(id).map(|begun| begun.place);
-                    index.committed(*place, *intent, ended);
+                    index.committed(*id, *place, *intent, ended);
                 }
             }
         }

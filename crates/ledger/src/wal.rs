@@ -1,10 +1,12 @@
 //! The segments that are on disk and where each committed record is in them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use onrecord_proof::Record;
+use uuid::Uuid;
 
 use crate::Error;
 use crate::committed::Committed;
@@ -33,6 +35,8 @@ pub(crate) struct Index {
     pub first: u64,
     /// Where each leaf from `first` on is.
     pub places: VecDeque<Place>,
+    /// The id of the record of each.
+    pub ids: VecDeque<Uuid>,
 }
 
 /// Everything that is in segments. Written by the sequencer, read by followers.
@@ -68,9 +72,11 @@ impl Index {
         ends.sum::<u64>().saturating_sub(u64::from(*offset))
     }
 
-    /// A leaf was committed at `place`. It needs the groups of `intent`, and ended the call that was begun at `ended`.
-    pub(crate) fn committed(&mut self, place: Place, intent: Option<Place>, ended: Option<Place>) {
+    /// The leaf of record `id` was committed at `place`. It needs the groups of `intent`, and ended the call that was begun
+    /// at `ended`.
+    pub(crate) fn committed(&mut self, id: Uuid, place: Place, intent: Option<Place>, ended: Option<Place>) {
         self.places.push_back(place);
+        self.ids.push_back(id);
         let needed = self.size();
         for place in [Some(place), intent].into_iter().flatten() {
             if let Some(segment) = self.segments.get_mut(&place.segment) {
@@ -85,7 +91,9 @@ impl Index {
     /// The leaves up to `index` cannot be read.
     pub(crate) fn skip_to(&mut self, index: u64) {
         let nowhere = Place { segment: 0, offset: 0 };
-        self.places.resize(index.saturating_sub(self.first) as usize, nowhere);
+        let leaves = index.saturating_sub(self.first) as usize;
+        self.places.resize(leaves, nowhere);
+        self.ids.resize(leaves, Uuid::nil());
     }
 
     /// A call was begun at `place`.
@@ -102,6 +110,13 @@ impl Index {
         }
     }
 
+    /// Where leaves `from..until` are among the places, as far as they are here, at least the first.
+    fn at(&self, from: u64, until: u64) -> Result<Range<usize>, Error> {
+        let first = from.checked_sub(self.first).ok_or(Error::NotHere(from))? as usize;
+        let last = (until.saturating_sub(self.first) as usize).min(self.places.len());
+        if first < last { Ok(first..last) } else { Err(Error::NotHere(from)) }
+    }
+
     /// Takes out the segments, oldest first, that hold nothing that is still needed once all leaves below `below` are
     /// stored elsewhere. The newest one stays: it is written to.
     pub(crate) fn take_released(&mut self, below: u64) -> Vec<Segment> {
@@ -115,6 +130,7 @@ impl Index {
             released.push(segment);
             while self.places.front().is_some_and(|place| place.segment == number) {
                 self.places.pop_front();
+                self.ids.pop_front();
                 self.first += 1;
             }
         }
@@ -152,6 +168,21 @@ impl Wal {
         Ok(records)
     }
 
+    /// Those of the records with these ids that are leaves `from..until`, in order.
+    pub(crate) fn find(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, Error> {
+        let (mut found, mut next) = (Vec::new(), from);
+        while next < until {
+            let some: Vec<_> = {
+                let index = self.read();
+                index.ids.range(index.at(next, until.min(next + VIEW))?).copied().collect()
+            };
+            let after = next + some.len() as u64;
+            found.extend((next..).zip(some).filter(|(_, id)| ids.contains(id)));
+            next = after;
+        }
+        Ok(found)
+    }
+
     /// What was known of a call when it began.
     pub(crate) fn intent(&self, place: Place) -> Result<Record, Error> {
         let segments = self.read().segments.clone();
@@ -161,12 +192,8 @@ impl Wal {
     /// Copies what is needed to read leaves `from..until`, as far as they are here, at least the first.
     fn view(&self, from: u64, until: u64) -> Result<View, Error> {
         let index = self.read();
-        let first = from.checked_sub(index.first).ok_or(Error::NotHere(from))? as usize;
-        let last = (until.saturating_sub(index.first) as usize).min(index.places.len());
-        if first >= last {
-            return Err(Error::NotHere(from));
-        }
-        Ok(View { places: index.places.range(first..last).copied().collect(), segments: index.segments.clone() })
+        let leaves = index.at(from, until)?;
+        Ok(View { places: index.places.range(leaves).copied().collect(), segments: index.segments.clone() })
     }
 }
 

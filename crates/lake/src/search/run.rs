@@ -281,7 +281,7 @@ impl Search {
             (left, damaged) = self.ids_in_index(file, index, left, &mut leaves).await?;
             complete &= !damaged;
         }
-        let mut left = self.ids_in_log(left, &mut leaves).await?;
+        let mut left = self.ids_in_log(left, &mut leaves)?;
         if complete {
             left.clear();
         }
@@ -312,22 +312,15 @@ impl Search {
         Ok((left, damaged))
     }
 
-    /// The same for hot rows, which are walked over once.
-    async fn ids_in_log(&self, mut left: HashSet<Uuid>, leaves: &mut Vec<u64>) -> Result<HashSet<Uuid>> {
+    /// The same for hot rows, whose ids the log knows without reading them.
+    fn ids_in_log(&self, mut left: HashSet<Uuid>, leaves: &mut Vec<u64>) -> Result<HashSet<Uuid>> {
         if left.is_empty() {
             return Ok(left);
         }
-        let search = self.clone();
-        let (left, found) = blocking_while_awaited(move |awaited| {
-            let mut found = Vec::new();
-            search.walk_log(|row| {
-                found.extend(left.remove(&row.record.id).then_some(row.index));
-                !left.is_empty() && !awaited.is_over()
-            })?;
-            Ok((left, found))
-        })
-        .await?;
-        leaves.extend(found);
+        let (log, cursor, size) = (&self.lake.inner.log, self.snapshot.sealed.cursor, self.snapshot.size);
+        for (leaf, id) in log.find(&left, cursor, size).map_err(Error::Log)? {
+            leaves.extend(left.remove(&id).then_some(leaf));
+        }
         Ok(left)
     }
 

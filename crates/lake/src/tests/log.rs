@@ -1,9 +1,11 @@
 //! A log in memory.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use onrecord_ledger::Committed;
 use onrecord_proof::Hash;
+use uuid::Uuid;
 
 use crate::log::{Log, LogError};
 
@@ -67,6 +69,13 @@ impl Log for TestLog {
         // Few at a time, so that every reader has to come back for more.
         let count = (max_bytes / (1 << 16)).clamp(1, 100).min((until - from) as usize);
         Ok(state.records[from as usize..][..count].to_vec())
+    }
+
+    fn find(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, LogError> {
+        let state = self.0.lock().unwrap();
+        let leaves = state.records.get(from as usize..until as usize).ok_or("no such leaves")?;
+        let found = leaves.iter().filter(|committed| ids.contains(&committed.record.id));
+        Ok(found.map(|committed| (committed.index, committed.record.id)).collect())
     }
 
     fn release(&self, below: u64) {

@@ -134,6 +134,10 @@ impl Harness {
         for id in &self.begun {
             assert!(records.iter().filter(|r| r.record.id == *id).count() <= 1, "call {id} has two leaves");
         }
+        let ids = records.iter().map(|record| record.record.id).collect();
+        let found = reader.find(&ids, reader.first(), reader.size()).expect("ids");
+        let hot = records.iter().filter(|record| record.index >= reader.first());
+        assert_eq!(found, hot.map(|hot| (hot.index, hot.record.id)).collect::<Vec<_>>());
         let mut frontier = Frontier::default();
         for record in &records {
             frontier.push(record.leaf().hash(), |_, _| ());
