@@ -35,7 +35,8 @@ const TEXT_PAGE_BYTES: usize = 64 << 10;
 const ROW_GROUP_ROWS: u64 = 128 << 10;
 /// Bodies that are converted at once, in bytes: a part of what a dictionary holds, so that it is seen in time that it is full.
 const BODIES_AT_ONCE: usize = 2 << 20;
-/// Levels of zstd: of what was just sealed, and is soon put together with others, and of what takes the place of others.
+/// Levels of zstd: of what was just sealed, most of which is soon put together with others, and of what takes the place of
+/// others.
 const FRESH: i32 = 1;
 const LASTING: i32 = 3;
 /// Chance that a bloom filter has a file opened for nothing.

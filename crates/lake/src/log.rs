@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use onrecord_ledger::{Committed, Offline, Reader};
+use onrecord_ledger::{Committed, Needles, Offline, Reader};
 use onrecord_proof::Hash;
 use onrecord_proof::merkle::HashReader as _;
 use uuid::Uuid;
@@ -30,8 +30,18 @@ pub trait Log: Send + Sync + 'static {
     /// Blocks on the disk.
     fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, LogError>;
 
+    /// Those of the records `from..until` that hold the needles, in the same way, and the leaf after the last one that was
+    /// looked at. Blocks on the disk.
+    fn read_with(
+        &self,
+        from: u64,
+        until: u64,
+        max_bytes: usize,
+        needles: &Needles,
+    ) -> Result<(Vec<Committed>, u64), LogError>;
+
     /// Those of the records with these ids that are leaves `from..until`, in order.
-    fn find(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, LogError>;
+    fn leaves_of_ids(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, LogError>;
 
     /// Everything below `index` is durable in the lake.
     fn release(&self, below: u64);
@@ -64,8 +74,18 @@ impl Log for Reader {
         Ok(self.read(from, until, max_bytes)?)
     }
 
-    fn find(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, LogError> {
-        Ok(self.find(ids, from, until)?)
+    fn read_with(
+        &self,
+        from: u64,
+        until: u64,
+        max_bytes: usize,
+        needles: &Needles,
+    ) -> Result<(Vec<Committed>, u64), LogError> {
+        Ok(self.read_with(from, until, max_bytes, needles)?)
+    }
+
+    fn leaves_of_ids(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, LogError> {
+        Ok(self.leaves_of_ids(ids, from, until)?)
     }
 
     fn release(&self, below: u64) {
@@ -103,8 +123,18 @@ impl Log for Offline {
         Ok(self.read(from, until, max_bytes)?)
     }
 
-    fn find(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, LogError> {
-        Ok(self.find(ids, from, until)?)
+    fn read_with(
+        &self,
+        from: u64,
+        until: u64,
+        max_bytes: usize,
+        needles: &Needles,
+    ) -> Result<(Vec<Committed>, u64), LogError> {
+        Ok(self.read_with(from, until, max_bytes, needles)?)
+    }
+
+    fn leaves_of_ids(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, LogError> {
+        Ok(self.leaves_of_ids(ids, from, until)?)
     }
 
     fn release(&self, _below: u64) {}
@@ -139,8 +169,18 @@ impl<L: Log + ?Sized> Log for std::sync::Arc<L> {
         (**self).read(from, until, max_bytes)
     }
 
-    fn find(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, LogError> {
-        (**self).find(ids, from, until)
+    fn read_with(
+        &self,
+        from: u64,
+        until: u64,
+        max_bytes: usize,
+        needles: &Needles,
+    ) -> Result<(Vec<Committed>, u64), LogError> {
+        (**self).read_with(from, until, max_bytes, needles)
+    }
+
+    fn leaves_of_ids(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, LogError> {
+        (**self).leaves_of_ids(ids, from, until)
     }
 
     fn release(&self, below: u64) {

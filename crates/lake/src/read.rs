@@ -32,7 +32,7 @@ const BATCH_BYTES: i64 = 32 << 20;
 const GAP: u64 = 16;
 /// Leaves that one thread looks at in one go: so many that what they share with others, the dictionaries of a row group,
 /// is not read much more often than once.
-const PART: u64 = 32 << 10;
+const PART: u64 = if cfg!(test) { 16 } else { 32 << 10 };
 /// Payload that is read from the log at once, in bytes.
 const CHUNK: usize = 4 << 20;
 
@@ -100,7 +100,8 @@ impl Lake {
             let lake = lake.clone();
             let records = lake.records(part);
             async move {
-                let seen = lake.inner.engine.spawn(async move { Ok(all_seen(records, look).await) }).await;
+                let seen =
+                    lake.inner.engine.spawn_while_awaited(async move { Ok(all_seen(records, look).await) }).await;
                 stream::iter(seen.unwrap_or_else(|error| vec![Err(error)]))
             }
         };

@@ -10,7 +10,7 @@ use onrecord_ledger::Committed;
 
 use crate::data_file::{DataFileWriter, Written};
 use crate::error::{Error, Result};
-use crate::lake::{Lake, blocking};
+use crate::lake::{Lake, blocking_while_awaited};
 use crate::row::date_of_text;
 use crate::seal::{Step, now_ms};
 use crate::snapshot::{Replaced, Versions};
@@ -44,7 +44,7 @@ impl Lake {
     /// ends. Whoever calls this holds `rewriting`.
     ///
     /// In this order: the new file is durable ([`Step::DataFile`]); every leaf hash of what can be read back from it is
-    /// that of the tree; the version with it and without the old ones is durable ([`Step::Commit`]); so are its digests
+    /// that of the tree; its search index is there, if the old files have theirs; the version with it and without the old ones is durable ([`Step::Commit`]); so are its digests
     /// ([`Step::Sidecar`]); the old files go. Until the commit the old files are the table's, from then on the new one
     /// is, and whatever a crash leaves of the other goes at the next start.
     pub(crate) async fn rewrite(&self, old: &[Arc<DataFile>], change: &mut dyn Change) -> Result<Rewritten> {
@@ -74,8 +74,9 @@ impl Lake {
         inner.crash_after(Step::Commit)?;
         table.conclude(&[written.entry], removed.clone()).await?;
         inner.crash_after(Step::Sidecar)?;
-        *self.unfinished() = None;
         inner.versions.publish(table.sealed().await?);
+        // Only now: whoever removes stray indexes must know the new file by one of the two.
+        *self.unfinished() = None;
         *slot = Some(table);
         drop(slot);
         tracing::debug!(removed = removed.len(), added, "data files were replaced");
@@ -140,7 +141,7 @@ impl Lake {
     /// table knows of it.
     async fn join_indexes(&self, old: &[Arc<DataFile>], written: &Written) {
         let (lake, old, new) = (self.clone(), old.to_vec(), DataFile::of(&written.add, written.leaves.clone()));
-        let joined = blocking(move || lake.inner.indexes.join(&old, &new?)).await;
+        let joined = blocking_while_awaited(move |awaited| lake.inner.indexes.join(&old, &new?, awaited)).await;
         if let Err(error) = joined {
             tracing::warn!(%error, "search indexes cannot be put together; the new data file is indexed anew");
         }

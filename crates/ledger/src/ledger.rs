@@ -20,6 +20,7 @@ use crate::disk::{Disk, RealDisk};
 use crate::found::Found;
 use crate::keys::{Holder, Keys};
 use crate::lock::{Lock, lock};
+use crate::needles::Needles;
 use crate::pending::Pending;
 use crate::queue::{Op, Queue, Receipt};
 use crate::recovery::Recovered;
@@ -341,7 +342,7 @@ impl Publisher {
         let mut next = Instant::now() + interval;
         loop {
             match woken.recv_timeout(next.saturating_duration_since(Instant::now())) {
-                Ok(()) => drop(self.tree.settle()),
+                Ok(()) => drop(self.tree.hashed()),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -454,12 +455,24 @@ impl Reader {
 
     /// Records `from..until` in order, as many as hold about `max_bytes` bytes, at least one.
     pub fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, Error> {
-        self.wal.records(from, until, max_bytes)
+        self.wal.records(from, until, max_bytes, &Needles::default()).map(|(records, _)| records)
+    }
+
+    /// Those of records `from..until` that hold the needles, as [`read`](Self::read) gives them, and the leaf after the last
+    /// one that was looked at.
+    pub fn read_with(
+        &self,
+        from: u64,
+        until: u64,
+        max_bytes: usize,
+        needles: &Needles,
+    ) -> Result<(Vec<Committed>, u64), Error> {
+        self.wal.records(from, until, max_bytes, needles)
     }
 
     /// Those of the records with these ids that are leaves `from..until`, in order, without reading them.
-    pub fn find(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, Error> {
-        self.wal.find(ids, from, until)
+    pub fn leaves_of_ids(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, Error> {
+        self.wal.leaves_of_ids(ids, from, until)
     }
 
     /// Says that every leaf below `below` is durable in the lake. Segments that hold nothing else go with the next

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::committed::Committed;
 use crate::disk::Disk;
+use crate::needles::Needles;
 use crate::tree::read_hashes;
 use crate::wal::{Index, Wal};
 use crate::{Error, recovery};
@@ -55,12 +56,24 @@ impl Offline {
 
     /// Records `from..until` in order, as many as hold about `max_bytes` bytes, at least one.
     pub fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, Error> {
-        self.wal.records(from, until, max_bytes)
+        self.wal.records(from, until, max_bytes, &Needles::default()).map(|(records, _)| records)
+    }
+
+    /// Those of records `from..until` that hold the needles, as [`read`](Self::read) gives them, and the leaf after the last
+    /// one that was looked at.
+    pub fn read_with(
+        &self,
+        from: u64,
+        until: u64,
+        max_bytes: usize,
+        needles: &Needles,
+    ) -> Result<(Vec<Committed>, u64), Error> {
+        self.wal.records(from, until, max_bytes, needles)
     }
 
     /// Those of the records with these ids that are leaves `from..until`, in order, without reading them.
-    pub fn find(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, Error> {
-        self.wal.find(ids, from, until)
+    pub fn leaves_of_ids(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, Error> {
+        self.wal.leaves_of_ids(ids, from, until)
     }
 
     /// The hashes of leaves `from..from + count` as the tree has them.

@@ -121,7 +121,8 @@ impl Queue {
         std::mem::take(&mut self.lock().rotate)
     }
 
-    /// Waits for work, at most `patience` if given. Of a crowd of `expected` all may come first, if they do within `grace`.
+    /// Waits for work, at most `patience` if given. So many operations as are `expected` may come first, if they do within
+    /// `grace`.
     pub(crate) fn take(&self, patience: Option<Duration>, expected: usize, grace: Duration) -> Taken {
         let mut state = self.lock();
         if expected > 1 {

@@ -33,6 +33,8 @@ const CROWD: usize = 8;
 const GRACE: Duration = Duration::from_micros(500);
 /// Leaves that may wait to be hashed before the publisher does it; no answer waits for that.
 const UNHASHED: usize = 1024;
+/// Leaves that may wait at most, if the publisher is busy, say with a key that takes its time to sign.
+const UNHASHED_MAX: usize = 64 << 10;
 /// How long records that could not be written wait for the next attempt. The fault table has hundreds of such moments.
 const RETRY: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 500 });
 
@@ -285,7 +287,10 @@ impl Sequencer {
                 }
             });
         }
-        if self.shared.tree.add(leaves) > UNHASHED {
+        let unhashed = self.shared.tree.add(leaves);
+        if unhashed > UNHASHED_MAX {
+            drop(self.shared.tree.hashed());
+        } else if unhashed > UNHASHED {
             // It is awake already if it is not told.
             _ = self.publisher.try_send(());
         }

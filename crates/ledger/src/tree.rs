@@ -91,11 +91,11 @@ impl Tree {
 
     /// Appends the hash of a leaf.
     pub(crate) fn push(&self, leaf: Hash) {
-        self.settle().push(leaf);
+        self.hashed().push(leaf);
     }
 
-    /// Hashes the leaves that wait.
-    pub(crate) fn settle(&self) -> MutexGuard<'_, State> {
+    /// The state with all leaves in it: hashes those that wait.
+    pub(crate) fn hashed(&self) -> MutexGuard<'_, State> {
         let mut state = self.lock();
         let arrived = std::mem::take(&mut *self.arrived());
         for leaf in arrived {
@@ -106,18 +106,18 @@ impl Tree {
 
     /// Leaves in the tree.
     pub(crate) fn size(&self) -> u64 {
-        self.settle().frontier.size()
+        self.hashed().frontier.size()
     }
 
     /// The root over all leaves.
     pub(crate) fn root(&self) -> Hash {
-        self.settle().frontier.root()
+        self.hashed().frontier.root()
     }
 
     /// Makes every hash durable and gives size and root of the tree that they make.
     pub(crate) fn store(&self) -> Result<(u64, Hash), Error> {
         let (size, root, pending) = {
-            let state = self.settle();
+            let state = self.hashed();
             let pending: Vec<_> = state.levels.iter().map(|level| level.pending.clone()).collect();
             (state.frontier.size(), state.frontier.root(), pending)
         };
@@ -127,7 +127,7 @@ impl Tree {
         Ok((size, root))
     }
 
-    /// Writes without the lock, so that the sequencer does not wait for this sync. Only one thread stores.
+    /// Writes without the lock, so that nobody waits for this sync who reads the tree. Only one thread stores.
     fn store_level(&self, level: usize, hashes: &[Hash]) -> Result<(), Error> {
         let (path, file, stored) = {
             let level = &self.lock().levels[level];
@@ -199,7 +199,7 @@ impl HashReader for Tree {
 
     fn hashes(&self, level: u32, start: u64, count: usize) -> Result<Vec<Hash>, Error> {
         let (file, path, on_disk, in_memory) = {
-            let state = self.settle();
+            let state = self.hashed();
             let missing = || Error::NotHere(start << (8 * level.min(7)));
             let level = state.levels.get(level as usize).ok_or_else(missing)?;
             let end = start + count as u64;

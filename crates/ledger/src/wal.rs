@@ -1,8 +1,9 @@
-//! The segments that are on disk and where each committed record is in them.
+//! The segments that are on disk, where each committed record is in them, and its id.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use onrecord_proof::Record;
@@ -12,6 +13,7 @@ use crate::Error;
 use crate::committed::Committed;
 use crate::disk::DiskFile;
 use crate::frame::{self, Frame, FrameKind, HEADER, Mark};
+use crate::needles::Needles;
 use crate::segment::{LeafHead, Place};
 
 /// A segment on disk.
@@ -151,25 +153,43 @@ impl Wal {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records `from..until` in order, as many as hold about `max_bytes`, at least one.
-    pub(crate) fn records(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, Error> {
-        let (mut records, mut bytes, mut next) = (Vec::new(), 0, from);
-        while next < until && (records.is_empty() || bytes < max_bytes) {
-            let view = self.view(next, until.min(next + VIEW))?;
-            for place in &view.places {
-                let (record, read) = view.record(*place, next)?;
-                records.push(record);
-                (bytes, next) = (bytes + read, next + 1);
+    /// Those of records `from..until` that hold the needles, in order, as many as hold about `max_bytes`, at least one if
+    /// they are not too many to look at in one go; and the leaf after the last one that was looked at. Of what cannot be read
+    /// the error comes once it is the first.
+    pub(crate) fn records(
+        &self,
+        from: u64,
+        until: u64,
+        max_bytes: usize,
+        needles: &Needles,
+    ) -> Result<(Vec<Committed>, u64), Error> {
+        let (mut records, mut bytes, mut looked_at, mut next) = (Vec::new(), 0, 0, from);
+        while next < until && bytes < max_bytes.max(1) && looked_at < max_bytes.saturating_mul(LOOK).max(1) {
+            let mut view = match self.view(next, until.min(next + VIEW)) {
+                Err(_) if next > from => break,
+                view => view?,
+            };
+            for place in std::mem::take(&mut view.places) {
+                let (record, read) = match view.record(place, next, needles) {
+                    Err(_) if next > from => return Ok((records, next)),
+                    record => record?,
+                };
+                next += 1;
+                looked_at += read;
+                if let Some(record) = record {
+                    records.push(record);
+                    bytes += read;
+                }
                 if bytes >= max_bytes {
                     break;
                 }
             }
         }
-        Ok(records)
+        Ok((records, next))
     }
 
     /// Those of the records with these ids that are leaves `from..until`, in order.
-    pub(crate) fn find(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, Error> {
+    pub(crate) fn leaves_of_ids(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, Error> {
         let (mut found, mut next) = (Vec::new(), from);
         while next < until {
             let some: Vec<_> = {
@@ -186,50 +206,117 @@ impl Wal {
     /// What was known of a call when it began.
     pub(crate) fn intent(&self, place: Place) -> Result<Record, Error> {
         let segments = self.read().segments.clone();
-        View { places: Vec::new(), segments }.intent(place)
+        View { places: Vec::new(), segments, blocks: VecDeque::new(), is_run: false }.intent(place)
     }
 
     /// Copies what is needed to read leaves `from..until`, as far as they are here, at least the first.
     fn view(&self, from: u64, until: u64) -> Result<View, Error> {
         let index = self.read();
         let leaves = index.at(from, until)?;
-        Ok(View { places: index.places.range(leaves).copied().collect(), segments: index.segments.clone() })
+        let places: Vec<_> = index.places.range(leaves).copied().collect();
+        let is_run = places.len() > 1;
+        Ok(View { places, segments: index.segments.clone(), blocks: VecDeque::new(), is_run })
     }
 }
 
+/// Records are looked at for needles up to so many times the bytes that are asked for; then somebody looks whether they are
+/// still wanted.
+const LOOK: usize = 4;
 /// Places that are copied at once: some hundred records fit in what a reader takes at a time.
 const VIEW: u64 = 1024;
+
+/// What is read of a segment at once, in bytes: neighbours are asked for next. Frames that do not fit are read alone.
+const BLOCK: u64 = if cfg!(test) { 1 << 10 } else { 256 << 10 };
+/// Blocks that are kept: leaves come in order, and so do their intents, more or less.
+const BLOCKS: usize = 4;
 
 /// A part of the index as it was. Whoever reads by it holds no lock: a reader of low priority can be stopped anywhere, and
 /// the sequencer must not wait for it.
 struct View {
     places: Vec<Place>,
     segments: BTreeMap<u64, Segment>,
+    /// What was read, up to where the segments ended when the view was made.
+    blocks: VecDeque<Block>,
+    /// Neighbours are read too. A single record is not worth blocks.
+    is_run: bool,
+}
+
+struct Block {
+    segment: u64,
+    start: u64,
+    bytes: Vec<u8>,
 }
 
 impl View {
-    /// One record and the bytes that it takes.
-    fn record(&self, place: Place, index: u64) -> Result<(Committed, usize), Error> {
-        let segment = self.segments.get(&place.segment).ok_or(Error::NotHere(index))?;
-        let frame = frame_at(segment, place, FrameKind::Leaf)?;
-        let corrupt = |problem: String| Error::corrupt(&segment.path, place.offset.into(), problem);
-        let (head, bytes) = LeafHead::split(contents(&frame)).ok_or_else(|| corrupt("the leaf is too short".into()))?;
+    /// One record, if it holds the needles, and the bytes that it takes.
+    fn record(&mut self, place: Place, index: u64, needles: &Needles) -> Result<(Option<Committed>, usize), Error> {
+        let frame = self.frame(place, FrameKind::Leaf).map_err(|e| not_here(e, index))?.into_owned();
+        let split = LeafHead::split(contents(&frame));
+        let (head, bytes) = split.ok_or_else(|| self.corrupt(place, "the leaf is too short"))?;
         if head.index != index {
-            return Err(corrupt(format!("leaf {} where leaf {index} belongs", head.index)));
+            return Err(self.corrupt(place, format!("leaf {} where leaf {index} belongs", head.index)));
         }
-        let mut record = Record::from_bytes(bytes).map_err(|e| corrupt(e.to_string()))?;
-        if let Some(intent) = head.intent {
-            let intent = self.intent(intent).map_err(|e| not_here(e, index))?;
-            record = intent.completed_by(record).map_err(|e| corrupt(e.to_string()))?;
+        let begun = head.intent.map(|intent| self.frame(intent, FrameKind::Intent).map(Cow::into_owned)).transpose();
+        let begun = begun.map_err(|e| not_here(e, index))?;
+        if !needles.are_in(&[Some(bytes), begun.as_deref()].into_iter().flatten()) {
+            return Ok((None, frame.len()));
         }
-        Ok((Committed { index, committed_at: head.committed_at, record }, frame.len()))
+        let mut record = self.decode(bytes, place)?;
+        if let (Some(frame), Some(intent)) = (begun, head.intent) {
+            let begun = self.decode(contents(&frame), intent)?;
+            record = begun.completed_by(record).map_err(|e| self.corrupt(place, e.to_string()))?;
+        }
+        Ok((Some(Committed { index, committed_at: head.committed_at, record }), frame.len()))
     }
 
-    fn intent(&self, place: Place) -> Result<Record, Error> {
-        let segment = self.segments.get(&place.segment).ok_or(Error::NotHere(0))?;
-        let frame = frame_at(segment, place, FrameKind::Intent)?;
-        let record = Record::from_bytes(contents(&frame));
-        record.map_err(|e| Error::corrupt(&segment.path, place.offset.into(), e.to_string()))
+    fn intent(&mut self, place: Place) -> Result<Record, Error> {
+        let frame = self.frame(place, FrameKind::Intent)?.into_owned();
+        self.decode(contents(&frame), place)
+    }
+
+    /// The record that the frame at `place` holds.
+    fn decode(&self, bytes: &[u8], place: Place) -> Result<Record, Error> {
+        Record::from_bytes(bytes).map_err(|e| self.corrupt(place, e.to_string()))
+    }
+
+    fn corrupt(&self, place: Place, problem: impl Into<String>) -> Error {
+        let path = self.segments.get(&place.segment).map(|segment| segment.path.as_path());
+        Error::corrupt(path.unwrap_or(Path::new("")), place.offset.into(), problem)
+    }
+
+    /// The bytes of a frame, as [`frame_at`] gives them.
+    fn frame(&mut self, place: Place, kind: FrameKind) -> Result<Cow<'_, [u8]>, Error> {
+        let Self { segments, blocks, is_run, .. } = self;
+        let segment = segments.get(&place.segment).ok_or(Error::NotHere(0))?;
+        if !*is_run {
+            return frame_at(segment, place, kind).map(Cow::Owned);
+        }
+        let offset = u64::from(place.offset);
+        let start = offset - offset % BLOCK;
+        let is_it = |block: &Block| (block.segment, block.start) == (place.segment, start);
+        let at = blocks.iter().position(is_it).unwrap_or_else(|| {
+            if blocks.len() == BLOCKS {
+                blocks.pop_front();
+            }
+            blocks.push_back(Block::read(place.segment, segment, start));
+            blocks.len() - 1
+        });
+        let rest = blocks[at].bytes.get((offset - start) as usize..).unwrap_or_default();
+        match frame::read(rest, segment.mark) {
+            Ok(Frame { kind: found, bytes, .. }) if found == kind => Ok(Cow::Borrowed(&rest[..HEADER + bytes.len()])),
+            // It goes on behind the block, or is damaged.
+            _ => frame_at(segment, place, kind).map(Cow::Owned),
+        }
+    }
+}
+
+impl Block {
+    /// Where the disk has a bad place there is nothing in it; the frames beside that place can be read alone.
+    fn read(number: u64, segment: &Segment, start: u64) -> Self {
+        let mut bytes = vec![0; BLOCK.min(segment.end.saturating_sub(start)) as usize];
+        let read = segment.file.read_at(start, &mut bytes).unwrap_or_default();
+        bytes.truncate(read);
+        Self { segment: number, start, bytes }
     }
 }
 

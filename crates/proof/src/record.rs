@@ -78,7 +78,7 @@ codes! {
     Config = 3 "config",
     /// A person's or a program's judgement of an answer.
     Feedback = 4 "feedback",
-    /// A rule that matched.
+    /// What a rule found: when it began, and when it was over.
     Alert = 5 "alert",
     /// Somebody read payload.
     Access = 6 "access",

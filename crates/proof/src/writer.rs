@@ -82,7 +82,7 @@ impl Writer {
         self.head(Major::Bytes, len as u64);
         let start = self.0.len();
         self.fields(fields);
-        debug_assert_eq!(self.0.len() - start, len, "the head tells another length");
+        assert_eq!(self.0.len() - start, len, "the head tells another length");
         &self.0[start..]
     }
 

@@ -1,11 +1,11 @@
-//! How an index file is laid out. It covers one data file, in parts of rows that follow on each other; a part is what
-//! fits into the memory of the one who writes it.
+//! How an index file is laid out. It covers one data file, in parts of rows that follow on each other: what fits into the
+//! memory of the one who makes them of rows, or several of these put together.
 //!
 //! Of each part: postings and blocks of the dictionary as they come, then arrays. Then the footer, which says where they
 //! are, and the tail: the footer's length and CRC-32C, little-endian, and the magic. All is checked when it is read.
 //!
-//! What stands in several rows, as the history of a conversation does, is indexed once: a *piece* is a text that is in
-//! one or more rows of the part. The postings of a word are the pieces that have it, with the places where.
+//! What stands in several rows, as the history of a conversation does, is indexed once for all rows that were indexed
+//! together: a *piece* is a text that is in one or more rows of the part. The postings of a word are the pieces that have it, with the places where.
 //! The postings of an exact term are rows.
 
 use std::ops::Range;

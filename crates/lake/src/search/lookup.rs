@@ -6,12 +6,13 @@ use std::ops::Range;
 
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use datafusion::scalar::ScalarValue;
-use onrecord_proof::field;
+use onrecord_ledger::Needles;
+use onrecord_proof::{Shape, field};
 
 use super::bytes::Input;
 use super::layout::EXACT as TERM;
 use super::read::{Few, Index, Part, damaged};
-use super::text::{EXACT, exact_term};
+use super::text::{EXACT, EXACT_BYTES, exact_term};
 use crate::sql::HAS_TAG;
 
 /// A condition that more than one of so many rows of a part fulfil spares no page from being read.
@@ -33,6 +34,12 @@ impl Conditions {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// What a record holds that fulfils them, as far as that is known: the values of text fields stand in it as they are.
+    pub(crate) fn needles(&self) -> Needles {
+        let groups = self.0.iter().filter_map(|terms| terms.iter().map(|term| needle(term)).collect());
+        Needles::new(groups)
     }
 
     fn add(&mut self, filter: &Expr) {
@@ -81,6 +88,15 @@ impl Conditions {
         }
         Ok(found)
     }
+}
+
+/// What a record with the term holds; of a long value as much as the term has of it.
+fn needle(term: &[u8]) -> Option<Vec<u8>> {
+    let split = term.iter().position(|byte| *byte == 0)?;
+    let (name, value) = (&term[..split], &term[split + 1..]);
+    let (_, fields) = EXACT.iter().find(|(known, _)| known.as_bytes() == name)?;
+    let are_texts = !fields.is_empty() && fields.iter().all(|field| field.shape == Shape::Text);
+    are_texts.then(|| value[..value.len().min(EXACT_BYTES)].to_vec())
 }
 
 /// The rows that have one of the terms, in order. `None` if they are too many to be worth it.
@@ -179,6 +195,24 @@ mod tests {
     fn check(filters: &[Expr], expected: &[&[(&str, &str)]]) {
         let expected = expected.iter().map(|terms| terms.iter().map(|(name, value)| exact_term(name, value)).collect());
         assert_eq!(Conditions::of(filters), Conditions(expected.collect()), "{filters:?}");
+    }
+
+    #[test]
+    fn what_a_record_holds() {
+        let holds =
+            |filter: Expr, record: &str| Conditions::of(&[filter]).needles().are_in(&[record.as_bytes()].into_iter());
+        let session = || col("gen_ai_conversation_id");
+        assert!(holds(session().eq(lit("abc")), "xabcx") && !holds(session().eq(lit("abc")), "xabx"));
+        let either = session().in_list(vec![lit("abc"), lit("d")], false);
+        assert!(holds(either.clone(), "d") && !holds(either.clone(), "ab"));
+        assert!(
+            holds(either.clone().and(session().eq(lit("x"))), "dx") && !holds(either.and(session().eq(lit("x"))), "d")
+        );
+        // Of these a record does not hold the text.
+        assert!(holds(col("id").eq(lit("a")), "b") && holds(col("http_response_status_code").eq(lit(500_i64)), "b"));
+        assert!(holds(session().eq(lit("a")).or(col("id").eq(lit("c"))), "b"));
+        let long = "l".repeat(300);
+        assert!(holds(session().eq(lit(long.clone())), &long) && !holds(session().eq(lit(long.clone())), &long[..255]));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,20 +15,22 @@ use super::layout::{Block, Covered, EXACT, PartLayout, SHARED};
 use super::output::{Dictionary, Output, PieceRows};
 use super::read::{Index, Part, Terms, damaged};
 use crate::error::{Error, Result};
+use crate::lake::Awaited;
 
-/// Rows of a part at most, if it is made of several. Its arrays take some 40 bytes a row while it is written.
-const ROWS: u64 = 256 << 10;
+/// Bytes of the arrays of a part at most, if it is made of several: they are in memory while it is written, and read whole
+/// by every search that has a hit in it. Of short conversations that is some 300,000 rows.
+const ARRAYS: u64 = if cfg!(test) { 4 << 10 } else { 16 << 20 };
 
 /// Writes the index at `place` of what is `covered`, from those of the files that it was made of, in their order. False,
 /// and nothing there, if they do not have the rows that it should cover.
-pub(super) fn merge(place: &Path, covered: Covered, old: &[Arc<Index>]) -> Result<bool> {
+pub(super) fn merge(place: &Path, covered: Covered, old: &[Arc<Index>], awaited: &Awaited) -> Result<bool> {
     let mut out = Output::create(place, covered)?;
     let parts = old.iter().map(|index| index.parts()).collect::<io::Result<Vec<_>>>();
     let parts: Vec<_> = parts.map_err(Error::io(place))?.into_iter().flatten().collect();
     let mut left = &parts[..];
     while !left.is_empty() {
         let (now, later) = left.split_at(parts_at_once(left));
-        let layout = merge_parts(now, &mut out).map_err(Error::io(place))?;
+        let layout = merge_parts(now, &mut out, awaited).map_err(Error::io(place))?;
         out.end_part(layout);
         left = later;
     }
@@ -36,15 +39,15 @@ pub(super) fn merge(place: &Path, covered: Covered, old: &[Arc<Index>]) -> Resul
 
 /// How many of the first parts become one.
 fn parts_at_once(parts: &[Part<'_>]) -> usize {
-    let mut rows = 0;
+    let mut arrays = 0;
     let fit = parts.iter().take_while(|part| {
-        rows += u64::from(part.rows());
-        rows <= ROWS
+        arrays += part.array_bytes();
+        arrays <= ARRAYS
     });
     fit.count().max(1)
 }
 
-fn merge_parts(parts: &[Part<'_>], out: &mut Output) -> io::Result<PartLayout> {
+fn merge_parts(parts: &[Part<'_>], out: &mut Output, awaited: &Awaited) -> io::Result<PartLayout> {
     let mut sources = Vec::new();
     let (mut lengths, mut leaves, mut times, mut pieces) = (Vec::new(), Vec::new(), Vec::new(), PieceRows::default());
     for part in parts {
@@ -53,12 +56,16 @@ fn merge_parts(parts: &[Part<'_>], out: &mut Output) -> io::Result<PartLayout> {
         lengths.extend(part.lengths()?);
         leaves.extend(part.leaves()?.iter().flat_map(|n| n.to_le_bytes()));
         times.extend(part.times()?.iter().flat_map(|n| n.to_le_bytes()));
-        sources.push(Source { terms: part.terms(), rows, pieces: before });
+        let (rows, pieces) = (rows..lengths.len() as u32, before..pieces.first.len() as u32);
+        if rows.len() != part.rows() as usize || leaves.len() != 8 * lengths.len() || times.len() != 8 * lengths.len() {
+            return Err(damaged("an array is of other rows"));
+        }
+        sources.push(Source { terms: part.terms(), rows, pieces });
     }
     if pieces.first.len().max(pieces.shared.len()) >= SHARED as usize {
         return Err(damaged("there are too many texts for one index"));
     }
-    let (postings_at, blocks) = merge_terms(sources, out)?;
+    let (postings_at, blocks) = merge_terms(sources, out, awaited)?;
     Ok(PartLayout {
         rows: lengths.len() as u32,
         postings_at,
@@ -74,10 +81,14 @@ fn merge_parts(parts: &[Part<'_>], out: &mut Output) -> io::Result<PartLayout> {
 /// Adds the pieces of a part whose first row is row `before` of the new one.
 fn add_pieces(part: &Part<'_>, before: u32, to: &mut PieceRows) -> io::Result<()> {
     let pieces = part.pieces()?;
-    let mut rows = Vec::new();
+    let (mut rows, mut is_good) = (Vec::new(), true);
     for piece in 0..pieces.len() {
         rows.clear();
-        pieces.rows(piece, |row| rows.push(before + row)).ok_or_else(|| damaged("a list of rows makes no sense"))?;
+        let all = pieces.rows(piece, |row| {
+            is_good &= row < part.rows() && rows.last().is_none_or(|last| *last < row + before);
+            rows.push(before.saturating_add(row));
+        });
+        all.filter(|()| is_good && !rows.is_empty()).ok_or_else(|| damaged("a list of rows makes no sense"))?;
         to.add(&rows);
     }
     Ok(())
@@ -86,13 +97,13 @@ fn add_pieces(part: &Part<'_>, before: u32, to: &mut PieceRows) -> io::Result<()
 /// A part that becomes a piece of a larger one.
 struct Source<'a> {
     terms: Terms<'a>,
-    /// Rows and pieces of the parts before it.
-    rows: u32,
-    pieces: u32,
+    /// Its rows and pieces among those of the larger one.
+    rows: Range<u32>,
+    pieces: Range<u32>,
 }
 
 /// Writes the dictionary of the terms of all sources.
-fn merge_terms(mut sources: Vec<Source<'_>>, out: &mut Output) -> io::Result<(u64, Vec<Block>)> {
+fn merge_terms(mut sources: Vec<Source<'_>>, out: &mut Output, awaited: &Awaited) -> io::Result<(u64, Vec<Block>)> {
     let mut dictionary = Dictionary::begin(out);
     // The next term of each source; of the same term the sources in their order.
     let mut next = BinaryHeap::new();
@@ -103,6 +114,9 @@ fn merge_terms(mut sources: Vec<Source<'_>>, out: &mut Output) -> io::Result<(u6
     }
     let mut joined = Joined::default();
     while let Some(Reverse((term, mut at))) = next.pop() {
+        if awaited.is_over() {
+            return Err(io::Error::other("nobody waits for it"));
+        }
         joined.clear();
         loop {
             let source = &mut sources[at];
@@ -138,19 +152,22 @@ impl Joined {
     /// Postings are distances, so the first one alone changes.
     fn add(&mut self, source: &Source<'_>, is_exact: bool) -> io::Result<()> {
         let postings = source.terms.postings()?;
-        let before = if is_exact { source.rows } else { source.pieces };
+        let within = if is_exact { &source.rows } else { &source.pieces };
         let mut input = Input(&postings);
-        let first = input.small().and_then(|first| before.checked_add(first));
+        let first = input.small().and_then(|first| within.start.checked_add(first));
         let rest = input.0;
-        let last = if is_exact { last_row(input) } else { last_piece(input) };
-        let (Some(first), Some(more)) = (first, last) else { return Err(damaged("postings make no sense")) };
+        let more = if is_exact { last_row(input) } else { last_piece(input) };
+        let last = first.zip(more).and_then(|(first, more)| first.checked_add(more));
+        let (Some(first), Some(last)) = (first, last.filter(|last| within.contains(last))) else {
+            return Err(damaged("postings make no sense"));
+        };
         if !is_exact && !self.bytes.is_empty() {
             put(&mut self.bytes, 0);
         }
-        let distance = first.checked_sub(self.last).ok_or_else(|| damaged("postings are out of order"))?;
-        put(&mut self.bytes, u64::from(distance));
+        // What came before is of an earlier source.
+        put(&mut self.bytes, u64::from(first - self.last));
         self.bytes.extend_from_slice(rest);
-        self.last = first.checked_add(more).ok_or_else(|| damaged("postings make no sense"))?;
+        self.last = last;
         Ok(())
     }
 }

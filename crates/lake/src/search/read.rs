@@ -93,6 +93,12 @@ impl Part<'_> {
         self.layout.rows
     }
 
+    /// Bytes of its arrays.
+    pub(super) fn array_bytes(&self) -> u64 {
+        let PartLayout { pieces, shared, lengths, leaves, times, .. } = self.layout;
+        [pieces, shared, lengths, leaves, times].iter().map(|section| section.bytes).sum()
+    }
+
     /// The postings of the term, if there is such a term.
     pub(super) fn find(&self, kind: u8, term: &[u8]) -> io::Result<Option<Encoded>> {
         let mut found = None;

@@ -318,7 +318,7 @@ impl Search {
             return Ok(left);
         }
         let (log, cursor, size) = (&self.lake.inner.log, self.snapshot.sealed.cursor, self.snapshot.size);
-        for (leaf, id) in log.find(&left, cursor, size).map_err(Error::Log)? {
+        for (leaf, id) in log.leaves_of_ids(&left, cursor, size).map_err(Error::Log)? {
             leaves.extend(left.remove(&id).then_some(leaf));
         }
         Ok(left)

@@ -12,6 +12,7 @@ use super::lookup::Conditions;
 use super::merge;
 use super::read::Index;
 use crate::error::Result;
+use crate::lake::Awaited;
 use crate::storage;
 use crate::table::DataFile;
 
@@ -26,7 +27,8 @@ pub(crate) struct Indexes {
     /// Without one nothing is indexed.
     folder: Option<PathBuf>,
     open: Mutex<Open>,
-    /// Whoever has it may write to the folder.
+    /// Whoever has it may index files, and remove what belongs to none. Who puts data files in the place of others adds the
+    /// index of the new one without it.
     pub(super) building: tokio::sync::Mutex<()>,
 }
 
@@ -147,10 +149,10 @@ impl Indexes {
 
     /// Makes the index of a data file of those of the files that it was made of, in their order. False if not all of them
     /// have one.
-    pub(crate) fn join(&self, old: &[Arc<DataFile>], new: &DataFile) -> Result<bool> {
+    pub(crate) fn join(&self, old: &[Arc<DataFile>], new: &DataFile, awaited: &Awaited) -> Result<bool> {
         let Some(place) = self.place(new) else { return Ok(false) };
         let Some(old) = old.iter().map(|file| self.get(file)).collect::<Option<Vec<_>>>() else { return Ok(false) };
-        merge::merge(&place, Covered::of(new), &old)
+        merge::merge(&place, Covered::of(new), &old, awaited)
     }
 
     /// Removes what is not an index of these files, nor of the data file `coming` that is to take the place of some: of

@@ -166,21 +166,30 @@ impl Engine {
         threads.spawn(work).await.unwrap_or_else(|stopped| Err(Error::corrupt("the lake", stopped)))
     }
 
+    /// The same, as long as somebody waits for it.
+    pub(crate) async fn spawn_while_awaited<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let mut tasks = JoinSet::new();
+        if let Some(threads) = &self.threads {
+            tasks.spawn_on(work, threads.handle());
+        }
+        match tasks.join_next().await {
+            Some(Ok(done)) => done,
+            Some(Err(stopped)) => Err(Error::corrupt("the lake", stopped)),
+            None => Err(Error::corrupt("the lake", "it is closed")),
+        }
+    }
+
     /// Runs work on the threads for queries; it ends when the time is up or the caller goes.
     pub(crate) async fn spawn_within<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T>> + Send + 'static,
         time: Duration,
     ) -> Result<T> {
-        let mut tasks = JoinSet::new();
-        if let Some(threads) = &self.threads {
-            tasks.spawn_on(timeout(time, work), threads.handle());
-        }
-        match tasks.join_next().await {
-            Some(Ok(Ok(done))) => done,
-            Some(Ok(Err(_))) | None => Err(too_long(time)),
-            Some(Err(stopped)) => Err(Error::corrupt("a search", stopped)),
-        }
+        let work = async move { timeout(time, work).await.unwrap_or_else(|_| Err(too_long(time))) };
+        self.spawn_while_awaited(Box::pin(work)).await
     }
 
     /// Plans and runs the query as one task, which ends when the result is dropped.

@@ -10,12 +10,14 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use futures::stream;
+use onrecord_ledger::Needles;
 
 use crate::error::Error;
 use crate::lake::blocking;
 use crate::log::Log;
 use crate::row::write_rows;
 use crate::schema::table_schema;
+use crate::search::Conditions;
 use crate::snapshot::Snapshot;
 
 /// Payload that is read and converted at once, in bytes.
@@ -29,21 +31,25 @@ pub(super) struct HotRows {
     snapshot: Arc<Snapshot>,
     /// Which of them.
     leaves: Range<u64>,
+    /// What those of them hold that may be wanted.
+    needles: Arc<Needles>,
     columns: Arc<[usize]>,
     schema: SchemaRef,
 }
 
 impl HotRows {
-    /// Those of `leaves` that are hot.
+    /// Those of `leaves` that are hot and may fulfil the conditions.
     pub(super) fn new(
         log: Arc<dyn Log>,
         snapshot: Arc<Snapshot>,
         leaves: &Range<u64>,
+        conditions: &Conditions,
         columns: &[usize],
     ) -> Result<Self> {
         let schema = Arc::new(table_schema().project(columns)?);
         let leaves = leaves.start.max(snapshot.sealed.cursor)..leaves.end.min(snapshot.size);
-        Ok(Self { log, snapshot, leaves, columns: columns.into(), schema })
+        let needles = Arc::new(conditions.needles());
+        Ok(Self { log, snapshot, leaves, needles, columns: columns.into(), schema })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -53,9 +59,12 @@ impl HotRows {
     /// Some rows from leaf `from` on, and the leaf that comes after them.
     async fn read(self, from: u64) -> Result<(RecordBatch, u64), Error> {
         blocking(move || {
-            let rows = self.log.read(from, self.leaves.end, CHUNK).map_err(Error::Log)?;
-            let last = rows.last().ok_or_else(|| Error::corrupt("the log", format!("no leaf {from}")))?;
-            Ok((write_rows(&rows, &self.columns, &self.snapshot.sealed.origin)?, last.index + 1))
+            let read = self.log.read_with(from, self.leaves.end, CHUNK, &self.needles);
+            let (rows, next) = read.map_err(Error::Log)?;
+            if next <= from {
+                return Err(Error::corrupt("the log", format!("no leaf {from}")));
+            }
+            Ok((write_rows(&rows, &self.columns, &self.snapshot.sealed.origin)?, next))
         })
         .await
     }

@@ -114,10 +114,11 @@ impl TableProvider for RecordsTable {
         let view = QueryView::of(state)?;
         let columns = projection.cloned().unwrap_or_else(|| (0..COLUMNS.len()).collect());
         let leaves = bounds::leaves(filters);
-        let hot = HotRows::new(Arc::clone(&view.log), Arc::clone(&view.snapshot), &leaves, &columns)?;
+        let conditions = Conditions::of(filters);
+        let hot = HotRows::new(Arc::clone(&view.log), Arc::clone(&view.snapshot), &leaves, &conditions, &columns)?;
         let schema = Arc::new(table_schema().project(&columns)?);
         let mut parts = Vec::new();
-        let files = files(&view, leaves, Conditions::of(filters)).await?;
+        let files = files(&view, leaves, conditions).await?;
         if !files.is_empty() {
             parts.push(self.sealed(state, files, &columns)?);
         }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use onrecord_ledger::Committed;
+use onrecord_ledger::{Committed, Needles};
 use onrecord_proof::Hash;
 use uuid::Uuid;
 
@@ -71,7 +71,20 @@ impl Log for TestLog {
         Ok(state.records[from as usize..][..count].to_vec())
     }
 
-    fn find(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, LogError> {
+    fn read_with(
+        &self,
+        from: u64,
+        until: u64,
+        max_bytes: usize,
+        needles: &Needles,
+    ) -> Result<(Vec<Committed>, u64), LogError> {
+        let mut records = self.read(from, until, max_bytes)?;
+        let next = from + records.len() as u64;
+        records.retain(|committed| needles.are_in(&std::iter::once(&*committed.record.to_bytes())));
+        Ok((records, next))
+    }
+
+    fn leaves_of_ids(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, LogError> {
         let state = self.0.lock().unwrap();
         let leaves = state.records.get(from as usize..until as usize).ok_or("no such leaves")?;
         let found = leaves.iter().filter(|committed| ids.contains(&committed.record.id));

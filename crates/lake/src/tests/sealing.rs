@@ -113,3 +113,19 @@ async fn a_sealer_that_is_told_to_stop_between_two_files_stops() {
     tokio::join!(crate::sealer::work(&fixture.lake, policy, stopped), stopping);
     assert!(fixture.lake.stats().cursor < 350);
 }
+
+#[tokio::test]
+async fn records_are_looked_at_in_order() {
+    // Several parts of leaves, sealed and hot.
+    let fixture = Fixture::with_files_of(calls(100), 30).await;
+    loop {
+        for leaves in [0..100, 7..63, 16..48, 99..100, 50..50] {
+            let seen = fixture.lake.look_at(leaves.clone(), |committed| (committed.index, committed.record.id));
+            let expected: Vec<_> = leaves.map(|leaf| (leaf, call(leaf).record.id)).collect();
+            assert_eq!(seen.try_collect::<Vec<_>>().await.unwrap(), expected);
+        }
+        if fixture.lake.seal().await.unwrap().is_none() {
+            break;
+        }
+    }
+}

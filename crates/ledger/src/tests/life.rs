@@ -10,7 +10,7 @@ use onrecord_proof::{Group, Kind, Record, field};
 use uuid::Uuid;
 
 use crate::disk::{Disk, RealDisk};
-use crate::{Error, Ledger, Options};
+use crate::{Error, Ledger, Needles, Options};
 
 fn record(n: u128) -> Record {
     let mut record = Record::new(Uuid::from_u128(n), Kind::Interaction, 5, [3; 32]);
@@ -36,6 +36,33 @@ fn calls(ledger: &Ledger, first: u128, count: u128) {
     for n in first..first + count {
         call(ledger, n);
     }
+}
+
+#[test]
+fn what_does_not_hold_the_needles_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path()).unwrap();
+    for n in 0..100 {
+        let mut record = record(n);
+        record.set(&field::SESSION, format!("session-{}.", n % 10));
+        ledger.begin(&mut record).unwrap().wait().unwrap();
+        record.set(&field::OUTPUT_TEXT, format!("answer-{}. {}", n % 3, "y".repeat(n as usize * 50)));
+        ledger.append(&record).unwrap().wait().unwrap();
+    }
+    let reader = ledger.reader();
+    // One is in the intent, the other in the leaf.
+    let needles = Needles::new([vec![b"session-7.".to_vec(), b"session-8.".to_vec()], vec![b"answer-1.".to_vec()]]);
+    let expected: Vec<u64> = (0..100).filter(|n| [7, 8].contains(&(n % 10)) && n % 3 == 1).collect();
+    let (mut found, mut next) = (Vec::new(), 0);
+    while next < reader.size() {
+        let (records, after) = reader.read_with(next, reader.size(), 3000, &needles).unwrap();
+        assert!(after > next && records.iter().all(|record| (next..after).contains(&record.index)));
+        found.extend(records.iter().map(|record| record.index));
+        next = after;
+    }
+    assert_eq!((found, next), (expected, 100));
+    let all = reader.read_with(0, 100, usize::MAX, &Needles::default()).unwrap();
+    assert_eq!(all, (reader.read(0, 100, usize::MAX).unwrap(), 100));
 }
 
 #[test]

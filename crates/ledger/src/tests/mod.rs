@@ -135,7 +135,7 @@ impl Harness {
             assert!(records.iter().filter(|r| r.record.id == *id).count() <= 1, "call {id} has two leaves");
         }
         let ids = records.iter().map(|record| record.record.id).collect();
-        let found = reader.find(&ids, reader.first(), reader.size()).expect("ids");
+        let found = reader.leaves_of_ids(&ids, reader.first(), reader.size()).expect("ids");
         let hot = records.iter().filter(|record| record.index >= reader.first());
         assert_eq!(found, hot.map(|hot| (hot.index, hot.record.id)).collect::<Vec<_>>());
         let mut frontier = Frontier::default();
