@@ -95,7 +95,7 @@ impl Lake {
         look: fn(&Committed) -> T,
     ) -> BoxStream<'static, Result<T>> {
         let (lake, until) = (self.clone(), leaves.end);
-        let parts = leaves.step_by(PART as usize).map(move |from| from..until.min(from + PART));
+        let parts = leaves.step_by(PART as usize).map(move |from| from..until.min(from.saturating_add(PART)));
         let look_at = move |part| {
             let lake = lake.clone();
             let records = lake.records(part);
