@@ -52,7 +52,7 @@ pub(crate) fn fill(plan: Plan, data: &Path, index_later: bool) -> anyhow::Result
     let ledger =
         Ledger::open(&data.join("ledger"), &Options { origin: Some("bench/queries".into()), ..Options::default() })?;
     let options = LakeOptions { index: Some(data.join("index")), ..LakeOptions::default() };
-    let lake = runtime.block_on(Lake::open(&data.join("lake"), ledger.reader(), options))?;
+    let lake = runtime.block_on(Lake::open(&data.join("lake"), Arc::new(ledger.reader()), options))?;
     let threads = Threads::start(&lake, index_later)?;
     let plan = Arc::new(plan);
     let begun = Instant::now();

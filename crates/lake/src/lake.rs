@@ -131,8 +131,7 @@ impl Lake {
     ///
     /// Puts right what a crash in the middle of a seal has left behind. Refuses if the lake knows records that the log
     /// does not, if records are in neither, or if the Delta log has changed since it was written.
-    pub async fn open(dir: &Path, log: impl Log, options: LakeOptions) -> Result<Self> {
-        let log: Arc<dyn Log> = Arc::new(log);
+    pub async fn open(dir: &Path, log: Arc<dyn Log>, options: LakeOptions) -> Result<Self> {
         let origin = log.origin();
         storage::create_folder(dir)?;
         let home = Home::find(dir, options.store.as_ref())?;
@@ -158,8 +157,7 @@ impl Lake {
 
     /// Opens the lake in the folder `dir` as it is, to be read and nothing else: what a crash has left stays. A lake that is
     /// not there is one without sealed rows.
-    pub async fn look(dir: &Path, log: impl Log, options: LakeOptions) -> Result<Self> {
-        let log: Arc<dyn Log> = Arc::new(log);
+    pub async fn look(dir: &Path, log: Arc<dyn Log>, options: LakeOptions) -> Result<Self> {
         let storage = Home::find(dir, options.store.as_ref())?.storage()?;
         let (store, sealed): (Arc<dyn ObjectStore>, _) = if storage.is_there() {
             let (store, sealed) = Table::look(Arc::clone(&storage), &log.origin()).await?;
@@ -172,8 +170,7 @@ impl Lake {
     }
 
     /// The lake of a log alone, for one whose table cannot be read.
-    pub async fn without_table(dir: &Path, log: impl Log, options: LakeOptions) -> Result<Self> {
-        let log: Arc<dyn Log> = Arc::new(log);
+    pub async fn without_table(dir: &Path, log: Arc<dyn Log>, options: LakeOptions) -> Result<Self> {
         let sealed = Sealed::none(log.origin());
         let storage = Arc::new(Disk::new(dir.to_owned()));
         Self::over(storage, log, options, Arc::new(InMemory::new()), sealed).await

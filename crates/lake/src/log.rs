@@ -28,7 +28,9 @@ pub trait Log: Send + Sync + 'static {
 
     /// The records `from..until` in order, stopping early after about `max_bytes` of payload, with one at least.
     /// Blocks on the disk.
-    fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, LogError>;
+    fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, LogError> {
+        self.read_with(from, until, max_bytes, &Needles::default()).map(|(records, _)| records)
+    }
 
     /// Those of the records `from..until` that hold the needles, in the same way, and the leaf after the last one that was
     /// looked at. Blocks on the disk.
@@ -68,10 +70,6 @@ impl Log for Reader {
 
     fn bytes_from(&self, index: u64) -> u64 {
         self.bytes_from(index)
-    }
-
-    fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, LogError> {
-        Ok(self.read(from, until, max_bytes)?)
     }
 
     fn read_with(
@@ -119,10 +117,6 @@ impl Log for Offline {
         0
     }
 
-    fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, LogError> {
-        Ok(self.read(from, until, max_bytes)?)
-    }
-
     fn read_with(
         &self,
         from: u64,
@@ -145,53 +139,5 @@ impl Log for Offline {
 
     fn calls_under_way(&self) -> usize {
         0
-    }
-}
-
-impl<L: Log + ?Sized> Log for std::sync::Arc<L> {
-    fn origin(&self) -> String {
-        (**self).origin()
-    }
-
-    fn size(&self) -> u64 {
-        (**self).size()
-    }
-
-    fn first(&self) -> u64 {
-        (**self).first()
-    }
-
-    fn bytes_from(&self, index: u64) -> u64 {
-        (**self).bytes_from(index)
-    }
-
-    fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, LogError> {
-        (**self).read(from, until, max_bytes)
-    }
-
-    fn read_with(
-        &self,
-        from: u64,
-        until: u64,
-        max_bytes: usize,
-        needles: &Needles,
-    ) -> Result<(Vec<Committed>, u64), LogError> {
-        (**self).read_with(from, until, max_bytes, needles)
-    }
-
-    fn leaves_of_ids(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, LogError> {
-        (**self).leaves_of_ids(ids, from, until)
-    }
-
-    fn release(&self, below: u64) {
-        (**self).release(below);
-    }
-
-    fn leaf_hashes(&self, from: u64, count: usize) -> Result<Vec<Hash>, LogError> {
-        (**self).leaf_hashes(from, count)
-    }
-
-    fn calls_under_way(&self) -> usize {
-        (**self).calls_under_way()
     }
 }

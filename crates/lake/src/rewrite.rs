@@ -44,9 +44,10 @@ impl Lake {
     /// ends. Whoever calls this holds `rewriting`.
     ///
     /// In this order: the new file is durable ([`Step::DataFile`]); every leaf hash of what can be read back from it is
-    /// that of the tree; its search index is there, if the old files have theirs; the version with it and without the old ones is durable ([`Step::Commit`]); so are its digests
-    /// ([`Step::Sidecar`]); the old files go. Until the commit the old files are the table's, from then on the new one
-    /// is, and whatever a crash leaves of the other goes at the next start.
+    /// that of the tree; its search index is there, if the old files have theirs; the version with it and without the old
+    /// ones is durable ([`Step::Commit`]); so are its digests ([`Step::Sidecar`]); the old files go. Until the commit the
+    /// old files are the table's, from then on the new one is, and whatever a crash leaves of the other goes at the next
+    /// start.
     pub(crate) async fn rewrite(&self, old: &[Arc<DataFile>], change: &mut dyn Change) -> Result<Rewritten> {
         let inner = &*self.inner;
         if self.unfinished().is_some() {

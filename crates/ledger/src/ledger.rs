@@ -455,7 +455,7 @@ impl Reader {
 
     /// Records `from..until` in order, as many as hold about `max_bytes` bytes, at least one.
     pub fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, Error> {
-        self.wal.records(from, until, max_bytes, &Needles::default()).map(|(records, _)| records)
+        self.read_with(from, until, max_bytes, &Needles::default()).map(|(records, _)| records)
     }
 
     /// Those of records `from..until` that hold the needles, as [`read`](Self::read) gives them, and the leaf after the last

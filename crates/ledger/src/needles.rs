@@ -14,11 +14,6 @@ impl Needles {
         Self(groups.into_iter().map(finders).collect())
     }
 
-    /// True if every record is wanted.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// True if a record may be wanted that is in these parts.
     pub fn are_in<'p>(&self, parts: &(impl Iterator<Item = &'p [u8]> + Clone)) -> bool {
         self.0.iter().all(|group| group.iter().any(|needle| parts.clone().any(|part| needle.find(part).is_some())))

@@ -54,13 +54,7 @@ impl Offline {
         self.wal.read().first
     }
 
-    /// Records `from..until` in order, as many as hold about `max_bytes` bytes, at least one.
-    pub fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, Error> {
-        self.wal.records(from, until, max_bytes, &Needles::default()).map(|(records, _)| records)
-    }
-
-    /// Those of records `from..until` that hold the needles, as [`read`](Self::read) gives them, and the leaf after the last
-    /// one that was looked at.
+    /// Those of records `from..until` that hold the needles, as [`Reader::read_with`](crate::Reader::read_with) gives them.
     pub fn read_with(
         &self,
         from: u64,

@@ -25,8 +25,10 @@ const BATCH_MAX: usize = 16 << 20;
 /// Records that may wait for the next attempt. Without intents no new calls begin, so these are the calls that were under
 /// way, of which a gateway has at most some thousands.
 const STALLED_MAX: usize = 16_384;
-/// How far ahead of the log zeros are written, in bytes, at least and at most: some 32 batches.
-const AHEAD: (u64, u64) = (256 << 10, 2 << 20);
+/// How far ahead of the log zeros are written: in batches, and in bytes at least and at most.
+const AHEAD_BATCHES: u64 = 32;
+const AHEAD_MIN: u64 = 256 << 10;
+const AHEAD_MAX: u64 = 2 << 20;
 /// So many operations in one batch come from many calls at a time: each has two.
 const CROWD: usize = 8;
 /// How long a batch waits for a crowd to gather: a few syncs of a quick disk.
@@ -258,7 +260,7 @@ impl Sequencer {
         // A sync of blocks that were never written also writes the file system's journal, which takes as long again. So
         // zeros are written ahead now and then, and the batches after them only overwrite.
         if batch_end > *written {
-            let ahead = (batch as u64 * 32).clamp(AHEAD.0, AHEAD.1);
+            let ahead = (batch as u64 * AHEAD_BATCHES).clamp(AHEAD_MIN, AHEAD_MAX);
             *written = (batch_end + ahead).min((*capacity).max(batch_end));
             self.buffer.resize((*written - *end) as usize, 0);
         }

@@ -7,8 +7,7 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::datatypes::{Float64Type, Int64Type};
 use onrecord_ledger::Committed;
-use onrecord_proof::field::Field;
-use onrecord_proof::{Group, GroupState, Kind, Map, Record, Ref, Rel, Salts, Shape, Value};
+use onrecord_proof::{Field, Group, GroupState, Kind, Map, Record, Ref, Rel, Salts, Shape, Value};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};

@@ -108,27 +108,21 @@ fn merge_terms(mut sources: Vec<Source<'_>>, out: &mut Output, awaited: &Awaited
     // The next term of each source; of the same term the sources in their order.
     let mut next = BinaryHeap::new();
     for (at, source) in sources.iter_mut().enumerate() {
-        if source.terms.next()? {
-            next.push(Reverse((source.terms.term().to_vec(), at)));
-        }
+        next.extend(source.terms.next()?.then(|| Reverse((source.terms.term().to_vec(), at))));
     }
     let mut joined = Joined::default();
-    while let Some(Reverse((term, mut at))) = next.pop() {
+    while let Some(Reverse((term, first))) = next.pop() {
         if awaited.is_over() {
             return Err(io::Error::other("nobody waits for it"));
         }
         joined.clear();
-        loop {
+        let mut with_term = Some(first);
+        while let Some(at) = with_term {
             let source = &mut sources[at];
             joined.add(source, term[0] == EXACT)?;
-            if source.terms.next()? {
-                next.push(Reverse((source.terms.term().to_vec(), at)));
-            }
-            match next.peek() {
-                Some(Reverse((same, _))) if *same == term => {}
-                _ => break,
-            }
-            at = next.pop().map_or(at, |Reverse((_, at))| at);
+            next.extend(source.terms.next()?.then(|| Reverse((source.terms.term().to_vec(), at))));
+            let is_same = next.peek().is_some_and(|Reverse((other, _))| *other == term);
+            with_term = if is_same { next.pop().map(|Reverse((_, at))| at) } else { None };
         }
         dictionary.add(&term, &joined.bytes, out)?;
     }

@@ -1,6 +1,6 @@
 //! An index file on its way to its place.
 
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
 use super::bytes::{crc, put, put_all, put_bytes};
@@ -8,13 +8,9 @@ use super::layout::{self, BLOCK_BYTES, Covered, Footer, INLINE_BYTES, MAGIC, Par
 use crate::error::{Error, Result};
 use crate::storage::NewFile;
 
-/// What is gathered before it is written, in bytes: most sections are small.
-const BUFFER: usize = 256 << 10;
-
 /// An index file that is being written.
 pub(super) struct Output {
-    file: NewFile,
-    buffer: Vec<u8>,
+    file: BufWriter<NewFile>,
     at: u64,
     footer: Footer,
 }
@@ -23,7 +19,7 @@ impl Output {
     /// Begins the index at `place` of what is `covered`.
     pub(super) fn create(place: &Path, covered: Covered) -> Result<Self> {
         let footer = Footer { covered, parts: Vec::new() };
-        Ok(Self { file: NewFile::create(place)?, buffer: Vec::with_capacity(BUFFER), at: 0, footer })
+        Ok(Self { file: BufWriter::new(NewFile::create(place)?), at: 0, footer })
     }
 
     /// Where the next section begins.
@@ -33,15 +29,7 @@ impl Output {
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<Section> {
         let section = Section { at: self.at, bytes: bytes.len() as u64, crc: crc(bytes) };
-        if self.buffer.len() + bytes.len() > BUFFER {
-            self.file.write_all(&self.buffer)?;
-            self.buffer.clear();
-        }
-        if bytes.len() > BUFFER {
-            self.file.write_all(bytes)?;
-        } else {
-            self.buffer.extend_from_slice(bytes);
-        }
+        self.file.write_all(bytes)?;
         self.at += section.bytes;
         Ok(section)
     }
@@ -62,13 +50,13 @@ impl Output {
         if rows != self.footer.covered.rows() {
             return Ok(false);
         }
-        let footer = self.footer.to_bytes();
-        self.buffer.extend_from_slice(&footer);
-        self.buffer.extend((footer.len() as u32).to_le_bytes());
-        self.buffer.extend(crc(&footer).to_le_bytes());
-        self.buffer.extend_from_slice(MAGIC);
-        self.file.write_all(&self.buffer).map_err(Error::io(place))?;
-        self.file.finish(place).map(|_| true)
+        let mut tail = self.footer.to_bytes();
+        let (length, sum) = (tail.len() as u32, crc(&tail));
+        tail.extend([length.to_le_bytes(), sum.to_le_bytes()].as_flattened());
+        tail.extend_from_slice(MAGIC);
+        self.file.write_all(&tail).map_err(Error::io(place))?;
+        let file = self.file.into_inner().map_err(|e| Error::io(place)(e.into_error()))?;
+        file.finish(place).map(|_| true)
     }
 }
 

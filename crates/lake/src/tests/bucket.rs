@@ -2,6 +2,7 @@
 //! and with its failures, is tested with the program.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 use url::Url;
@@ -20,7 +21,7 @@ async fn open(folder: &Path, store: Option<&str>, log: &TestLog) -> Result<Lake,
     let store = store.map(|store| Url::parse(store).unwrap());
     let index = Some(folder.join("index"));
     let options = LakeOptions { threads: 2, file_rows: 100, index, store, ..LakeOptions::default() };
-    Lake::open(&folder.join("lake"), log.clone(), options).await
+    Lake::open(&folder.join("lake"), Arc::new(log.clone()), options).await
 }
 
 fn url(folder: &TempDir) -> String {

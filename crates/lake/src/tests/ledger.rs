@@ -3,6 +3,7 @@
 use futures::TryStreamExt;
 use onrecord_ledger::{Committed, Ledger, Options};
 use onrecord_proof::field;
+use std::sync::Arc;
 
 use super::records::calls;
 use crate::{Lake, LakeOptions};
@@ -21,7 +22,7 @@ async fn a_log_and_its_lake_go_on_together_after_a_restart() {
             let receipt = ledger.append(&record).unwrap().await.unwrap();
             committed.push(Committed { index: receipt.index, committed_at: receipt.committed_at, record });
         }
-        let lake = Lake::open(&lake, ledger.reader(), LakeOptions::default()).await.unwrap();
+        let lake = Lake::open(&lake, Arc::new(ledger.reader()), LakeOptions::default()).await.unwrap();
         assert_eq!(lake.stats().hot_rows, 300);
         let found: Vec<_> = lake.records(0..u64::MAX).try_collect().await.unwrap();
         assert_eq!(found, committed);

@@ -61,16 +61,6 @@ impl Log for TestLog {
         1000 * (self.size() - index)
     }
 
-    fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, LogError> {
-        let state = self.0.lock().unwrap();
-        if from < state.first || until > state.records.len() as u64 {
-            return Err(format!("{from}..{until} is not in {}..{}", state.first, state.records.len()).into());
-        }
-        // Few at a time, so that every reader has to come back for more.
-        let count = (max_bytes / (1 << 16)).clamp(1, 100).min((until - from) as usize);
-        Ok(state.records[from as usize..][..count].to_vec())
-    }
-
     fn read_with(
         &self,
         from: u64,
@@ -78,10 +68,15 @@ impl Log for TestLog {
         max_bytes: usize,
         needles: &Needles,
     ) -> Result<(Vec<Committed>, u64), LogError> {
-        let mut records = self.read(from, until, max_bytes)?;
-        let next = from + records.len() as u64;
-        records.retain(|committed| needles.are_in(&std::iter::once(&*committed.record.to_bytes())));
-        Ok((records, next))
+        let state = self.0.lock().unwrap();
+        if from < state.first || until > state.records.len() as u64 {
+            return Err(format!("{from}..{until} is not in {}..{}", state.first, state.records.len()).into());
+        }
+        // Few at a time, so that every reader has to come back for more.
+        let count = (max_bytes / (1 << 16)).clamp(1, 100).min((until - from) as usize);
+        let looked_at = &state.records[from as usize..][..count];
+        let holds = |committed: &&Committed| needles.are_in(&std::iter::once(&*committed.record.to_bytes()));
+        Ok((looked_at.iter().filter(holds).cloned().collect(), from + count as u64))
     }
 
     fn leaves_of_ids(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, LogError> {

@@ -18,6 +18,7 @@ mod upgrade;
 
 use futures::TryStreamExt;
 use onrecord_ledger::Committed;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::tests::log::TestLog;
@@ -75,7 +76,7 @@ async fn open(folder: &TempDir, log: &TestLog) -> Result<Lake, Error> {
 async fn open_with(folder: &TempDir, log: &TestLog, file_rows: u64) -> Result<Lake, Error> {
     let index = Some(folder.path().join("index"));
     let options = LakeOptions { threads: 2, file_rows, index, index_part_bytes: 20_000, ..LakeOptions::default() };
-    Lake::open(&folder.path().join("lake"), log.clone(), options).await
+    Lake::open(&folder.path().join("lake"), Arc::new(log.clone()), options).await
 }
 
 fn rows(batch: &datafusion::arrow::array::RecordBatch) -> Vec<String> {

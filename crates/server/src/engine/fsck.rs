@@ -103,7 +103,7 @@ impl Folder {
         }
         let dir = lake_dir(&self.data);
         if dir.exists() {
-            let lake = Lake::open(&dir, Arc::clone(log), options(&self.data)).await?;
+            let lake = Lake::open(&dir, log.clone(), options(&self.data)).await?;
             let indexed = lake.mend_indexes().await?;
             if indexed > 0 {
                 done.push(format!("built the search index of {indexed} data files"));
@@ -120,13 +120,13 @@ fn options(data: &Path) -> LakeOptions {
 /// The lake as it is. If its table cannot be read, that is a problem, and the log is looked at alone.
 async fn look(data: &Path, log: &Arc<Offline>, report: &mut Report) -> anyhow::Result<Lake> {
     let dir = lake_dir(data);
-    match Lake::look(&dir, Arc::clone(log), options(data)).await {
+    match Lake::look(&dir, log.clone(), options(data)).await {
         Ok(lake) => Ok(lake),
         // Nothing is known of what is in it.
         Err(error) if error.is_away() => Err(error.into()),
         Err(error) => {
             report.problem("DAMAGED", onrecord_lake::table_place(&dir)?, error.to_string());
-            Ok(Lake::without_table(&dir, Arc::clone(log), options(data)).await?)
+            Ok(Lake::without_table(&dir, log.clone(), options(data)).await?)
         }
     }
 }

@@ -146,7 +146,7 @@ impl Engine {
         let reader = ledger.reader();
         let lake_options =
             LakeOptions { spill: Some(data.join("tmp")), index: Some(data.join("index")), ..options.lake };
-        let lake = Lake::open(&lake_dir(data), reader.clone(), lake_options).await?;
+        let lake = Lake::open(&lake_dir(data), Arc::new(reader.clone()), lake_options).await?;
         let sealer = Sealer::start(lake.clone(), options.seal)?;
         let compactor = Compactor::start(lake.clone(), options.compact)?;
         let indexer = Indexer::start(lake.clone(), options.seal.every)?;
