@@ -43,8 +43,8 @@ impl Lake {
     /// Puts one file in the place of `old`: files of this writer and of one day, each beginning where the one before it
     /// ends. Whoever calls this holds `rewriting`.
     ///
-    /// In this order: the new file is durable ([`Step::DataFile`]); every leaf hash of what can be read back from it is
-    /// that of the tree; its search index is there, if the old files have theirs; the version with it and without the old
+    /// In this order: the new file is durable; every leaf hash of what can be read back from it is that of the tree; its
+    /// search index is there, if the old files have theirs ([`Step::DataFile`]); the version with it and without the old
     /// ones is durable ([`Step::Commit`]); so are its digests ([`Step::Sidecar`]); the old files go. Until the commit the
     /// old files are the table's, from then on the new one is, and whatever a crash leaves of the other goes at the next
     /// start.
@@ -54,7 +54,6 @@ impl Lake {
             self.clear_leftovers().await?;
         }
         let written = self.write_anew(old, change).await?;
-        inner.crash_after(Step::DataFile)?;
         if let Err(error) = self.prove(&written).await {
             inner.storage.remove(&written.entry.path).await?;
             *self.unfinished() = None;
@@ -64,6 +63,7 @@ impl Lake {
         if !change.erases() {
             self.join_indexes(old, &written).await;
         }
+        inner.crash_after(Step::DataFile)?;
         let mut slot = inner.table.lock().await;
         let mut table = match slot.take() {
             Some(table) => table,

@@ -1,34 +1,27 @@
 //! The log, open for writing.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use onrecord_proof::merkle::{HashReader, inclusion_proof};
-use onrecord_proof::note::{Signer, Verifier};
-use onrecord_proof::{Checkpoint, Hash, KeyHistory, Record, field};
-use uuid::Uuid;
+use onrecord_proof::note::Verifier;
+use onrecord_proof::{KeyHistory, Record, field};
 
-use crate::checkpoints::{Checkpoints, Published};
-use crate::committed::Committed;
-use crate::cosigned::Cosigned;
 use crate::disk::{Disk, RealDisk};
 use crate::found::Found;
-use crate::keys::{Holder, Keys};
+use crate::keys::Holder;
 use crate::lock::{Lock, lock};
-use crate::needles::Needles;
 use crate::pending::Pending;
+use crate::publisher::Publisher;
 use crate::queue::{Op, Queue, Receipt};
+use crate::reader::Reader;
 use crate::recovery::Recovered;
 use crate::segment::{self, SegmentHead, origin_hash};
 use crate::sequencer::{Begun, Sequencer, Shared};
-use crate::tree::Tree;
-use crate::wal::Wal;
-use crate::{Error, Measures, clock};
+use crate::{Error, Measures};
 
 /// Offsets in a segment and lengths of frames have 32 bits. A segment is as large as the options say, or as the batch
 /// that it was made for: one record, or several of some MiB together. With these limits both stay far below 4 GiB.
@@ -78,25 +71,6 @@ struct Threads {
     publisher: JoinHandle<()>,
     /// The publisher ends when neither this nor the sequencer's is left.
     wake: SyncSender<()>,
-}
-
-/// Signs checkpoints and gives the space of released segments back.
-#[derive(Debug)]
-struct Publisher {
-    /// Locked after `last` where both are.
-    keys: Mutex<Keys>,
-    disk: Arc<dyn Disk>,
-    tree: Arc<Tree>,
-    wal: Arc<Wal>,
-    checkpoints: Checkpoints,
-    cosigned: Cosigned,
-    /// Also the right to publish: whoever holds it is the only one who stores hashes.
-    last: Mutex<Option<Published>>,
-    /// Every leaf below this is durable in the lake.
-    released: AtomicU64,
-    /// The log was closed: a reader that is still there must not write to what may be another process's by now.
-    closed: AtomicBool,
-    measures: Arc<Measures>,
 }
 
 impl Ledger {
@@ -333,190 +307,6 @@ impl Drop for Ledger {
         if let Err(error) = self.stop() {
             tracing::error!(%error, "the log was not closed cleanly; the next start recovers it");
         }
-    }
-}
-
-impl Publisher {
-    /// Publishes every `interval`, and hashes leaves when it is woken, until nobody is left who could wake it.
-    fn run(&self, woken: &Receiver<()>, interval: Duration) {
-        let mut next = Instant::now() + interval;
-        loop {
-            match woken.recv_timeout(next.saturating_duration_since(Instant::now())) {
-                Ok(()) => drop(self.tree.hashed()),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            if Instant::now() >= next {
-                self.tick();
-                next = Instant::now() + interval;
-            }
-        }
-    }
-
-    fn tick(&self) {
-        let published = self.publish(&mut self.lock());
-        if let Err(error) = published.and_then(|()| self.trim()) {
-            tracing::error!(%error, "no checkpoint was signed; trying again");
-        }
-    }
-
-    /// Signs a checkpoint if the tree has grown. In this order: the hashes are durable, then the checkpoint over them is.
-    /// A crash in between leaves hashes behind the last checkpoint; the next start cuts them off.
-    fn publish(&self, last: &mut Option<Published>) -> Result<(), Error> {
-        if self.tree.size() == last.as_ref().map_or(0, |last| last.checkpoint.size) {
-            return Ok(());
-        }
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::Closed);
-        }
-        let (size, root) = self.tree.store()?;
-        let keys = self.keys();
-        let checkpoint = Checkpoint { origin: keys.history.name().to_owned(), size, root };
-        let note = keys.sign(&checkpoint)?;
-        let now = clock::now();
-        self.checkpoints.append(&note, now)?;
-        self.measures.signed(now);
-        *last = Some(Published { note, checkpoint });
-        Ok(())
-    }
-
-    /// Gives the log over to the next key, which a record names that is committed.
-    fn rotate(&self, to: Signer) -> Result<(), Error> {
-        let mut last = self.lock();
-        self.publish(&mut last)?;
-        let size = last.as_ref().map_or(0, |last| last.checkpoint.size);
-        // Which key is in force is not known after an error, so that neither may sign until the next start reads it.
-        self.keys().rotate(to, size).inspect_err(|_| self.closed.store(true, Ordering::Release))
-    }
-
-    fn keys(&self) -> MutexGuard<'_, Keys> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Removes segments whose records are in the lake and whose hashes are in the tree.
-    fn trim(&self) -> Result<(), Error> {
-        let signed = self.lock().as_ref().map_or(0, |last| last.checkpoint.size);
-        let below = self.released.load(Ordering::Acquire).min(signed);
-        let released = self.wal.write().take_released(below);
-        for segment in released {
-            self.disk.remove(&segment.path).map_err(|e| Error::io("remove", &segment.path, &e))?;
-        }
-        Ok(())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Published>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Reads what is committed. Clones share the log.
-#[derive(Debug, Clone)]
-pub struct Reader {
-    wal: Arc<Wal>,
-    tree: Arc<Tree>,
-    publisher: Arc<Publisher>,
-}
-
-impl Reader {
-    /// The name of the log.
-    pub fn origin(&self) -> String {
-        self.publisher.keys().history.name().to_owned()
-    }
-
-    /// The public key of the log.
-    pub fn verifier(&self) -> Verifier {
-        self.publisher.keys().history.current().clone()
-    }
-
-    /// The public keys that the log has had.
-    pub fn keys(&self) -> KeyHistory {
-        self.publisher.keys().history.clone()
-    }
-
-    /// How many leaves are committed.
-    pub fn size(&self) -> u64 {
-        self.wal.read().size()
-    }
-
-    /// The first leaf that is still in segments.
-    pub fn first(&self) -> u64 {
-        self.wal.read().first
-    }
-
-    /// Calls that have begun and have no leaf yet.
-    pub fn open_calls(&self) -> usize {
-        self.wal.read().segments.values().map(|segment| segment.open).sum()
-    }
-
-    /// Bytes of the segments that hold leaf `from` and those after it.
-    pub fn bytes_from(&self, from: u64) -> u64 {
-        self.wal.read().bytes_from(from)
-    }
-
-    /// Records `from..until` in order, as many as hold about `max_bytes` bytes, at least one.
-    pub fn read(&self, from: u64, until: u64, max_bytes: usize) -> Result<Vec<Committed>, Error> {
-        self.read_with(from, until, max_bytes, &Needles::default()).map(|(records, _)| records)
-    }
-
-    /// Those of records `from..until` that hold the needles, as [`read`](Self::read) gives them, and the leaf after the last
-    /// one that was looked at.
-    pub fn read_with(
-        &self,
-        from: u64,
-        until: u64,
-        max_bytes: usize,
-        needles: &Needles,
-    ) -> Result<(Vec<Committed>, u64), Error> {
-        self.wal.records(from, until, max_bytes, needles)
-    }
-
-    /// Those of the records with these ids that are leaves `from..until`, in order, without reading them.
-    pub fn leaves_of_ids(&self, ids: &HashSet<Uuid>, from: u64, until: u64) -> Result<Vec<(u64, Uuid)>, Error> {
-        self.wal.leaves_of_ids(ids, from, until)
-    }
-
-    /// Says that every leaf below `below` is durable in the lake. Segments that hold nothing else go with the next
-    /// checkpoint.
-    pub fn release(&self, below: u64) {
-        self.publisher.released.fetch_max(below, Ordering::AcqRel);
-    }
-
-    /// The last signed checkpoint, if there is one.
-    pub fn checkpoint(&self) -> Option<Published> {
-        self.publisher.lock().clone()
-    }
-
-    /// A checkpoint over everything that is committed now, signed for the purpose if need be. `None` if the log is empty.
-    pub fn checkpoint_now(&self) -> Result<Option<Published>, Error> {
-        let mut last = self.publisher.lock();
-        self.publisher.publish(&mut last)?;
-        Ok(last.clone())
-    }
-
-    /// The newest checkpoint that was kept with cosignatures.
-    pub fn cosigned(&self) -> Option<Published> {
-        self.publisher.cosigned.last()
-    }
-
-    /// Keeps a checkpoint of this log with the cosignatures of its witnesses, durably, unless a newer one is kept.
-    pub fn keep_cosigned(&self, cosigned: Published) -> Result<(), Error> {
-        if self.publisher.closed.load(Ordering::Acquire) {
-            return Err(Error::Closed);
-        }
-        self.publisher.cosigned.keep(cosigned)
-    }
-
-    /// The inclusion proof of leaf `index` in the tree of `size` leaves (RFC 9162 §2.1.3).
-    pub fn inclusion_proof(&self, index: u64, size: u64) -> Result<Vec<Hash>, Error> {
-        inclusion_proof(&*self.tree, index, size)
-    }
-}
-
-impl HashReader for Reader {
-    type Error = Error;
-
-    fn hashes(&self, level: u32, start: u64, count: usize) -> Result<Vec<Hash>, Error> {
-        self.tree.hashes(level, start, count)
     }
 }
 

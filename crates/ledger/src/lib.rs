@@ -25,7 +25,9 @@ mod measures;
 mod needles;
 mod offline;
 mod pending;
+mod publisher;
 mod queue;
+mod reader;
 mod rebuild;
 mod recovery;
 mod segment;
@@ -44,13 +46,14 @@ pub use committed::Committed;
 pub use error::Error;
 pub use found::Found;
 pub use keys::Holder;
-pub use ledger::{Ledger, Options, Reader};
+pub use ledger::{Ledger, Options};
 pub use lock::{Lock, hold};
 pub use measures::{Histogram, Measures};
 pub use needles::Needles;
 pub use offline::{Offline, tidy};
 pub use pending::Pending;
 pub use queue::Receipt;
+pub use reader::Reader;
 pub use rebuild::Rebuild;
 
 /// The public keys of the log in `dir`, without changing anything.

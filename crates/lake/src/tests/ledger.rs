@@ -1,9 +1,10 @@
 //! The lake over a real log.
 
+use std::sync::Arc;
+
 use futures::TryStreamExt;
 use onrecord_ledger::{Committed, Ledger, Options};
 use onrecord_proof::field;
-use std::sync::Arc;
 
 use super::records::calls;
 use crate::{Lake, LakeOptions};

@@ -8,6 +8,7 @@ mod checks;
 mod compaction;
 mod crashes;
 mod erasure;
+mod indexes;
 mod ledger;
 pub(crate) mod log;
 mod queries;
@@ -16,9 +17,10 @@ mod sealing;
 mod search;
 mod upgrade;
 
+use std::sync::Arc;
+
 use futures::TryStreamExt;
 use onrecord_ledger::Committed;
-use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::tests::log::TestLog;

@@ -1,18 +1,16 @@
 //! Search: an answer is that of a scan by somebody who knows nothing of indexes, whatever is sealed or indexed.
 
-use std::time::Duration;
-
 use futures::TryStreamExt;
 use onrecord_ledger::Committed;
-use onrecord_proof::{Group, GroupSet, Kind, Record, Value, field};
+use onrecord_proof::{Group, Kind, Record, Value, field};
 use proptest::prelude::*;
 use proptest::sample::select;
 use uuid::Uuid;
 
 use super::Fixture;
+use super::indexes::index_files;
 use super::records::{NOON, call, calls};
-use crate::seal::Step;
-use crate::{Error, Indexer, QueryLimits, SearchOptions};
+use crate::{Error, QueryLimits, SearchOptions};
 
 /// What texts are made of.
 const WORDS: [&str; 12] =
@@ -152,7 +150,7 @@ fn all() -> SearchOptions {
 }
 
 /// The hits, oldest first, with their scores as they are to the last bit.
-async fn hits(fixture: &Fixture, query: &str) -> Vec<(u64, u32)> {
+pub(super) async fn hits(fixture: &Fixture, query: &str) -> Vec<(u64, u32)> {
     let result = fixture.lake.search(query, all()).await.unwrap();
     assert_eq!(result.total, result.hits.len() as u64);
     result.hits.iter().rev().map(|hit| (hit.leaf_index, hit.score.to_bits())).collect()
@@ -215,219 +213,11 @@ proptest! {
     }
 }
 
-async fn indexed(records: Vec<Committed>) -> Fixture {
+pub(super) async fn indexed(records: Vec<Committed>) -> Fixture {
     let fixture = Fixture::new(records).await;
     while fixture.lake.seal().await.unwrap().is_some() {}
     fixture.lake.index().await.unwrap();
     fixture
-}
-
-fn index_files(fixture: &Fixture) -> Vec<std::path::PathBuf> {
-    let folder = std::fs::read_dir(fixture.folder.path().join("index")).unwrap();
-    let mut files: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
-}
-
-#[tokio::test]
-async fn a_changed_index_is_found_out_and_built_again() {
-    let fixture = indexed(calls(20)).await;
-    let expected = hits(&fixture, "question AND 1* -\"answer 7\"").await;
-    let [place] = &index_files(&fixture)[..] else { panic!("one index") };
-    let good = std::fs::read(place).unwrap();
-    for at in (0..good.len()).step_by(97) {
-        let mut bad = good.clone();
-        bad[at] ^= 4;
-        std::fs::write(place, &bad).unwrap();
-        fixture.lake.inner.indexes.forget();
-        assert_eq!(hits(&fixture, "question AND 1* -\"answer 7\"").await, expected, "byte {at}");
-        assert_eq!(fixture.lake.find(call(7).record.id).await.unwrap(), Some(call(7)), "byte {at}");
-    }
-    for length in [0, 10, good.len() / 2, good.len() - 1] {
-        std::fs::write(place, &good[..length]).unwrap();
-        fixture.lake.inner.indexes.forget();
-        assert_eq!(hits(&fixture, "question AND 1* -\"answer 7\"").await, expected, "{length} bytes");
-        assert!(!place.exists(), "a torn index goes");
-    }
-    assert_eq!(fixture.lake.index().await.unwrap(), 1);
-    assert!(std::fs::metadata(place).unwrap().len() > 0);
-}
-
-#[tokio::test]
-async fn the_folder_can_be_removed_at_any_time() {
-    let fixture = indexed(calls(250)).await;
-    let expected = hits(&fixture, "\"question 3\"").await;
-    assert!(expected.len() > 50);
-    assert_eq!(index_files(&fixture).len(), 3);
-    std::fs::remove_dir_all(fixture.folder.path().join("index")).unwrap();
-    assert_eq!(hits(&fixture, "\"question 3\"").await, expected);
-    assert_eq!(fixture.lake.index().await.unwrap(), 3);
-    assert_eq!(hits(&fixture, "\"question 3\"").await, expected);
-    assert_eq!(fixture.lake.check_files(|_| ()).await.unwrap(), []);
-}
-
-#[tokio::test]
-async fn a_file_of_the_index_can_be_removed_and_what_is_of_no_data_file_goes() {
-    let fixture = indexed(calls(250)).await;
-    std::fs::remove_file(&index_files(&fixture)[0]).unwrap();
-    for stray in ["of-a-file-that-was-replaced.parquet.search", "half-written.parquet.search.tmp"] {
-        std::fs::write(fixture.folder.path().join("index").join(stray), "x").unwrap();
-    }
-    assert_eq!(fixture.lake.index().await.unwrap(), 1);
-    assert_eq!(index_files(&fixture).len(), 3);
-}
-
-#[tokio::test]
-async fn the_indexes_of_compacted_files_are_put_together() {
-    let fixture = indexed(calls(400)).await;
-    let queries = ["\"question 3\" -answer", "request:request-117 OR 399", "4* question"];
-    let mut expected = Vec::new();
-    for query in queries {
-        expected.push(hits(&fixture, query).await);
-    }
-    let old = index_files(&fixture);
-    fixture.lake.compact().await.unwrap().unwrap();
-    let new = index_files(&fixture);
-    assert!(new.len() == 1 && !old.contains(&new[0]), "{old:?} {new:?}");
-    assert_eq!(fixture.lake.check_indexes().await.unwrap(), []);
-    // As it is, then made of the rows.
-    for round in 0..2 {
-        assert_eq!(fixture.lake.index().await.unwrap(), round);
-        for (query, expected) in queries.iter().zip(&expected) {
-            assert_eq!(&hits(&fixture, query).await, expected, "{query}, {round}");
-        }
-        std::fs::remove_file(&new[0]).unwrap();
-        fixture.lake.inner.indexes.forget();
-    }
-}
-
-#[tokio::test]
-async fn a_file_made_of_files_without_good_indexes_is_indexed_anew() {
-    for damage in [false, true] {
-        let fixture = indexed(calls(400)).await;
-        let expected = hits(&fixture, "\"question 3\"").await;
-        let one = &index_files(&fixture)[1];
-        if damage {
-            let mut bytes = std::fs::read(one).unwrap();
-            bytes[200] ^= 4;
-            std::fs::write(one, bytes).unwrap();
-        } else {
-            std::fs::remove_file(one).unwrap();
-        }
-        fixture.lake.inner.indexes.forget();
-        fixture.lake.compact().await.unwrap().unwrap();
-        assert_eq!(hits(&fixture, "\"question 3\"").await, expected);
-        assert_eq!(fixture.lake.index().await.unwrap(), 1, "{damage}");
-        assert_eq!(index_files(&fixture).len(), 1);
-        assert_eq!(hits(&fixture, "\"question 3\"").await, expected);
-    }
-}
-
-/// Calls of which one has a secret in question and answer, and one shares its question.
-fn calls_with_a_secret() -> Vec<Committed> {
-    let mut records = calls(250);
-    for index in [33, 34] {
-        records[index].record.set(&field::INPUT_TEXT, "the zyxwsecret of alice");
-    }
-    records[33].record.set(&field::OUTPUT_TEXT, "qkjsecret");
-    records
-}
-
-/// Whether one of the files of the index has the bytes of the secret. Words are whole in the dictionary where the one
-/// before begins with another letter.
-fn indexes_hold_the_secret(fixture: &Fixture) -> bool {
-    let has = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
-    let files = index_files(fixture).into_iter().map(|file| std::fs::read(file).unwrap());
-    files.into_iter().any(|bytes| has(&bytes, "kjsecret"))
-}
-
-fn input_and_output() -> GroupSet {
-    [Group::Input, Group::Output].into_iter().collect()
-}
-
-#[tokio::test]
-async fn what_is_erased_is_in_no_index() {
-    let fixture = indexed(calls_with_a_secret()).await;
-    assert!(indexes_hold_the_secret(&fixture));
-    assert_eq!(hits(&fixture, "zyxwsecret").await.len(), 2);
-    let others = hits(&fixture, "\"question 3\" -zyxwsecret").await;
-    let done = fixture.lake.erase(&(33..34).collect(), input_and_output(), Uuid::from_u128(1)).await.unwrap();
-    assert_eq!(done.records, 1);
-    assert_eq!(index_files(&fixture).len(), 2, "that of the file goes, the others stay");
-    for when in ["at once", "indexed anew"] {
-        assert!(!indexes_hold_the_secret(&fixture), "{when}");
-        assert!(hits(&fixture, "qkjsecret").await.is_empty(), "{when}");
-        let left: Vec<_> = hits(&fixture, "zyxwsecret").await.into_iter().map(|(leaf, _)| leaf).collect();
-        assert_eq!(left, [34], "{when}");
-        assert_eq!(hits(&fixture, "\"question 3\" -zyxwsecret").await, others, "{when}");
-        assert_eq!(hits(&fixture, "request:request-33").await.len(), 1, "{when}: what was not erased is found");
-        fixture.lake.index().await.unwrap();
-    }
-    assert_eq!(index_files(&fixture).len(), 3);
-}
-
-#[tokio::test]
-async fn an_index_that_is_being_built_does_not_outlive_an_erasure() {
-    let fixture = Fixture::new(calls_with_a_secret()).await;
-    while fixture.lake.seal().await.unwrap().is_some() {}
-    let path = fixture.lake.snapshot().sealed.files[0].path.to_string();
-    let half = fixture.folder.path().join("index").join(format!("{}.search.tmp", path.rsplit('/').next().unwrap()));
-    std::fs::create_dir_all(half.parent().unwrap()).unwrap();
-    std::fs::write(&half, "qkjsecret").unwrap();
-    fixture.lake.erase(&(33..34).collect(), input_and_output(), Uuid::from_u128(1)).await.unwrap();
-    assert!(!half.exists(), "what a stopped indexer has left");
-
-    // Both at the same time, the erasure at any moment of the indexing.
-    for delay in (0..12).step_by(2) {
-        let fixture = Fixture::with_files_of(calls_with_a_secret(), 250).await;
-        while fixture.lake.seal().await.unwrap().is_some() {}
-        let erasing = async {
-            tokio::time::sleep(Duration::from_millis(delay)).await;
-            fixture.lake.erase(&(33..34).collect(), input_and_output(), Uuid::from_u128(1)).await.unwrap();
-            assert!(!indexes_hold_the_secret(&fixture), "after {delay} ms");
-        };
-        let (indexed, ()) = tokio::join!(fixture.lake.index(), erasing);
-        indexed.unwrap();
-        fixture.lake.index().await.unwrap();
-        assert!(index_files(&fixture).len() == 1 && !indexes_hold_the_secret(&fixture), "after {delay} ms");
-    }
-}
-
-#[tokio::test]
-async fn an_erasure_that_was_cut_off_leaves_no_index_behind() {
-    for step in [Step::DataFile, Step::Commit, Step::Sidecar] {
-        for reopen in [true, false] {
-            let when = format!("{step:?}, {reopen}");
-            let mut fixture = indexed(calls_with_a_secret()).await;
-            *fixture.lake.inner.crash_after.lock().unwrap() = Some(step);
-            let erase = async |fixture: &Fixture| {
-                fixture.lake.erase(&(33..34).collect(), input_and_output(), Uuid::from_u128(1)).await
-            };
-            erase(&fixture).await.unwrap_err();
-            *fixture.lake.inner.crash_after.lock().unwrap() = None;
-            if reopen {
-                fixture.reopen().await;
-            }
-            erase(&fixture).await.unwrap();
-            assert!(!indexes_hold_the_secret(&fixture), "{when}");
-            assert_eq!(hits(&fixture, "zyxwsecret OR qkjsecret").await.len(), 1, "{when}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn the_indexer_indexes_what_is_sealed() {
-    let fixture = Fixture::new(calls(120)).await;
-    fixture.lake.seal().await.unwrap();
-    let every = Duration::from_millis(5);
-    let indexer = Indexer::start(fixture.lake.clone(), every).unwrap();
-    while !fixture.folder.path().join("index").exists()
-        || index_files(&fixture).iter().all(|file| file.extension().is_none_or(|e| e != "search"))
-    {
-        tokio::time::sleep(every).await;
-    }
-    indexer.stop();
-    assert_eq!(hits(&fixture, "id:\"00000000-0000-0000-0000-000000000000\" OR request:request-77").await.len(), 1);
 }
 
 #[tokio::test]
