@@ -511,11 +511,11 @@ class Checkpoint:
 
     def check_signatures(self, keys):
         until = keys.sizes[1:] + [1 << 64]
-        for key, first, last in zip(keys.keys, keys.sizes, until):
-            if key.signed(self.note):
-                need(first <= self.size <= last, f"the key {key.text} signed from {first} to {last} leaves")
-                return
-        raise Refused(f"the checkpoint is not signed by a key of {keys.name}")
+        signed = [times for times in zip(keys.keys, keys.sizes, until) if times[0].signed(self.note)]
+        need(signed, f"the checkpoint is not signed by a key of {keys.name}")
+        key, first, last = signed[-1]
+        in_force = any(first <= self.size <= last for _, first, last in signed)
+        need(in_force, f"the key {key.text} signed from {first} to {last} leaves")
 
     def cosigned(self, witnesses):
         """Which of these witnesses have cosigned it, and when. A key counts once."""
@@ -662,6 +662,15 @@ def explain(evidence, checked):
     print("and what never reached the log.")
 
 
+def stamped_at(token):
+    """The time that a token states, in seconds since 1970."""
+    ran = subprocess.run(["openssl", "ts", "-reply", "-in", token, "-token_in", "-text"], capture_output=True, check=False)
+    stated = re.search(r"^Time stamp: (.+) GMT$", ran.stdout.decode(errors="replace"), re.MULTILINE)
+    need(stated, "the timestamp cannot be read")
+    at = datetime.datetime.strptime(re.sub(r"\.[0-9]+", "", stated[1]), "%b %d %H:%M:%S %Y")
+    return int(at.replace(tzinfo=datetime.timezone.utc).timestamp())
+
+
 def check_timestamp(evidence, authority):
     """RFC 3161 is left to OpenSSL: the token is over the SHA-256 of the checkpoint's text."""
     need(evidence.timestamp is not None, "the evidence has no timestamp")
@@ -670,6 +679,8 @@ def check_timestamp(evidence, authority):
         token.write(evidence.timestamp)
         token.flush()
         command = ["openssl", "ts", "-verify", "-in", token.name, "-token_in", "-digest", digest, "-CAfile", authority]
+        # A certificate that has ended since was right at the time that the token states.
+        command += ["-attime", str(stamped_at(token.name))]
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
     need(ran.returncode == 0, f"the timestamp does not hold: {ran.stderr.strip()}")
 

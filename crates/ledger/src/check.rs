@@ -56,6 +56,8 @@ pub struct Checked {
     pub log: Offline,
 }
 
+/// Leaves behind the last checkpoint, at most: checkpoints are signed every second or so.
+const UNSIGNED_MOST: u64 = 1 << 26;
 /// Hashes read at a time: 2 MiB, two for each level in memory.
 const CHUNK: usize = 65_536;
 
@@ -65,6 +67,8 @@ const CHUNK: usize = 65_536;
 pub fn check(disk: &Arc<dyn Disk>, dir: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Checked, Error> {
     let keys = identity::read(&**disk, dir)?;
     let (mut problems, mut unfinished) = (Vec::new(), Vec::new());
+    // Before the checkpoints: what is cosigned while they are checked is none that they lack.
+    let cosigned = read_cosigned(disk, dir, &keys, &mut problems, &mut unfinished)?;
     let signed = Signed::read(disk, &dir.join("checkpoints"), &keys, &mut problems, &mut unfinished)?;
     let Signed { roots, last } = signed;
     let size = last.as_ref().map_or(0, |last| last.checkpoint.size);
@@ -72,7 +76,7 @@ pub fn check(disk: &Arc<dyn Disk>, dir: &Path, progress: &mut dyn FnMut(u64, u64
     check_tree(&**disk, &dir.join("tree"), &roots, progress, &mut problems)?;
     let tree_is_whole = problems.len() == before;
     behind_the_checkpoint(&**disk, &dir.join("tree"), size, &mut unfinished)?;
-    check_cosigned(disk, dir, &keys, &roots, &mut problems, &mut unfinished)?;
+    check_cosigned(dir, &cosigned, &roots, &mut problems);
     // Beside a damaged tree it is the rows that say what is right, not the other way round.
     let compared = if tree_is_whole { size } else { 0 };
     let (scan, behind) = check_segments(&**disk, dir, keys.name(), (size, compared), &mut problems, &mut unfinished)?;
@@ -102,27 +106,28 @@ fn note<T>(result: Result<T, Error>, path: &Path, problems: &mut Vec<Problem>) -
     }
 }
 
-/// What the witnesses have cosigned is what the log has signed.
-fn check_cosigned(
+/// Size and root of the checkpoints that witnesses have cosigned.
+fn read_cosigned(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     keys: &KeyHistory,
-    roots: &[(u64, Hash)],
     problems: &mut Vec<Problem>,
     unfinished: &mut Vec<Problem>,
-) -> Result<(), Error> {
+) -> Result<Vec<(u64, Hash)>, Error> {
     let path = cosigned::folder(dir);
     if disk.list(&path).is_err() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    for cosigned in Signed::read(disk, &path, keys, problems, unfinished)?.roots {
-        if roots.binary_search(&cosigned).is_err() {
-            let size = cosigned.0;
-            let problem = format!("the cosigned checkpoint over {size} leaves is not among the checkpoints of the log");
-            problems.push(Problem { path: path.clone(), problem });
-        }
+    Ok(Signed::read(disk, &path, keys, problems, unfinished)?.roots)
+}
+
+/// What the witnesses have cosigned is what the log has signed.
+fn check_cosigned(dir: &Path, cosigned: &[(u64, Hash)], roots: &[(u64, Hash)], problems: &mut Vec<Problem>) {
+    for cosigned in cosigned.iter().filter(|cosigned| roots.binary_search(cosigned).is_err()) {
+        let problem =
+            format!("the cosigned checkpoint over {} leaves is not among the checkpoints of the log", cosigned.0);
+        problems.push(Problem { path: cosigned::folder(dir), problem });
     }
-    Ok(())
 }
 
 /// What the checkpoints in a folder say.
@@ -282,7 +287,7 @@ fn check_segments(
     unfinished: &mut Vec<Problem>,
 ) -> Result<(Scan, Vec<Hash>), Error> {
     let path = dir.join("segments");
-    let (mut scan, mut behind) = (Scan::new(signed), Vec::new());
+    let (mut scan, mut behind) = (Scan::beside_a_writer(signed), Vec::new());
     let Some(mut chain) = note(Chain::find(disk, &path, origin), &path, problems)? else { return Ok((scan, behind)) };
     let leftovers = chain.leftovers().iter();
     let never_used = |path: &PathBuf| Problem { path: path.clone(), problem: "a segment that was never used".into() };
@@ -291,6 +296,14 @@ fn check_segments(
     let mut wrong = Vec::new();
     while let Some(link) = chain.next() {
         let file = link.path.clone();
+        if link.head.first_index > signed.saturating_add(UNSIGNED_MOST) {
+            // Whoever made this head also made its checksum; room for so many leaves is not even tried for.
+            let first = link.head.first_index;
+            let problem =
+                format!("it says that leaf {first} is its first; the last checkpoint is over {signed} leaves");
+            problems.push(Problem { path: file, problem });
+            break;
+        }
         if !scan.index.segments.is_empty() && link.head.first_index > scan.index.size() {
             // What is readable of the segments behind a damaged one is read all the same.
             let (from, until) = (scan.index.size(), link.head.first_index);

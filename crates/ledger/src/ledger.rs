@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::publisher::Publisher;
 use crate::queue::{Op, Queue, Receipt};
 use crate::reader::Reader;
 use crate::recovery::Recovered;
-use crate::segment::{self, SegmentHead, origin_hash};
+use crate::segment::{SegmentHead, origin_hash};
 use crate::sequencer::{Begun, Sequencer, Shared};
 use crate::{Error, Measures};
 
@@ -118,10 +118,21 @@ impl Ledger {
         };
         let active = shared.create_segment(head, 0)?;
         shared.free_tail(last.0);
-        let (last, released, closed) = (Mutex::new(published), AtomicU64::new(0), AtomicBool::new(false));
-        let keys = Mutex::new(keys);
-        let publisher =
-            Arc::new(Publisher { keys, disk, tree, wal, checkpoints, cosigned, last, released, closed, measures });
+        let publisher = Arc::new(Publisher {
+            turn: Mutex::default(),
+            keys: RwLock::new(keys),
+            disk,
+            segments: shared.segments.clone(),
+            kept: RwLock::default(),
+            tree,
+            wal,
+            checkpoints,
+            cosigned,
+            last: RwLock::new(published),
+            released: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            measures,
+        });
         let (wake, woken) = sync_channel(1);
         let sequencer = Sequencer {
             shared: Arc::clone(&shared),
@@ -213,29 +224,10 @@ impl Ledger {
             self.shared.queue.rotate(reply)?;
             Pending(answer).wait()?;
         }
-        self.publisher.publish(&mut self.publisher.lock())?;
+        self.publisher.publish()?;
         self.publisher.trim()?;
-        let oldest = {
-            let index = self.shared.wal.read();
-            if index.first < below.min(index.size()) {
-                return Ok(false);
-            }
-            index.oldest()
-        };
-        self.remove_before(oldest)?;
-        Ok(true)
-    }
-
-    /// Removes files of segments that are not part of the log any more and could not be removed when they should have been.
-    fn remove_before(&self, oldest: u64) -> Result<(), Error> {
-        let Shared { disk, segments, .. } = &*self.shared;
-        for name in disk.list(segments).map_err(|e| Error::io("list", segments, &e))? {
-            if segment::number(&name).is_some_and(|number| number < oldest) {
-                let path = segments.join(name);
-                disk.remove(&path).map_err(|e| Error::io("remove", &path, &e))?;
-            }
-        }
-        Ok(())
+        let index = self.shared.wal.read();
+        Ok(index.first >= below.min(index.size()))
     }
 
     /// Gives the log a new key. `record` makes the record that names it, which the old key signs. A second attempt after an
@@ -276,7 +268,7 @@ impl Ledger {
             return Err(Error::Unavailable("a thread of the log failed".into()));
         }
         self.shared.free_tail(self.shared.wal.read().newest());
-        self.publisher.publish(&mut self.publisher.lock())
+        self.publisher.publish().map(drop)
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::Error;
+use crate::disk::{Disk as _, RealDisk};
 
 /// Held as long as the log is open. The kernel gives it back when the process ends, however it ends.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ fn exclusive(mut file: File, dir: &Path) -> Result<Lock, Error> {
 
 #[expect(clippy::disallowed_methods, reason = "the lock file holds no data")]
 pub(crate) fn lock(dir: &Path) -> Result<Lock, Error> {
-    std::fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, &e))?;
+    RealDisk.create_dir(dir).map_err(|e| Error::io("create", dir, &e))?;
     let path = dir.join("lock");
     let io = |e: std::io::Error| Error::io("lock", &path, &e);
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(&path);

@@ -1,8 +1,8 @@
 //! What is committed, to be read.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use onrecord_proof::merkle::{HashReader, inclusion_proof};
 use onrecord_proof::note::Verifier;
@@ -91,14 +91,19 @@ impl Reader {
 
     /// The last signed checkpoint, if there is one.
     pub fn checkpoint(&self) -> Option<Published> {
-        self.publisher.lock().clone()
+        self.publisher.last()
     }
 
     /// A checkpoint over everything that is committed now, signed for the purpose if need be. `None` if the log is empty.
     pub fn checkpoint_now(&self) -> Result<Option<Published>, Error> {
-        let mut last = self.publisher.lock();
-        self.publisher.publish(&mut last)?;
-        Ok(last.clone())
+        self.publisher.publish()
+    }
+
+    /// Does something while no segment is removed, so that the files can be [checked](crate::check) beside the log that
+    /// writes to them.
+    pub fn with_segments_kept<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _kept = self.publisher.kept.read().unwrap_or_else(PoisonError::into_inner);
+        work()
     }
 
     /// The newest checkpoint that was kept with cosignatures.

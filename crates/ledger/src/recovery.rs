@@ -197,6 +197,8 @@ pub(crate) struct Scan {
     pub open: HashMap<Uuid, Place>,
     pub last: (u64, u64),
     signed: u64,
+    /// Somebody may be writing to the newest segment.
+    beside_a_writer: bool,
 }
 
 /// Takes the index and the hash of a leaf.
@@ -205,7 +207,13 @@ pub(crate) type LeafSink<'s> = &'s mut dyn FnMut(u64, Hash);
 impl Scan {
     /// `signed` is the size of the last checkpoint, where a log without segments goes on.
     pub(crate) fn new(signed: u64) -> Self {
-        Self { index: Index { first: signed, ..Index::default() }, open: HashMap::new(), last: (0, 0), signed }
+        let index = Index { first: signed, ..Index::default() };
+        Self { index, open: HashMap::new(), last: (0, 0), signed, beside_a_writer: false }
+    }
+
+    /// The same of a log that may be in use.
+    pub(crate) fn beside_a_writer(signed: u64) -> Self {
+        Self { beside_a_writer: true, ..Self::new(signed) }
     }
 
     /// Reads a segment. The hashes of its leaves from index `from` on are computed and given to `leaf`.
@@ -218,7 +226,8 @@ impl Scan {
             let problem = format!("it begins with leaf {}, leaf {} comes next", head.first_index, self.index.size());
             return Err(Error::corrupt(&path, 0, problem));
         }
-        let bytes = disk.read(&path).map_err(|e| Error::io("read", &path, &e))?;
+        let read = || disk.read(&path).map_err(|e| Error::io("read", &path, &e));
+        let bytes = if self.beside_a_writer && end.is_none() { as_of(&read()?, read()?) } else { read()? };
         let file: Arc<dyn DiskFile> = disk.open(&path).map_err(|e| Error::io("open", &path, &e))?.into();
         let segment = Segment { path: path.clone(), file, mark: head.mark, end: 0, needed: head.first_index, open: 0 };
         self.index.segments.insert(head.number, segment);
@@ -290,6 +299,15 @@ impl Scan {
         }
         Ok(())
     }
+}
+
+/// What a file that grows held at some time between two readings. One reading alone can have a batch and lack some of the
+/// batch before it, which was written while the reading went on; but whatever the first one has a part of was begun by
+/// then, and so all before it is in the second one.
+fn as_of(first: &[u8], mut second: Vec<u8>) -> Vec<u8> {
+    let used = first.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    second.iter_mut().skip(used).for_each(|byte| *byte = 0);
+    second
 }
 
 /// What the intents of calls without a leaf say.

@@ -119,24 +119,22 @@ impl Index {
         if first < last { Ok(first..last) } else { Err(Error::NotHere(from)) }
     }
 
-    /// Takes out the segments, oldest first, that hold nothing that is still needed once all leaves below `below` are
-    /// stored elsewhere. The newest one stays: it is written to.
-    pub(crate) fn take_released(&mut self, below: u64) -> Vec<Segment> {
-        let mut released = Vec::new();
+    /// Lets go of the segments, oldest first, that hold nothing that is still needed once all leaves below `below` are
+    /// stored elsewhere, and gives the number of the oldest that is left. The newest one stays: it is written to.
+    pub(crate) fn release(&mut self, below: u64) -> u64 {
         while self.segments.len() > 1
             && let Some(oldest) = self.segments.first_entry()
             && oldest.get().needed <= below
             && oldest.get().open == 0
         {
-            let (number, segment) = oldest.remove_entry();
-            released.push(segment);
+            let (number, _) = oldest.remove_entry();
             while self.places.front().is_some_and(|place| place.segment == number) {
                 self.places.pop_front();
                 self.ids.pop_front();
                 self.first += 1;
             }
         }
-        released
+        self.oldest()
     }
 }
 

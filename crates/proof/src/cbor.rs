@@ -5,6 +5,7 @@
 //! equal bytes and a commitment has one reading.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use minicbor::Decoder;
 use minicbor::data::Type;
@@ -111,7 +112,7 @@ impl Map {
     }
 
     fn find(&self, name: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|(have, _)| have.len().cmp(&name.len()).then_with(|| have.as_ref().cmp(name)))
+        self.0.binary_search_by(|(have, _)| order(have, name))
     }
 
     /// How many bytes the encoding has.
@@ -119,6 +120,11 @@ impl Map {
         let fields = self.0.iter().map(|(name, value)| string_len(name.len()) + value.encoded_len());
         head_len(self.0.len() as u64) + fields.sum::<usize>()
     }
+}
+
+/// The canonical order of names.
+fn order(one: &str, other: &str) -> Ordering {
+    one.len().cmp(&other.len()).then_with(|| one.cmp(other))
 }
 
 impl IntoIterator for Map {
@@ -245,9 +251,11 @@ fn read_map(input: &mut In<'_>, depth: u32) -> Result<Map, ReadError> {
     let len = input.map()?.ok_or_else(|| ReadError::message("a map of unknown length"))?;
     let mut map = Map::new();
     for _ in 0..len {
-        let name = input.str()?.to_owned();
-        let value = read_value(input, depth + 1)?;
-        map.set(name, value);
+        let name = input.str()?;
+        if map.0.last().is_some_and(|(last, _)| order(last, name).is_ge()) {
+            return Err(ReadError::message("the encoding is not canonical: the names of a map do not ascend"));
+        }
+        map.0.push((name.to_owned().into(), read_value(input, depth + 1)?));
     }
     Ok(map)
 }

@@ -74,9 +74,13 @@ impl Witness {
 
 /// Which of `witnesses` have cosigned a note. A key counts once, however often it is there.
 pub fn cosigned(note: &Note, witnesses: &[Witness]) -> Vec<Cosigned> {
-    let first = |(at, witness): &(usize, &Witness)| !witnesses[..*at].iter().any(|other| other.is_key_of(witness));
-    let distinct = witnesses.iter().enumerate().filter(first);
-    distinct.filter_map(|(_, witness)| witness.cosigned(note)).collect()
+    let mut found: Vec<(&Witness, Cosigned)> = Vec::new();
+    for witness in witnesses {
+        if !found.iter().any(|(other, _)| other.is_key_of(witness)) {
+            found.extend(witness.cosigned(note).map(|cosigned| (witness, cosigned)));
+        }
+    }
+    found.into_iter().map(|(_, cosigned)| cosigned).collect()
 }
 
 impl fmt::Display for Witness {
@@ -192,6 +196,8 @@ mod tests {
         ]);
         let known = [cosigner(2).witness(), same_key.witness(), cosigner(2).witness(), cosigner(4).witness()];
         assert_eq!(cosigned(&note, &known), [Cosigned { witness: "w/2".into(), at: 7 }]);
+        let by_its_other_name = with([same_key.cosign(&text, 9)]);
+        assert_eq!(cosigned(&by_its_other_name, &known), [Cosigned { witness: "w/alias".into(), at: 9 }]);
         let mut wrong = cosigner(2).cosign(&text, 8);
         wrong.signature[9] ^= 1;
         let spoilt = with([cosigner(2).cosign(&text, 5), wrong]);

@@ -36,7 +36,7 @@ impl<'de> Deserialize<'de> for Blob {
 
 /// Reads a struct from an object alone. Serde would take an array of its fields as well: a second form of the same
 /// evidence, which other checkers refuse.
-struct Object<D>(D);
+pub(crate) struct Object<D>(pub(crate) D);
 
 impl<'de, D: serde::Deserializer<'de>> serde::Deserializer<'de> for Object<D> {
     type Error = D::Error;
@@ -54,19 +54,20 @@ impl<'de, D: serde::Deserializer<'de>> serde::Deserializer<'de> for Object<D> {
 /// Serde's derived functions, which `remote = "Self"` makes inherent, behind [`Object`].
 macro_rules! from_objects {
     ($($type:ident)*) => {
-        $(impl Serialize for $type {
+        $(impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
                 Self::serialize(self, to)
             }
         }
 
-        impl<'de> Deserialize<'de> for $type {
+        impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                Self::deserialize(Object(from))
+                Self::deserialize($crate::evidence::Object(from))
             }
         })*
     };
 }
+pub(crate) use from_objects;
 
 from_objects! { Evidence Entry Revealed Opening }
 

@@ -127,18 +127,18 @@ impl KeyHistory {
         next.iter().try_for_each(|rotation| self.rotate(rotation.clone()))
     }
 
-    /// Reads a checkpoint that the key that was in force at its size has signed.
+    /// Reads a checkpoint that a key that was in force at its size has signed. Others may have signed it too.
     pub fn open(&self, note: &Note) -> Result<Checkpoint, Malformed> {
-        let mut first = None;
-        let newest = self.rotations.len();
-        for (at, key) in self.keys().enumerate().collect::<Vec<_>>().into_iter().rev() {
-            match Checkpoint::open(note, key) {
-                Ok(checkpoint) => return self.in_force(at, checkpoint),
-                Err(error) if at == newest => first = Some(error),
-                Err(_) => {}
+        let keys: Vec<_> = self.keys().enumerate().collect();
+        let (mut unsigned, mut out_of_force) = (None, None);
+        for (at, key) in keys.into_iter().rev() {
+            match Checkpoint::open(note, key).map(|checkpoint| self.in_force(at, checkpoint)) {
+                Ok(Ok(checkpoint)) => return Ok(checkpoint),
+                Ok(Err(error)) => out_of_force = out_of_force.or(Some(error)),
+                Err(error) => unsigned = unsigned.or(Some(error)),
             }
         }
-        Err(first.unwrap_or_else(|| Malformed::new("checkpoint", "there is no key")))
+        Err(out_of_force.or(unsigned).unwrap_or_else(|| Malformed::new("checkpoint", "there is no key")))
     }
 
     fn in_force(&self, key: usize, checkpoint: Checkpoint) -> Result<Checkpoint, Malformed> {
@@ -202,6 +202,15 @@ mod tests {
             }
         }
         assert!(history.open(&signed(4, 20)).is_err());
+    }
+
+    #[test]
+    fn one_of_several_signatures_is_enough_if_its_key_was_in_force() {
+        for (others, size, good) in [([1, 3], 15, false), ([1, 2], 15, true), ([2, 3], 15, true), ([1, 3], 5, true)] {
+            let mut note = signed(others[0], size);
+            note.signatures.extend(signed(others[1], size).signatures);
+            assert_eq!(history().open(&note).is_ok(), good, "{others:?} {size}");
+        }
     }
 
     #[test]

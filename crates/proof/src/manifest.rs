@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::batch::check_batch;
-use crate::evidence::{Checked, Evidence};
+use crate::evidence::{Checked, Evidence, from_objects};
 use crate::field::{self, Field};
 use crate::{Group, Hash, Kind, Malformed, Map};
 
@@ -19,9 +19,11 @@ pub const FORMAT: &str = "onrecord-export/v1";
 /// The event of the access that an export is recorded as.
 pub const EVENT: &str = "exported";
 
+from_objects! { File Contents Manifest }
+
 /// One file of an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct File {
     /// Its name, beside the manifest.
     pub name: String,
@@ -35,12 +37,12 @@ pub struct File {
 
 /// What an export consists of, and what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct Contents {
     /// The view that the rows are of.
     pub view: String,
     /// The SQL condition that they meet, if there was one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
     /// The format of the files: `parquet`, `jsonl`, `csv`, `chat`, `ocsf`.
     pub rows: String,
@@ -57,25 +59,36 @@ impl Contents {
         lines.concat()
     }
 
+    /// What was asked for, as the record of the export has it.
+    pub fn statement(&self) -> String {
+        match &self.condition {
+            None => self.view.clone(),
+            Some(condition) => format!("{} WHERE {condition}", self.view),
+        }
+    }
+
     /// Rows in all files.
     pub fn row_count(&self) -> u64 {
         self.files.iter().fold(0, |rows, file| rows.saturating_add(file.rows))
     }
 
-    /// The indexes of the leaves. Refused if they do not ascend, or are not as many as the rows.
-    pub fn indexes(&self) -> Result<Vec<u64>, Malformed> {
-        let bad = |problem: &str| Malformed::new("manifest", problem);
+    /// The indexes of the leaves, all of a log of `size` leaves. Refused if they do not ascend, or are not as many as the
+    /// rows. Only what can be true is written out: some bytes can claim more leaves than there is memory for.
+    pub fn indexes(&self, size: u64) -> Result<Vec<u64>, Malformed> {
+        let bad = |problem: String| Malformed::new("manifest", problem);
         let (mut next, mut count) = (0, 0_u64);
         for (first, run) in &self.leaves {
             if *first < next || *run == 0 {
-                return Err(bad("the leaves do not ascend"));
+                return Err(bad("the leaves do not ascend".into()));
             }
-            next = first.checked_add(*run).ok_or_else(|| bad("a leaf index is too large"))?;
-            count = count.saturating_add(*run);
+            next = first
+                .checked_add(*run)
+                .filter(|next| *next <= size)
+                .ok_or_else(|| bad(format!("it has {run} leaves from {first} on, of a log of {size}")))?;
+            count += *run;
         }
-        // Also what bounds the list: a file of so many rows is there.
         if count != self.row_count() {
-            return Err(bad("there are not as many leaves as rows"));
+            return Err(bad("there are not as many leaves as rows".into()));
         }
         Ok(self.leaves.iter().flat_map(|(first, run)| *first..*first + *run).collect())
     }
@@ -91,7 +104,7 @@ pub fn leaves_digest(leaves: &[(u64, Hash)]) -> Hash {
 
 /// A manifest. Written as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct Manifest {
     format: String,
     /// What was exported.
@@ -126,12 +139,16 @@ impl Manifest {
         if self.format != FORMAT {
             return bad(&format!("its format is {:?}, not {FORMAT:?}", self.format));
         }
-        let checked = self.evidence.check(key)?;
-        let (indexes, hashes) = (self.contents.indexes()?, split(&self.hashes)?);
-        if indexes.len() != hashes.len() {
-            return bad("there are not as many leaf hashes as leaves");
+        // What a name is must be clear from the lines that are hashed.
+        if self.contents.files.iter().any(|file| file.name.contains(char::is_control)) {
+            return bad("a file's name has control characters");
         }
-        let leaves: Vec<_> = indexes.into_iter().zip(hashes).collect();
+        let checked = self.evidence.check(key)?;
+        let hashes = split(&self.hashes)?;
+        if self.contents.row_count() != hashes.len() as u64 {
+            return bad("there are not as many leaf hashes as rows");
+        }
+        let leaves: Vec<_> = self.contents.indexes(checked.checkpoint.size)?.into_iter().zip(hashes).collect();
         check_batch(&leaves, checked.checkpoint.size, &split(&self.proof)?, &checked.checkpoint.root)?;
         let Some(said) = exported(&checked) else { return bad("its evidence does not show the record of an export") };
         let same = |field: &Field, expect: &[u8]| said.get(field.name).and_then(|v| v.as_bytes()) == Some(expect);
@@ -140,6 +157,9 @@ impl Manifest {
         }
         if !same(&field::EXPORT_LEAVES, &leaves_digest(&leaves)) {
             return bad("the log recorded other leaves");
+        }
+        if said.get(field::STATEMENT.name).and_then(|said| said.as_text()) != Some(&self.contents.statement()) {
+            return bad("the log recorded another view or condition");
         }
         Ok(CheckedManifest { checked, leaves })
     }
@@ -190,9 +210,10 @@ mod tests {
         let hash = |n: u8| Record::new(Uuid::from_bytes([n; 16]), Kind::Interaction, 1, [n; 32]).leaf(5).hash();
         (0..8).for_each(|n| levels.push(&mut frontier, hash(n)));
         let hashes: Vec<_> = [1, 2, 3, 6].into_iter().map(hash).collect();
-        let leaves: Vec<_> = contents.indexes().unwrap().into_iter().zip(hashes.iter().copied()).collect();
+        let leaves: Vec<_> = contents.indexes(8).unwrap().into_iter().zip(hashes.iter().copied()).collect();
         let mut record = Record::new(Uuid::from_bytes([99; 16]), Kind::Access, 1, [99; 32]);
         record.set(&field::EVENT, EVENT);
+        record.set(&field::STATEMENT, contents.statement());
         record.set(&field::EXPORT_FILES, <[u8; 32]>::from(Sha256::digest(contents.sums())));
         record.set(&field::EXPORT_LEAVES, leaves_digest(&leaves));
         said(&mut record);
@@ -226,12 +247,17 @@ mod tests {
         assert!(check(&|m| m.format = "onrecord-export/v2".into()).contains("format"));
         assert!(check(&|m| m.contents.files[0].sha256 = "ac".repeat(32)).contains("other files"));
         assert!(check(&|m| m.contents.files[0].name = "other".into()).contains("other files"));
-        assert!(check(&|m| m.contents.files.truncate(1)).contains("as many leaves as rows"));
-        assert!(check(&|m| m.contents.files[0].rows += 1).contains("as many leaves as rows"));
+        assert!(check(&|m| m.contents.files[0].name = "two\nlines".into()).contains("control characters"));
+        assert!(check(&|m| m.contents.view = "records".into()).contains("another view"));
+        assert!(check(&|m| m.contents.condition = Some("true".into())).contains("another view or condition"));
+        assert!(check(&|m| m.contents.files.truncate(1)).contains("as many leaf hashes as rows"));
+        assert!(check(&|m| m.contents.files[0].rows += 1).contains("as many leaf hashes as rows"));
+        assert!(check(&|m| m.contents.files[0].rows = u64::MAX).contains("as many leaf hashes as rows"));
+        assert!(check(&|m| m.contents.leaves = vec![(1, 3)]).contains("as many leaves as rows"));
         assert!(check(&|m| m.contents.leaves = vec![(1, 4)]).contains("batch proof"));
         assert!(check(&|m| m.contents.leaves = vec![(6, 1), (1, 3)]).contains("ascend"));
-        assert!(check(&|m| m.contents.leaves = vec![(1, 3), (u64::MAX, 1)]).contains("too large"));
-        assert!(check(&|m| m.contents.leaves = vec![(1, u64::MAX)]).contains("too large"));
+        assert!(check(&|m| m.contents.leaves = vec![(1, 3), (u64::MAX, 1)]).contains("of a log of 9"));
+        assert!(check(&|m| m.contents.leaves = vec![(1, u64::MAX)]).contains("of a log of 9"));
         assert!(check(&|m| m.hashes = String::new()).contains("leaf hashes"));
         assert!(check(&|m| m.proof = String::new()).contains("too few"));
         assert!(check(&|m| m.proof = "AAAA".into()).contains("cut"));

@@ -342,7 +342,29 @@ fn forget(path: &Path) {
     }
 }
 
-/// The server that has `data` open, if one left its address there.
+/// The server that has `data` open, if one has. The address that a killed one left there may be another server's by now, so
+/// it counts only while the process that wrote it holds the log.
 pub(crate) fn contact(data: &Path) -> Option<Contact> {
-    serde_json::from_slice(&std::fs::read(data.join(CONTACT)).ok()?).ok()
+    let contact: Contact = serde_json::from_slice(&std::fs::read(data.join(CONTACT)).ok()?).ok()?;
+    let held = onrecord_ledger::hold(&engine::ledger_dir(data));
+    matches!(held, Err(onrecord_ledger::Error::InUse { pid, .. }) if pid == contact.pid.to_string()).then_some(contact)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_counts_while_its_server_has_the_log() {
+        let data = tempfile::tempdir().unwrap();
+        let flags = config::Overrides { data: Some(data.path().to_owned()), ..Default::default() };
+        let options = engine_options(&config::load_only(&flags).unwrap()).unwrap();
+        tell(&data.path().join(CONTACT), SocketAddr::from(([127, 0, 0, 1], 4180))).unwrap();
+        assert!(contact(data.path()).is_none(), "there is no log");
+        let engine = Engine::open(data.path(), options).await.unwrap();
+        assert_eq!(contact(data.path()).unwrap().pid, std::process::id());
+        engine.close().await.unwrap();
+        drop(engine);
+        assert!(contact(data.path()).is_none(), "a server that was killed left it behind");
+    }
 }

@@ -1,7 +1,7 @@
 //! A log's key that is not in its folder: in an environment variable, or with something else that signs.
 
-use std::io::{Read as _, Write as _};
-use std::process::{Child, Command, Stdio};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use onrecord_ledger::{Error, Holder};
 use onrecord_proof::note::{Note, Signer, Verifier};
+use rustix::fs::OFlags;
 
 use crate::config::SigningKey;
 
 /// How long a command may take to sign. The log signs about once a second, and goes on without a checkpoint meanwhile.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes that are read of a command's answer; a signature has 64, in Base64 88.
-const ANSWER_MAX: u64 = 256;
+const ANSWER_MAX: usize = 256;
 
 /// Who signs, by the configuration. `None` if the key is in the log's folder.
 pub(crate) fn holder(key: &SigningKey) -> anyhow::Result<Option<Arc<dyn Holder>>> {
@@ -64,9 +65,9 @@ impl CommandHolder {
         Error::Unavailable(format!("the command that signs, {:?}: {problem}", self.command.join(" ")))
     }
 
-    fn ask(&self, text: &[u8]) -> std::io::Result<Vec<u8>> {
+    fn ask(&self, text: &[u8]) -> io::Result<Vec<u8>> {
         let Some((program, arguments)) = self.command.split_first() else {
-            return Err(std::io::Error::other("it is empty"));
+            return Err(io::Error::other("it is empty"));
         };
         let mut command = Command::new(program);
         let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
@@ -74,28 +75,62 @@ impl CommandHolder {
             // Some hundred bytes, which fit a pipe. A command that does not read them fails by its answer.
             let _ = stdin.write_all(text);
         }
-        wait(&mut child)?;
-        let mut answer = Vec::new();
-        if let Some(stdout) = child.stdout.take() {
-            stdout.take(ANSWER_MAX).read_to_end(&mut answer)?;
-        }
-        Ok(answer)
+        let stdout = child.stdout.take().ok_or(ErrorKind::BrokenPipe)?;
+        // What it has started may keep the pipe open when it has ended, so the end of the pipe is not waited for.
+        rustix::fs::fcntl_setfl(&stdout, OFlags::NONBLOCK)?;
+        wait(&mut child, stdout)
     }
 }
 
-/// Waits for its end, not longer than it may take.
-fn wait(child: &mut Child) -> std::io::Result<()> {
-    let started = Instant::now();
+/// Reads the answer until it has ended, not longer than it may take.
+fn wait(child: &mut Child, mut stdout: ChildStdout) -> io::Result<Vec<u8>> {
+    let (started, mut answer) = (Instant::now(), Vec::new());
     loop {
-        match child.try_wait()? {
-            Some(status) if status.success() => return Ok(()),
-            Some(status) => return Err(std::io::Error::other(status.to_string())),
+        let ended = child.try_wait()?;
+        read_all(&mut stdout, &mut answer)?;
+        match ended {
+            Some(status) if status.success() => return Ok(answer),
+            Some(status) => return Err(io::Error::other(status.to_string())),
             None if started.elapsed() > PATIENCE => {
                 child.kill()?;
                 child.wait()?;
-                return Err(std::io::Error::other(format!("no answer within {} s", PATIENCE.as_secs())));
+                return Err(io::Error::other(format!("no answer within {} s", PATIENCE.as_secs())));
             }
             None => std::thread::sleep(Duration::from_millis(2)),
         }
+    }
+}
+
+/// Reads what is there. Of an answer that is too long the rest is let go.
+fn read_all(stdout: &mut ChildStdout, answer: &mut Vec<u8>) -> io::Result<()> {
+    let mut piece = [0; ANSWER_MAX];
+    loop {
+        match stdout.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(read) => answer.extend(&piece[..read.min(ANSWER_MAX - answer.len())]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> io::Result<Vec<u8>> {
+        let public = Signer::from_seed("a/log", &[1; 32]).unwrap().verifier();
+        let command = ["sh", "-c", script].map(str::to_owned).to_vec();
+        CommandHolder { command, public }.ask(b"text")
+    }
+
+    #[test]
+    fn a_command_that_leaves_something_behind_has_answered() {
+        let started = Instant::now();
+        assert_eq!(shell("sleep 30 & cat").unwrap(), b"text");
+        assert_eq!(shell("head -c 100000 /dev/zero").unwrap().len(), ANSWER_MAX);
+        assert!(shell("echo no; exit 3").unwrap_err().to_string().contains("exit status: 3"));
+        assert!(started.elapsed() < PATIENCE);
     }
 }

@@ -35,6 +35,7 @@ const INTERACTIONS: View = View {
     from: "records WHERE kind = 'interaction'",
     columns: &[
         ("time", "captured_at", "When the call began, by the recorder's clock."),
+        ("committed_at", "committed_at", "When its record was committed, after its end, by the recorder's clock."),
         ("id", "id", ""),
         ("leaf_index", "leaf_index", ""),
         ("session", "gen_ai_conversation_id", ""),
@@ -234,6 +235,7 @@ const STEPS: View = View {
     from: "records WHERE kind = 'step'",
     columns: &[
         ("time", "captured_at", "When the step began, by the clock of who sent it."),
+        ("committed_at", "committed_at", "When its record was committed, after it was sent, by the recorder's clock."),
         ("id", "id", ""),
         ("leaf_index", "leaf_index", ""),
         ("step", "onrecord_step", ""),

@@ -34,18 +34,19 @@ fn allocate(file: &File, size: u64) -> io::Result<()> {
 #[expect(clippy::disallowed_methods, reason = "this module is where the ledger's writes are allowed")]
 impl Disk for RealDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let missing: Vec<_> = path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
         fs::create_dir_all(path)?;
+        missing.into_iter().try_for_each(sync_parent)?;
         sync_parent(path)
     }
 
     fn create(&self, path: &Path, size: u64) -> io::Result<Box<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-        if size > 0 {
-            // A file that could not get its space is of no use and would stand in the way of the next attempt.
-            allocate(&file, size).inspect_err(|_| drop(fs::remove_file(path)))?;
-        }
-        file.sync_all()?;
-        sync_parent(path)?;
+        let allocated = if size > 0 { allocate(&file, size) } else { Ok(()) };
+        // A file that could not get its space, or be made durable, is of no use: it would stand in the way of the next
+        // attempt, and attempts that go on would fill the disk.
+        let there = allocated.and_then(|()| file.sync_all()).and_then(|()| sync_parent(path));
+        there.inspect_err(|_| drop(fs::remove_file(path)))?;
         Ok(Box::new(RealFile(file)))
     }
 

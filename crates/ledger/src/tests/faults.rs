@@ -34,6 +34,33 @@ fn recover(harness: &Harness) -> Ledger {
     harness.open().unwrap_or_else(|e| panic!("no recovery: {e}"))
 }
 
+/// Segments that could not be removed go the next time, the oldest first, so that a start never finds a gap.
+#[test]
+fn a_segment_that_cannot_be_removed_leaves_no_gap() {
+    for (step, fault) in [(0, Fault::NotDone), (0, Fault::Done), (1, Fault::NotDone), (2, Fault::Done)] {
+        let mut harness = Harness::new();
+        let ledger = harness.open().unwrap();
+        (0..6).for_each(|_| harness.large_call(&ledger).unwrap());
+        let reader = ledger.reader();
+        harness.sealed = reader.read(0, reader.size(), usize::MAX).unwrap();
+        reader.release(reader.size());
+        reader.checkpoint_now().unwrap();
+        harness.disk.arm(step, fault);
+        assert!(reader.publisher.trim().is_err(), "{step} {fault:?}");
+        harness.check(&ledger);
+        let mut crashed = harness.clone();
+        crashed.crash(1);
+        crashed.check(&recover(&crashed));
+        (0..3).for_each(|_| harness.large_call(&ledger).unwrap());
+        harness.hand_over(&ledger).unwrap();
+        harness.check(&ledger);
+        let names = crate::disk::Disk::list(&harness.disk, &harness.path("segments")).unwrap();
+        assert_eq!(names.len(), 1, "{names:?}");
+        harness.crash(1);
+        harness.check(&recover(&harness));
+    }
+}
+
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
 struct Case {

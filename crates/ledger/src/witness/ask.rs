@@ -53,12 +53,12 @@ impl Asked {
         match (status, body.strip_suffix('\n').and_then(number)) {
             (200, _) => self.cosigned(published, body),
             (409, Some(theirs)) if theirs > size => Answered::Ahead(theirs),
-            // Asked from there, it would have cosigned if its tree were this one.
-            (409, _) if self.known == size => Answered::Forked(size),
             (409, Some(theirs)) if theirs != self.known => {
                 self.known = theirs;
                 Answered::Again
             }
+            // Asked from there, it would have cosigned if its tree were this one.
+            (409, _) if self.known == size => Answered::Forked(size),
             (422, _) => Answered::Forked(self.known),
             _ => Answered::Refused(format!("status {status}: {}", body.trim().chars().take(200).collect::<String>())),
         }
@@ -139,6 +139,26 @@ mod tests {
         let published = grow(&ledger, 5);
         assert_eq!(exchange(&mut fresh, &again, &ledger, &published), Answered::Again);
         assert!(matches!(exchange(&mut fresh, &again, &ledger, &published), Answered::Cosigned(_)));
+    }
+
+    #[test]
+    fn a_witness_that_has_lost_its_memory_is_no_fork() {
+        let (log, memory) = (FaultyDisk::new(), FaultyDisk::new());
+        let ledger = ledger(&log);
+        let kept = witness(&memory, &ledger);
+        let before = memory.snapshot();
+        let mut asked = Asked::new(kept.witness(), None);
+        let older = grow(&ledger, 4);
+        assert!(matches!(exchange(&mut asked, &kept, &ledger, &older), Answered::Cosigned(_)));
+        let between = memory.snapshot();
+        let published = grow(&ledger, 5);
+        assert!(matches!(exchange(&mut asked, &kept, &ledger, &published), Answered::Cosigned(_)));
+        for put_back in [between, before] {
+            let put_back = witness(&put_back, &ledger);
+            let mut asked = asked.clone();
+            assert_eq!(exchange(&mut asked, &put_back, &ledger, &published), Answered::Again);
+            assert!(matches!(exchange(&mut asked, &put_back, &ledger, &published), Answered::Cosigned(_)));
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@ use anyhow::{Context as _, bail};
 use http::Method;
 use onrecord_lake::QueryLimits;
 use onrecord_lake::datafusion::scalar::ScalarValue;
-use onrecord_proof::{Kind, Record, Ref, Rel, field};
+use onrecord_proof::field::{self, Field};
+use onrecord_proof::{Kind, Record, Ref, Rel};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -33,6 +34,14 @@ const RAISED: &str = "raised";
 const RESOLVED: &str = "resolved";
 /// Whose records these are.
 const PRINCIPAL: &str = "alerts";
+
+/// The columns that say what a row is about, and the fields that they become.
+const ABOUT: [(&str, &Field); 4] = [
+    ("id", &field::SUBJECT),
+    ("session", &field::SESSION),
+    ("model", &field::REQUEST_MODEL),
+    ("upstream", &field::UPSTREAM),
+];
 
 /// A row of the rule's statement.
 type Row = Map<String, Value>;
@@ -155,7 +164,7 @@ impl Watcher {
         }
         let over: Vec<_> = firing.keys().filter(|key| are_all && !found.contains_key(*key)).cloned().collect();
         for key in over {
-            self.tell(RESOLVED, &key, &firing[&key]).await?;
+            self.tell(RESOLVED, &key, &about(&firing[&key])).await?;
             firing.remove(&key);
         }
         let (lasting, mut new): (Vec<_>, Vec<_>) = found.into_iter().partition(|(key, _)| firing.contains_key(key));
@@ -234,6 +243,12 @@ fn occurrence(rule: &str, row: &Row) -> String {
     format!("{rule}-{}", render::hex(&digest[..8]))
 }
 
+/// What a row is about, without what it said: that may have been erased since, and is why the row is not there any more.
+fn about(row: &Row) -> Row {
+    let columns = ABOUT.iter().map(|(name, _)| *name);
+    columns.filter_map(|name| Some((name.to_owned(), row.get(name)?.clone()))).collect()
+}
+
 /// The row in words: its column `note`, or else all of it.
 fn words(row: &Row) -> String {
     if let Some(note) = row.get("note").and_then(Value::as_str) {
@@ -255,12 +270,7 @@ fn record(rule: &str, outcome: &str, key: &str, words: &str, row: &Row) -> Recor
     // What a statement gives can be payload, and is kept as such.
     record.set(&field::OUTPUT_TEXT, words);
     let text = |name: &str| row.get(name).and_then(Value::as_str).map(str::to_owned);
-    for (name, field) in [
-        ("id", &field::SUBJECT),
-        ("session", &field::SESSION),
-        ("model", &field::REQUEST_MODEL),
-        ("upstream", &field::UPSTREAM),
-    ] {
+    for (name, field) in ABOUT {
         if let Some(text) = text(name) {
             record.set(field, text);
         }
@@ -302,6 +312,12 @@ mod tests {
     fn a_row_is_told_in_words() {
         assert_eq!(words(&row(&json!({"model": "m", "failed": 5}))), "failed 5, model m");
         assert_eq!(words(&row(&json!({"model": "m", "note": "all is lost"}))), "all is lost");
+    }
+
+    #[test]
+    fn what_is_over_is_told_without_what_was_said() {
+        let told = about(&row(&json!({"id": "x", "model": "m", "note": "a secret", "snippet": "of it", "score": 1.0})));
+        assert_eq!(told, row(&json!({"id": "x", "model": "m"})));
     }
 
     #[test]

@@ -13,21 +13,13 @@ use super::{Access, Engine, Reading, Refused};
 impl Engine {
     /// Puts an export of `contents` on record, with the digests of its files and its leaves, and gives its manifest.
     pub(crate) async fn exported(&self, reading: &Reading, contents: Contents) -> anyhow::Result<Manifest> {
-        let indexes = contents.indexes().map_err(|error| Refused::Wrong(error.to_string()))?;
-        let size = self.reader().size();
-        if indexes.last().is_none_or(|last| *last >= size) {
-            return Err(Refused::Wrong(format!(
-                "the log has leaves 0 to {}, not all of these",
-                size.saturating_sub(1)
-            ))
-            .into());
+        let indexes = contents.indexes(self.reader().size()).map_err(|error| Refused::Wrong(error.to_string()))?;
+        if indexes.is_empty() {
+            return Err(Refused::Wrong("an export has one leaf at least".into()).into());
         }
         let hashes = self.leaf_hashes(&contents).await?;
         let leaves: Vec<_> = indexes.iter().copied().zip(hashes.iter().copied()).collect();
-        let statement = match &contents.condition {
-            None => contents.view.clone(),
-            Some(condition) => format!("{} WHERE {condition}", contents.view),
-        };
+        let statement = contents.statement();
         let mut record = Self::access_record(reading, Access { event: EVENT, statement: &statement });
         record.set(&field::ACCESS_ROWS, i64::try_from(contents.row_count())?);
         record.set(&field::EXPORT_FILES, Hash::from(Sha256::digest(contents.sums())));

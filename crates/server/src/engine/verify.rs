@@ -93,10 +93,10 @@ impl Engine {
         // Every leaf is then under a checkpoint whose root the tree must lead to.
         let published = tokio::task::spawn_blocking(move || reader.checkpoint_now()).await??;
         let size = published.as_ref().map_or(0, |published| published.checkpoint.size);
-        let (data, tell) = (self.dir.clone(), Arc::clone(&progress));
+        let (data, tell, reader) = (self.dir.clone(), Arc::clone(&progress), self.reader().clone());
         let mut report = tokio::task::spawn_blocking(move || {
             let mut report = Report::default();
-            check_ledger(&data, &tell, &mut report)?;
+            reader.with_segments_kept(|| check_ledger(&data, &tell, &mut report))?;
             // A log that is written to is never finished.
             report.unfinished.clear();
             anyhow::Ok(report)

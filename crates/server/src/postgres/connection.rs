@@ -23,10 +23,17 @@ pub(super) struct Connection {
     pub(super) address: IpAddr,
     /// The name that the client gave itself.
     pub(super) user: Option<String>,
-    /// What was set, by name in lower case.
-    settings: Mutex<HashMap<String, String>>,
+    settings: Mutex<Settings>,
     /// Cancels the query that was begun last.
     running: Mutex<CancellationToken>,
+}
+
+/// What was set, by name in lower case.
+#[derive(Debug, Default)]
+struct Settings {
+    all: HashMap<String, String>,
+    /// Until the end of the transaction; these come first.
+    local: HashMap<String, String>,
 }
 
 /// Names of settings that a client can make up; a driver sets a handful.
@@ -59,27 +66,36 @@ impl Connection {
 
     pub(super) fn set(&self, name: &str, value: &str) -> PgWireResult<()> {
         let mut settings = self.settings();
-        if value.len() > SETTING_MAX || (settings.len() >= SETTINGS_MAX && !settings.contains_key(name)) {
-            return Err(error::error("54000", "too many settings, or one that is longer than 4096 bytes"));
-        }
-        settings.insert(name.to_owned(), value.to_owned());
-        Ok(())
+        settings.local.remove(name);
+        insert(&mut settings.all, name, value)
+    }
+
+    /// Until the end of the transaction.
+    pub(super) fn set_local(&self, name: &str, value: &str) -> PgWireResult<()> {
+        insert(&mut self.settings().local, name, value)
+    }
+
+    pub(super) fn end_transaction(&self) {
+        self.settings().local.clear();
     }
 
     /// Back to the default.
     pub(super) fn reset(&self, name: &str) {
-        self.settings().remove(name);
+        let mut settings = self.settings();
+        settings.local.remove(name);
+        settings.all.remove(name);
     }
 
     pub(super) fn reset_all(&self) {
-        self.settings().clear();
+        *self.settings() = Settings::default();
     }
 
     pub(super) fn setting(&self, name: &str) -> Option<String> {
-        self.settings().get(name).cloned()
+        let settings = self.settings();
+        settings.local.get(name).or_else(|| settings.all.get(name)).cloned()
     }
 
-    fn settings(&self) -> MutexGuard<'_, HashMap<String, String>> {
+    fn settings(&self) -> MutexGuard<'_, Settings> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -93,6 +109,14 @@ impl Connection {
             user: self.user.clone(),
         }
     }
+}
+
+fn insert(settings: &mut HashMap<String, String>, name: &str, value: &str) -> PgWireResult<()> {
+    if value.len() > SETTING_MAX || (settings.len() >= SETTINGS_MAX && !settings.contains_key(name)) {
+        return Err(error::error("54000", "too many settings, or one that is longer than 4096 bytes"));
+    }
+    settings.insert(name.to_owned(), value.to_owned());
+    Ok(())
 }
 
 /// The open connections by process number and secret, since whoever cancels does so over another connection.

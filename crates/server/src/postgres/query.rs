@@ -21,10 +21,14 @@ use super::session::Session;
 use super::statement::Statement;
 use super::{Postgres, error, parameters};
 
+fn has_failed(client: &impl ClientInfo) -> bool {
+    client.transaction_status() == TransactionStatus::Error
+}
+
 /// After an error in a transaction nothing goes until its end.
 fn check_transaction(client: &impl ClientInfo, statement: &Statement) -> PgWireResult<()> {
-    let ends = matches!(statement, Statement::Session(Session::End(_) | Session::Nothing("ROLLBACK")));
-    if client.transaction_status() == TransactionStatus::Error && !ends {
+    let ends = matches!(statement, Statement::Session(Session::End(_) | Session::Back));
+    if has_failed(client) && !ends {
         let text = "current transaction is aborted, commands ignored until end of transaction block";
         return Err(error::error("25P02", text));
     }
@@ -66,7 +70,7 @@ impl SimpleQueryHandler for Queries {
                     if let Session::Forget(name) = session {
                         client.portal_store().rm_statement(name);
                     }
-                    session.run(&connection)?
+                    session.run(&connection, has_failed(client))?
                 }
                 Statement::Query(query) => {
                     let values = ParamValues::List(Vec::new());
@@ -100,7 +104,7 @@ impl ExtendedQueryHandler for Queries {
         let statement = &portal.statement.statement;
         check_transaction(client, statement)?;
         match statement {
-            Statement::Session(session) => session.run(&connection),
+            Statement::Session(session) => session.run(&connection, has_failed(client)),
             Statement::Query(query) => {
                 let values = parameters::values(portal, &query.plan)?;
                 let (canceled, format) = (connection.begin(), &portal.result_column_format);

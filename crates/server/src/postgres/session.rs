@@ -8,7 +8,7 @@ use datafusion_postgres::pgwire::api::Type;
 use datafusion_postgres::pgwire::api::results::{DataRowEncoder, FieldFormat, FieldInfo, QueryResponse, Response, Tag};
 use datafusion_postgres::pgwire::error::PgWireResult;
 use futures::stream;
-use onrecord_lake::datafusion::sql::sqlparser::ast::{Expr, Reset, Set, Statement};
+use onrecord_lake::datafusion::sql::sqlparser::ast::{ContextModifier, Expr, Reset, Set, Statement};
 
 use super::connection::Connection;
 use super::error;
@@ -18,11 +18,17 @@ use super::login::SERVER_VERSION;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Session {
     Set(String, String),
+    /// Until the end of the transaction.
+    SetLocal(String, String),
     Reset(Option<String>),
+    /// As on a new connection.
+    Discard,
     Show(String),
     Begin,
     /// COMMIT or ROLLBACK.
     End(&'static str),
+    /// ROLLBACK TO SAVEPOINT.
+    Back,
     /// Taken and without effect, under this name.
     Nothing(&'static str),
     /// DEALLOCATE of one prepared statement.
@@ -45,10 +51,10 @@ impl Session {
             Statement::StartTransaction { .. } => Self::Begin,
             Statement::Commit { .. } => Self::End("COMMIT"),
             Statement::Rollback { savepoint: None, .. } => Self::End("ROLLBACK"),
-            Statement::Rollback { .. } => Self::Nothing("ROLLBACK"),
+            Statement::Rollback { .. } => Self::Back,
             Statement::Savepoint { .. } => Self::Nothing("SAVEPOINT"),
             Statement::ReleaseSavepoint { .. } => Self::Nothing("RELEASE"),
-            Statement::Discard { .. } => Self::Nothing("DISCARD ALL"),
+            Statement::Discard { .. } => Self::Discard,
             Statement::UNLISTEN { .. } => Self::Nothing("UNLISTEN"),
             Statement::Deallocate { name, .. } if name.value.eq_ignore_ascii_case("all") => {
                 Self::Nothing("DEALLOCATE ALL")
@@ -66,17 +72,30 @@ impl Session {
         }
     }
 
-    /// Does it.
-    pub(super) fn run(&self, connection: &Connection) -> PgWireResult<Response> {
+    /// Does it. `failed`: in a transaction in which something went wrong.
+    pub(super) fn run(&self, connection: &Connection, failed: bool) -> PgWireResult<Response> {
         match self {
             Self::Set(name, value) => connection.set(name, value).map(|()| Response::Execution(Tag::new("SET"))),
+            Self::SetLocal(name, value) => {
+                connection.set_local(name, value).map(|()| Response::Execution(Tag::new("SET")))
+            }
+            Self::Discard => {
+                connection.reset_all();
+                Ok(Response::Execution(Tag::new("DISCARD ALL")))
+            }
             Self::Reset(name) => {
                 name.as_ref().map_or_else(|| connection.reset_all(), |name| connection.reset(name));
                 Ok(Response::Execution(Tag::new("RESET")))
             }
             Self::Show(name) => self.show(&value(connection, name)?),
             Self::Begin => Ok(Response::TransactionStart(Tag::new("BEGIN"))),
-            Self::End(tag) => Ok(Response::TransactionEnd(Tag::new(tag))),
+            Self::End(tag) => {
+                connection.end_transaction();
+                Ok(Response::TransactionEnd(Tag::new(tag)))
+            }
+            // What went wrong is undone with the transaction, since there is nothing else in it.
+            Self::Back if failed => Ok(Response::TransactionEnd(Tag::new("ROLLBACK"))),
+            Self::Back => Ok(Response::Execution(Tag::new("ROLLBACK"))),
             Self::Nothing(tag) => Ok(Response::Execution(Tag::new(tag))),
             Self::Forget(_) => Ok(Response::Execution(Tag::new("DEALLOCATE"))),
         }
@@ -94,9 +113,20 @@ impl Session {
 
 fn of_set(set: &Set) -> Session {
     match set {
-        Set::SingleAssignment { variable, values, .. } => {
-            let values: Vec<_> = values.iter().map(text_of).collect();
-            Session::Set(variable.to_string().to_lowercase(), values.join(", "))
+        Set::SingleAssignment { scope, variable, values, .. } => {
+            let name = variable.to_string().to_lowercase();
+            if let [Expr::Identifier(value)] = values.as_slice()
+                && value.quote_style.is_none()
+                && value.value.eq_ignore_ascii_case("default")
+            {
+                return Session::Reset(Some(name));
+            }
+            let value = values.iter().map(text_of).collect::<Vec<_>>().join(", ");
+            if *scope == Some(ContextModifier::Local) {
+                Session::SetLocal(name, value)
+            } else {
+                Session::Set(name, value)
+            }
         }
         Set::SetTimeZone { value, .. } => Session::Set("timezone".to_owned(), text_of(value)),
         // Roles, character sets, isolation: there is one of each.

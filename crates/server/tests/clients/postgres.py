@@ -75,6 +75,38 @@ def errors(connection):
     connection.commit()
 
 
+def settings(connection):
+    def purpose():
+        return connection.execute("SHOW onrecord.purpose").fetchone()[0]
+
+    connection.execute("SET onrecord.purpose = 'one'")
+    with connection.transaction():
+        connection.execute("SET LOCAL onrecord.purpose = 'two'")
+        assert purpose() == "two"
+    assert purpose() == "one"
+    connection.execute("SET onrecord.purpose TO DEFAULT")
+    assert purpose() == ""
+    connection.execute("SET onrecord.purpose = 'three'")
+    connection.commit()
+    connection.autocommit = True
+    connection.execute("DISCARD ALL")
+    connection.autocommit = False
+    assert purpose() == ""
+    connection.commit()
+
+
+def savepoints(connection):
+    with connection.transaction():
+        try:
+            with connection.transaction():
+                connection.execute("SELECT nothing FROM interactions")
+        except psycopg.errors.UndefinedColumn:
+            pass
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert connection.execute("SELECT 2").fetchone() == (2,)
+    connection.commit()
+
+
 def cancellation(connection):
     timer = threading.Timer(0.3, connection.cancel)
     timer.start()
@@ -103,5 +135,7 @@ with psycopg.connect(url, application_name="the client's test") as connection:
     every_column(connection)
     errors(connection)
     cancellation(connection)
+    settings(connection)
+    savepoints(connection)
 with_sqlalchemy()
 print("ok")

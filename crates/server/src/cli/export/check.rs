@@ -103,8 +103,8 @@ fn text(contents: &Contents, CheckedManifest { checked, leaves }: &CheckedManife
     if by.is_empty() {
         out += "UNWITNESSED  that the log shows this history to everybody is its own word; a witness is named with --witness\n";
     }
-    out + "Not proved: that a row says what its record holds, and that no other record meets the condition. The log has the digests of the files from \
-        who exported them; `onrecord prove` reveals a record itself.\n"
+    out + "Not proved: that a row says what its record holds, which file has which of the rows, and that no other record meets the condition. The log has \
+        the digests of the files from who exported them; `onrecord prove` reveals a record itself.\n"
 }
 
 /// Who exported, as the log recorded it.

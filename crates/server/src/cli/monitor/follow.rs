@@ -62,10 +62,16 @@ impl Look<'_> {
         };
         let before = match state {
             None => None,
-            Some(state) => Some((
-                keys.open(&state.checkpoint.parse()?).context("the last checkpoint that was seen")?,
-                state.newest,
-            )),
+            Some(state) => {
+                let seen = state.checkpoint.parse().context("the last checkpoint that was seen")?;
+                match keys.open(&seen) {
+                    Ok(old) => Some((old, state.newest)),
+                    // A key that was given up has signed another end of its part.
+                    Err(problem) => {
+                        return Ok(Err(format!("its keys are not those of the checkpoint that was seen: {problem}")));
+                    }
+                }
+            }
         };
         if let Some((old, _)) = before.as_ref().filter(|(old, _)| old.size > checkpoint.size) {
             return Ok(Err(format!(

@@ -122,7 +122,12 @@ impl What {
 
 /// The records that were committed less than so many days before `now` (microseconds since 1970-01-01 UTC), in SQL.
 pub(super) fn younger_than(days: u32, now: i64) -> String {
-    format!("committed_at > {}", time(now - i64::from(days) * DAY))
+    format!("committed_at > {}", before(now, days))
+}
+
+/// The time so many days before `now`, in SQL. So many days that there is no such time are for ever.
+fn before(now: i64, days: u32) -> String {
+    time(now.saturating_sub(i64::from(days).saturating_mul(DAY)))
 }
 
 impl Retention {
@@ -136,12 +141,18 @@ impl Retention {
         };
         rule.days(what)?;
         let days = keeps(rule)?;
-        let mut condition = format!("({}) AND committed_at <= {}", rule.condition(), time(now - i64::from(days) * DAY));
+        let mut condition = format!("({}) AND committed_at <= {}", rule.condition(), before(now, days));
         for (other_at, other) in self.rules.iter().enumerate() {
+            let Some(others) = keeps(other) else { continue };
+            let has_line = other.days(what).is_some();
             // Of rules that keep as long, the first one counts, so that a record is in one line of the plan.
-            let is_first = other_at < at && other.days(what).is_some();
-            if keeps(other).is_some_and(|others| others > days || (others == days && is_first)) {
-                condition += &format!(" AND ({}) IS NOT TRUE", other.condition());
+            if others > days || (others == days && has_line && other_at < at) {
+                let (not_its, its_time) = (format!("({}) IS NOT TRUE", other.condition()), before(now, others));
+                condition += &if has_line {
+                    format!(" AND {not_its}")
+                } else {
+                    format!(" AND ({not_its} OR committed_at <= {its_time})")
+                };
             }
         }
         Some((days, condition))
@@ -162,7 +173,9 @@ impl Engine {
         let statement = format!("ahead_days={ahead}");
         self.accessed(reading, Access { event: "retention_plan", statement: &statement }, None).await?;
         let _one = self.disposing.lock().await;
-        let (lines, _) = self.retain(reading, onrecord_ledger::now() + i64::from(ahead) * DAY, true).await?;
+        let (lines, _) = self
+            .retain(reading, onrecord_ledger::now().saturating_add(i64::from(ahead).saturating_mul(DAY)), true)
+            .await?;
         Ok(lines)
     }
 
@@ -273,9 +286,18 @@ mod tests {
         let policy = Retention { rules: vec![all, kept, own], ..Retention::default() };
         let (days, condition) = policy.due(0, What::Metadata, 5000 * DAY).unwrap();
         assert_eq!(days, 184);
-        let legal = "(has_tag(onrecord_tags, 'case', '1')) IS NOT TRUE";
-        assert!(condition.contains(legal) && !condition.contains("(true) IS NOT TRUE"), "{condition}");
+        let legal =
+            format!("((has_tag(onrecord_tags, 'case', '1')) IS NOT TRUE OR committed_at <= {})", time(1350 * DAY));
+        assert!(condition.contains(&legal) && !condition.contains("(true) IS NOT TRUE"), "{condition}");
         assert_eq!(policy.due(1, What::Metadata, 0), None);
         assert_eq!(policy.due(2, What::Metadata, 0).unwrap().0, 20, "its payload is not due before");
+    }
+
+    #[test]
+    fn what_is_kept_for_ever_is_never_due() {
+        let policy = Retention { rules: vec![rule("all", None, Some(u32::MAX))], ..Retention::default() };
+        let (_, condition) = policy.due(0, What::Payload, 20_000 * DAY).unwrap();
+        assert_eq!(condition, format!("(true) AND committed_at <= {}", time(20_000 * DAY - i64::MAX)));
+        assert_eq!(younger_than(u32::MAX, 0), format!("committed_at > {}", time(-i64::MAX)));
     }
 }
