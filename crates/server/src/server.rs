@@ -229,7 +229,7 @@ impl Server {
         spans.serve(&Arc::new(ingest), &stop, &tasks);
         let postgres = postgres_listener.as_ref().and_then(postgres::Listener::address);
         if let Some(listener) = postgres_listener {
-            let service = Postgres::new(Arc::clone(&engine), Arc::clone(&tokens), Arc::clone(&own))?;
+            let service = Postgres::new(Arc::clone(&engine), Arc::clone(&tokens), Arc::clone(&own)).await?;
             tasks.spawn(listener.serve(service, postgres_tls, stop.clone()));
         }
         let router = api::router(Api {

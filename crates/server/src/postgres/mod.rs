@@ -8,8 +8,10 @@ mod columns;
 mod connection;
 mod error;
 mod functions;
+mod information_schema;
 mod listen;
 mod login;
+mod nothing;
 mod parameters;
 mod query;
 mod rows;
@@ -39,8 +41,8 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    pub(crate) fn new(engine: Arc<Engine>, tokens: Arc<Tokens>, own: Arc<str>) -> anyhow::Result<Self> {
-        let catalog = catalog::session(&engine.lake)?;
+    pub(crate) async fn new(engine: Arc<Engine>, tokens: Arc<Tokens>, own: Arc<str>) -> anyhow::Result<Self> {
+        let catalog = catalog::session(&engine.lake).await?;
         let parser = PostgresCompatibilityParser::new();
         Ok(Self { engine, tokens, own, catalog, parser, connections: Connections::default() })
     }

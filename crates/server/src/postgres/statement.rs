@@ -17,7 +17,7 @@ use onrecord_lake::datafusion::sql::sqlparser::ast::Statement as Ast;
 use super::connection::Connection;
 use super::query::Queries;
 use super::session::Session;
-use super::{Postgres, columns, error, parameters};
+use super::{Postgres, columns, error, nothing, parameters};
 
 /// What a statement comes to.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ impl Postgres {
     }
 
     /// Plans a statement; `text` is what goes on record of it.
-    pub(super) async fn plan(&self, ast: Ast, text: &str) -> PgWireResult<Statement> {
+    pub(super) async fn plan(&self, mut ast: Ast, text: &str) -> PgWireResult<Statement> {
         if let Some(session) = Session::of(&ast) {
             return Ok(Statement::Session(session));
         }
@@ -55,10 +55,16 @@ impl Postgres {
         if CHANGES.contains(&command) {
             return Err(error::read_only(command));
         }
-        let planned = Planned::Statement(Box::new(ast));
-        let limits = self.engine.limits.clone();
-        let plan = self.engine.lake.plan(self.catalog.clone(), planned, limits).await;
-        let plan = plan.map_err(|failed| error::of_lake(&failed))?;
+        nothing::settle(&mut ast);
+        let plan = match nothing::plan(&ast) {
+            Some(plan) => plan,
+            None => {
+                let planned = Planned::Statement(Box::new(ast));
+                let limits = self.engine.limits.clone();
+                let plan = self.engine.lake.plan(self.catalog.clone(), planned, limits).await;
+                plan.map_err(|failed| error::of_lake(&failed))?
+            }
+        };
         Ok(Statement::Query(Arc::new(Query { text: text.to_owned(), plan })))
     }
 }
