@@ -9,9 +9,10 @@ use http::header::AUTHORIZATION;
 use super::file::TokenError;
 use super::guard::Denied;
 use super::header::{TOKEN_HEADER, presented_token};
+use super::store::Known;
 use super::token::TokenText;
 use super::*;
-use crate::watch::Pace;
+use crate::watch::{Pace, Stamp};
 
 /// Tokens that look at their file on every use.
 fn watched(folder: &std::path::Path) -> Tokens {
@@ -73,6 +74,22 @@ fn a_running_server_follows_the_file() {
     assert!(!server.is_empty(), "a revoked token still closes the door");
     let again = command.revoke(&token.id).unwrap_err().to_string();
     assert!(again.contains(&token.id) && again.contains("onrecord token list"), "{again}");
+}
+
+#[test]
+fn a_file_that_could_not_be_read_once_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = Tokens::load(folder.path()).unwrap();
+    let (token, _) = tokens.create("ci", Role::Call).unwrap();
+    let mut known = Known::read(folder.path()).unwrap();
+    tokens.revoke(&token.id).unwrap();
+    let stamp = Stamp::of(&folder.path().join("tokens.json"));
+    let failed = || Err(TokenError::NoSuchToken("too many open files".into()));
+    known.follow(stamp, failed);
+    assert_eq!(known.tokens[0].revoked, None);
+    known.follow(stamp, || Ok(Tokens::load(folder.path())?.list().to_vec()));
+    assert!(known.tokens[0].revoked.is_some(), "the file has not changed since, and was not read");
+    known.follow(stamp, || panic!("it was read and has not changed"));
 }
 
 #[test]
