@@ -24,7 +24,7 @@ use super::peek::{self, Peeked};
 use super::stop::{Stop, root_cause, sending_failed, too_large, too_slow};
 use super::upstream::{self, AnswerBody};
 use super::{Gateway, OnLogFailure, Upstream, headers, lists, reply, tunnel};
-use crate::auth::{Denied, Identity, Role};
+use crate::auth::{Denied, Identity, Role, masked_query};
 
 /// A request's body up to here, in bytes, is read before the model server is called, so that its intent is written while
 /// the model computes. A larger one flows up as it comes in.
@@ -82,7 +82,7 @@ fn describe(call: &mut Call, dialect: Dialect, peer: IpAddr, request: &Request<I
     record.set(&field::METHOD, request.method().as_str());
     record.set(&field::PATH, request.uri().path());
     if let Some(query) = request.uri().query() {
-        record.set(&field::QUERY, query);
+        record.set(&field::QUERY, &*masked_query(query));
     }
 }
 
