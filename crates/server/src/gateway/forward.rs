@@ -375,7 +375,7 @@ pub(super) async fn whole(
         Ok(leaf) => leaf,
         Err(answer) => return answer,
     };
-    headers::strip_hop_by_hop(&mut parts.headers);
+    headers::for_client(&mut parts.headers);
     if let Some(leaf) = leaf {
         parts.headers.insert(headers::LEAF, HeaderValue::from(leaf));
     }
@@ -431,7 +431,7 @@ fn flow(
         withhold: gateway.settings.on_log_failure == OnLogFailure::Refuse,
         permit,
     };
-    headers::strip_hop_by_hop(&mut parts.headers);
+    headers::for_client(&mut parts.headers);
     Response::from_parts(parts, Recorded::new(call, body, begun, rules).boxed_unsync())
 }
 

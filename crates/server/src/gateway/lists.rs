@@ -23,8 +23,8 @@ use super::lanes::Lane;
 use super::stop::Stop;
 use super::{Gateway, Upstream, headers};
 
-/// How the paths of such lists end: OpenAI's, Ollama's, LM Studio's.
-const PATHS: [&str; 4] = ["/v1/models", "/api/tags", "/api/v0/models", "/models"];
+/// How the paths of such lists end: OpenAI's and LM Studio's, and Ollama's.
+const PATHS: [&str; 2] = ["/models", "/api/tags"];
 /// A list of some thousand models has a few hundred bytes of each.
 const LIST_MAX: usize = 4 << 20;
 /// A model server that computes answers to a list at once; one that does not is left out.

@@ -72,7 +72,7 @@ pub(crate) fn open(
 ) -> Response<ReplyBody> {
     let (connection, protocol) = (parts.headers.get(CONNECTION).cloned(), parts.headers.get(UPGRADE).cloned());
     let mut response = Response::from_parts(parts, reply::full(Bytes::new()));
-    super::headers::strip_hop_by_hop(response.headers_mut());
+    super::headers::for_client(response.headers_mut());
     for (name, value) in [(CONNECTION, connection), (UPGRADE, protocol)] {
         if let Some(value) = value {
             response.headers_mut().insert(name, value);
