@@ -203,3 +203,29 @@ fn a_deleted_file_does_not_open_a_running_server() {
     assert!(server.verify(text.reveal()).is_some());
     assert!(Tokens::load(folder.path()).unwrap().is_empty());
 }
+
+#[test]
+fn a_page_of_the_internet_does_not_name_this_machine() {
+    for (host, is_taken) in [
+        ("", true),
+        ("localhost", true),
+        ("LOCALHOST:4100", true),
+        ("127.0.0.1:4100", true),
+        ("[::1]", true),
+        ("[::1]:4100", true),
+        ("gateway:4100", true),
+        ("host.docker.internal:4100", true),
+        ("Box.Local", true),
+        ("evil.example", false),
+        ("evil.example:4100", false),
+        ("127.0.0.1.evil.example", false),
+        ("localhost.evil.example", false),
+        ("notlocal.example", false),
+        (".internal", false),
+    ] {
+        let named = names_this_machine(&headers(&[("host", host)]));
+        assert_eq!(named.is_ok(), is_taken, "{host}");
+        assert!(named.err().is_none_or(|problem| problem.contains(host) && problem.contains("onrecord token create")));
+    }
+    assert!(names_this_machine(&HeaderMap::new()).is_ok(), "HTTP/2 and HTTP/1.0");
+}

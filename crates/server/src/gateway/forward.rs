@@ -24,7 +24,7 @@ use super::peek::{self, Peeked};
 use super::stop::{Stop, root_cause, sending_failed, too_large, too_slow};
 use super::upstream::{self, AnswerBody};
 use super::{Gateway, OnLogFailure, Upstream, headers, lists, reply, tunnel};
-use crate::auth::{Denied, Identity, Role, masked_query};
+use crate::auth::{Denied, Identity, Role, masked_query, names_this_machine};
 
 /// A request's body up to here, in bytes, is read before the model server is called, so that its intent is written while
 /// the model computes. A larger one flows up as it comes in.
@@ -143,13 +143,20 @@ fn count_attempt(gateway: &Gateway, call: &mut Call, headers: &HeaderMap) {
 }
 
 fn authorize(gateway: &Gateway, headers: &HeaderMap) -> Result<Identity, Stop> {
-    gateway.tokens.authorize(headers, Role::Call).map_err(|denied| {
+    let identity = gateway.tokens.authorize(headers, Role::Call).map_err(|denied| {
         let (status, kind) = match denied {
             Denied::Role { .. } => (StatusCode::FORBIDDEN, "forbidden"),
             Denied::Missing | Denied::Unknown => (StatusCode::UNAUTHORIZED, "unauthorized"),
         };
         Stop::rejected(status, kind, "client", denied.to_string())
-    })
+    })?;
+    // The model server gets its own `Host`, and could not tell any more.
+    if identity.token.is_none()
+        && let Err(problem) = names_this_machine(headers)
+    {
+        return Err(Stop::rejected(StatusCode::FORBIDDEN, "forbidden", "client", problem));
+    }
+    Ok(identity)
 }
 
 /// Sends the request up and the beginning of the call to the log, and gives the head and body of the answer.

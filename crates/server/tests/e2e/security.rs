@@ -136,6 +136,12 @@ async fn credentials_reach_the_model_and_are_not_stored() {
     assert_eq!(field(&record, "context", "trace_id"), "0af7651916cd43dd8448eb211c80319c", "{record:#}");
     assert_eq!(field(&record, "context", "onrecord.request.id"), "r-1");
     assert_eq!(field(&record, "context", "url.query"), "api_key=***&max_tokens=5");
+    // A web page whose name points to this machine gets nothing.
+    let page = post(server.gateway, &[("host", "evil.example")], chat("Hello!", json!({}))).await;
+    assert_eq!((page.status, page.code().as_str()), (403, "forbidden"));
+    assert!(page.text().contains("evil.example") && page.text().contains("onrecord token create"), "{}", page.text());
+    assert_eq!(field(&log.show(&page.id()), "outcome", "onrecord.outcome"), "rejected");
+    assert_eq!(model.requests.lock().unwrap().len(), 1);
     let messages = server.stop();
     assert!(!messages.contains(SECRET));
     assert_eq!(files_with(&log.data(), SECRET), [""; 0]);
