@@ -14,6 +14,7 @@ mod headers;
 mod lanes;
 mod lists;
 mod model_server;
+mod patience;
 mod peek;
 mod reply;
 mod routes;
@@ -59,7 +60,7 @@ pub(crate) struct Settings {
     pub max_in_flight: usize,
     /// Without a byte from the model server.
     pub response_timeout: Duration,
-    /// Without a byte from the client while a request is expected.
+    /// Without a byte from the client while a request is expected, or to the client while an answer waits to be taken.
     pub client_timeout: Duration,
     /// How long running calls may go on after a shutdown began.
     pub shutdown_grace: Duration,
