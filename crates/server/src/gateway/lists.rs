@@ -18,7 +18,7 @@ use tokio::time::{Duration, timeout};
 
 use super::body::UpBody;
 use super::call::Call;
-use super::forward::{Passed, begin, body_head, for_upstream, send, whole};
+use super::forward::{Passed, begin, for_upstream, send, whole};
 use super::lanes::Lane;
 use super::stop::Stop;
 use super::{Gateway, Upstream, headers};
@@ -64,7 +64,8 @@ pub(super) async fn merged(
     let gateway = &*lane.gateway;
     let names: Vec<_> = all.iter().map(|one| one.settings.name.as_str()).collect();
     call.record().set(&field::UPSTREAM, names.join(","));
-    call.requested(onrecord_capture::Request::new(gateway.limits), body_head(&HeaderMap::new()));
+    call.reads(&HeaderMap::new());
+    call.requested();
     begin(gateway, call).await?;
     let lists = join_all(all.iter().map(|one| ask(lane, one, &parts, token_in_authorization))).await;
     let (mut list, mut missing) = (List::default(), Vec::new());

@@ -183,7 +183,5 @@ fn unreadable(gateway: &Arc<Gateway>, peer: IpAddr, error: &hyper::Error) {
     record.set(&field::STATUS, status);
     record.set(&field::DIALECT, Dialect::Unknown.name());
     let failure = Failure::new(kind, "client", format!("the request's head could not be read: {cause}"));
-    if let Err(error) = call.end(&Outcome::Rejected(failure)) {
-        tracing::error!(%error, "a refused request is not on record");
-    }
+    call.leave(&Outcome::Rejected(failure));
 }

@@ -87,9 +87,7 @@ pub(crate) fn open(
             Err(error) => failed("upgrade_failed", "gateway", format!("the connection was not handed over: {error}")),
         };
         tunnel.measure();
-        if let Err(error) = tunnel.call.end(&outcome) {
-            tracing::error!(%error, "a tunnel is not on record; its intent will be closed as interrupted");
-        }
+        tunnel.call.leave(&outcome);
     });
     response
 }
