@@ -26,6 +26,8 @@ pub(crate) enum Outcome {
     UpstreamError(Failure),
     /// The client went away.
     ClientDisconnected,
+    /// The gateway was told to stop and could not wait any longer.
+    Interrupted,
     /// The gateway refused the request.
     Rejected(Failure),
 }
@@ -53,6 +55,7 @@ impl Outcome {
             Self::Completed => "completed",
             Self::UpstreamError(_) => "upstream_error",
             Self::ClientDisconnected => "client_disconnected",
+            Self::Interrupted => "interrupted",
             Self::Rejected(_) => "rejected",
         }
     }
@@ -65,6 +68,9 @@ impl Outcome {
                 "client",
                 "the client went away before the answer was complete",
             )),
+            Self::Interrupted => {
+                Some(Failure::new("interrupted", "gateway", "the recorder stopped before the call ended"))
+            }
             Self::Completed => None,
         }
     }
@@ -81,7 +87,7 @@ enum Beginning {
 }
 
 /// One call. However it ends, it becomes exactly one record: [`end`](Self::end) sends it, and a call that is dropped
-/// before has lost its client and sends itself.
+/// before has lost its client, or is cut off at the end of the program, and sends itself.
 pub(crate) struct Call {
     gateway: Arc<Gateway>,
     record: Record,
@@ -335,7 +341,7 @@ impl Call {
             let end = match outcome {
                 Outcome::Completed => End::Complete,
                 Outcome::ClientDisconnected => End::Cancelled,
-                Outcome::UpstreamError(_) | Outcome::Rejected(_) => End::CutOff,
+                Outcome::UpstreamError(_) | Outcome::Rejected(_) | Outcome::Interrupted => End::CutOff,
             };
             response.finish(end, &mut self.record);
             if !self.is_named {
@@ -438,7 +444,8 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         if !self.settled {
-            self.leave(&Outcome::ClientDisconnected);
+            let is_cut_off = self.gateway.is_cut_off();
+            self.leave(&if is_cut_off { Outcome::Interrupted } else { Outcome::ClientDisconnected });
         }
     }
 }

@@ -55,7 +55,7 @@ async fn answer(lane: Arc<Lane>, mut call: Call, request: Request<Incoming>) -> 
         Ok(Passed::Whole(answer)) => answer,
         Ok(Passed::Flowing { parts, body, begun, permit }) => flow(gateway, call, parts, body, begun, permit),
         Ok(Passed::Upgraded { parts, ends, permit }) => {
-            tunnel::open(call, parts, ends, gateway.settings.response_timeout, permit)
+            tunnel::open(&lane.tunnels, call, parts, ends, gateway.settings.response_timeout, permit)
         }
         Err(stop) => refuse(gateway, call, stop).await,
     };

@@ -28,6 +28,7 @@ mod tunnel;
 mod upstream;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use onrecord_capture::Limits;
@@ -81,6 +82,8 @@ pub(crate) struct Gateway {
     limits: Limits,
     routes: Routes,
     in_flight: Arc<Semaphore>,
+    /// The time for running calls is over.
+    cut_off: AtomicBool,
     gap: Arc<gap::Gap>,
     attempts: attempts::Attempts,
     known_calls: Arc<KnownCalls>,
@@ -97,6 +100,15 @@ impl Gateway {
     fn unrecorded(&self) {
         self.gap.count();
         self.counters.unrecorded();
+    }
+
+    /// Running calls end now: whatever ends from here on is cut off by the gateway.
+    fn cut_off(&self) {
+        self.cut_off.store(true, Ordering::Relaxed);
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Relaxed)
     }
 
     /// States the calls that the log does not have, if there are such and it has recovered since. To be called once no calls
@@ -117,6 +129,7 @@ impl Gateway {
         Self {
             in_flight: Arc::new(Semaphore::new(settings.max_in_flight)),
             limits: settings.limits,
+            cut_off: AtomicBool::new(false),
             gap: Arc::default(),
             attempts: attempts::Attempts::default(),
             known_calls,

@@ -143,6 +143,22 @@ async fn a_call_without_a_beginning_finds_no_room_where_a_call_under_way_does() 
 }
 
 #[tokio::test]
+async fn a_call_that_is_cut_off_was_not_left_by_its_client() {
+    for (is_cut_off, outcome, kind) in
+        [(false, "client_disconnected", "client_disconnected"), (true, "interrupted", "interrupted")]
+    {
+        let gateway = gateway(&FaultyDisk::new(), 1 << 20);
+        if is_cut_off {
+            gateway.cut_off();
+        }
+        drop(call(&gateway, BODY));
+        until(|| gateway.ledger.reader().size() == 1).await;
+        let record = recorded(&gateway);
+        assert_eq!((record.text(&field::OUTCOME), record.text(&field::ERROR_TYPE)), (Some(outcome), Some(kind)));
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_flows_up_is_on_record_as_far_as_it_came() {
     let gateway = gateway(&FaultyDisk::new(), 1 << 20);
     let (front, back) = BODY.split_at(20);

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::task::TaskTracker;
 
 use super::body::ReplyBody;
 use super::call::{Call, Failure, Outcome};
@@ -64,6 +65,7 @@ impl Ends {
 /// Answers the client that its connection speaks another protocol from now on, and passes on what is spoken. At most
 /// `patience` may go by without a byte in either direction.
 pub(crate) fn open(
+    tunnels: &TaskTracker,
     mut call: Call,
     parts: http::response::Parts,
     Ends { client, upstream }: Ends,
@@ -80,7 +82,7 @@ pub(crate) fn open(
     }
     call.pass_through();
     let mut tunnel = Tunnel { call, up: Flow::default(), down: Flow::default() };
-    tokio::spawn(async move {
+    tunnels.spawn(async move {
         let _permit = permit;
         let outcome = match tokio::try_join!(client, upstream) {
             Ok((client, upstream)) => tunnel.pass(client, upstream, patience).await,
