@@ -49,6 +49,7 @@ pub(crate) struct Server {
     /// Where the PostgreSQL protocol is spoken.
     pub postgres: Option<SocketAddr>,
     pub tls: bool,
+    calls: Arc<Gateway>,
     contact: PathBuf,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -202,7 +203,9 @@ impl Server {
         }
         engine.event("start").await?;
         let known_calls = Arc::new(KnownCalls::default());
-        let gateway = Gateway::new(&engine, Arc::clone(&tokens), settings(config), ways, Arc::clone(&known_calls));
+        let (ledger, counters) = (Arc::clone(&engine.ledger), Arc::clone(&engine.counters));
+        let gateway =
+            Gateway::new(ledger, counters, Arc::clone(&tokens), settings(config), ways, Arc::clone(&known_calls));
         let gateway = Arc::new(gateway);
         let contact = config.data.join(CONTACT);
         let (gateway_address, api_address) = (gateway_listener.local_addr()?, api_listener.local_addr()?);
@@ -255,6 +258,7 @@ impl Server {
             otlp,
             postgres,
             tls: encrypted,
+            calls: gateway,
             contact,
             stop,
             tasks,
@@ -265,6 +269,8 @@ impl Server {
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
         self.tasks.wait().await;
+        // Written in this order, so nothing waits for the first one.
+        self.calls.close_gap();
         self.engine.event("stop").await?;
         forget(&self.contact);
         self.engine.close().await

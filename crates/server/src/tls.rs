@@ -80,34 +80,48 @@ struct Certificate {
     pace: Pace,
     /// Replaced whole; held only to copy the pointer.
     current: RwLock<Arc<CertifiedKey>>,
-    /// The files as they were last read, whether they could be used or not.
-    seen: RwLock<Stamps>,
+    /// The files of the certificate in use.
+    seen: RwLock<Seen>,
+}
+
+/// What was last seen of the files.
+#[derive(Debug)]
+struct Seen {
+    /// As they were when they could be used. After a failure the next look tries again.
+    stamps: Stamps,
+    /// It was said that they cannot be used.
+    is_told: bool,
 }
 
 type Stamps = [Option<Stamp>; 2];
 
 impl Certificate {
     fn load(files: TlsFiles, provider: Arc<CryptoProvider>, pace: Pace) -> Result<Self, TlsError> {
-        let seen = RwLock::new(stamps(&files));
+        let seen = RwLock::new(Seen { stamps: stamps(&files), is_told: false });
         let current = RwLock::new(Arc::new(read(&files, &provider)?));
         Ok(Self { files, provider, pace, current, seen })
     }
 
-    /// Whoever replaces both files does so one after the other. In between they do not match, the old pair stays, and
-    /// the second change brings the next attempt.
+    /// Whoever replaces both files does so one after the other. In between they do not match, and the old pair stays.
     fn refresh(&self) {
-        let stamps = stamps(&self.files);
+        self.follow(stamps(&self.files), || read(&self.files, &self.provider));
+    }
+
+    fn follow(&self, stamps: Stamps, read: impl FnOnce() -> Result<CertifiedKey, TlsError>) {
         let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
-        if *seen == stamps {
+        if seen.stamps == stamps {
             return;
         }
-        *seen = stamps;
-        match read(&self.files, &self.provider) {
+        match read() {
             Ok(new) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+                *seen = Seen { stamps, is_told: false };
                 tracing::info!(cert = %self.files.cert.display(), "serving the new certificate");
             }
-            Err(error) => tracing::warn!(%error, "the new certificate cannot be used; the old one stays in use"),
+            Err(error) if !std::mem::replace(&mut seen.is_told, true) => {
+                tracing::warn!(%error, "the new certificate cannot be used; the old one stays in use, and it is tried again");
+            }
+            Err(_) => {}
         }
     }
 }
@@ -226,6 +240,22 @@ mod tests {
         assert_eq!(handshake(&config, &first).unwrap().1, first);
         fs::rename(&new.key, &files.key).unwrap();
         assert_eq!(handshake(&config, &second).unwrap().1, second);
+    }
+
+    #[test]
+    fn files_that_could_not_be_read_once_are_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (files, _) = issue(folder.path());
+        let provider = Arc::new(ring::default_provider());
+        let served = Certificate::load(files.clone(), Arc::clone(&provider), Pace::new(Duration::ZERO)).unwrap();
+        let (_, second) = issue(folder.path());
+        let stamps = stamps(&files);
+        let failed = || Err(TlsError::Io { path: files.cert.clone(), error: io::Error::other("too many open files") });
+        served.follow(stamps, failed);
+        assert_ne!(served.current.read().unwrap().cert[0], second);
+        served.follow(stamps, || read(&files, &provider));
+        assert_eq!(served.current.read().unwrap().cert[0], second);
+        served.follow(stamps, || panic!("they were read and have not changed"));
     }
 
     #[test]

@@ -35,14 +35,24 @@ fn our_bearer(value: &HeaderValue) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && token.starts_with(PREFIX)).then_some(token)
 }
 
+/// Ends of names that no page on the internet has: reserved for one machine or network (RFC 6761, RFC 6762, RFC 8375, and
+/// `internal` by ICANN). Containers reach their host as `host.docker.internal`.
+const LOCAL_NAMES: [&str; 4] = [".localhost", ".local", ".internal", ".home.arpa"];
+
 /// Without tokens a server answers to its own machine only, and not to a web page that has its name point there (DNS
 /// rebinding): such a request names another host. An error says what to do.
 pub(crate) fn names_this_machine(headers: &HeaderMap) -> Result<(), String> {
     let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
     let address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-    if host.is_empty() || name == "localhost" || address.is_ok() {
+    if host.is_empty() || address.is_ok() || is_local(name) {
         return Ok(());
     }
     Err(format!("the host {host:?} is not this machine; use its address, or create a token (`onrecord token create`)"))
+}
+
+/// True of names that nobody can have on the internet: without a dot, or with a reserved end.
+fn is_local(name: &str) -> bool {
+    let ends_so = |name: &str| LOCAL_NAMES.iter().any(|end| name.len() > end.len() && name.ends_with(end));
+    !name.contains('.') || ends_so(&name.to_ascii_lowercase())
 }

@@ -8,6 +8,7 @@ mod file;
 mod guard;
 mod header;
 mod role;
+mod secret;
 mod store;
 mod token;
 
@@ -18,5 +19,6 @@ mod tests;
 pub(crate) use guard::Denied;
 pub(crate) use header::{is_token, names_this_machine};
 pub(crate) use role::{Identity, Role};
+pub(crate) use secret::{MASK, is_secret, masked_query};
 pub(crate) use store::Tokens;
 pub(crate) use token::Token;

@@ -24,9 +24,12 @@ pub(crate) struct Tokens {
 }
 
 #[derive(Debug)]
-struct Known {
+pub(super) struct Known {
+    /// The file as it was last read. Only what was read counts: after a failure the next look tries again.
     stamp: Option<Stamp>,
-    tokens: Arc<Vec<Token>>,
+    pub(super) tokens: Arc<Vec<Token>>,
+    /// It was said that the file cannot be read.
+    is_told: bool,
 }
 
 impl Tokens {
@@ -88,28 +91,39 @@ impl Tokens {
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner).tokens)
     }
 
-    /// A file that has vanished or become unreadable changes nothing: access neither opens nor closes by accident.
     fn reload(&self) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let stamp = Stamp::of(&file::path(&self.folder));
-        if stamp == known.stamp {
-            return;
-        }
-        known.stamp = stamp;
-        match file::read(&self.folder) {
-            Ok(tokens) if tokens.is_empty() && !known.tokens.is_empty() => {
-                tracing::warn!("the access tokens are gone; the old ones stay in use until a restart");
-            }
-            Ok(tokens) => known.tokens = Arc::new(tokens),
-            Err(error) => tracing::warn!(%error, "the access tokens cannot be read; the old ones stay in use"),
-        }
+        known.follow(stamp, || file::read(&self.folder));
     }
 }
 
 impl Known {
-    fn read(folder: &Path) -> Result<Self, TokenError> {
+    pub(super) fn read(folder: &Path) -> Result<Self, TokenError> {
         let stamp = Stamp::of(&file::path(folder));
-        Ok(Self { stamp, tokens: Arc::new(file::read(folder)?) })
+        Ok(Self { stamp, tokens: Arc::new(file::read(folder)?), is_told: false })
+    }
+
+    /// Takes over what is in the file if it has changed. A file that has vanished or cannot be read changes nothing: access
+    /// neither opens nor closes by accident.
+    pub(super) fn follow(&mut self, stamp: Option<Stamp>, read: impl FnOnce() -> Result<Vec<Token>, TokenError>) {
+        if stamp == self.stamp {
+            return;
+        }
+        let problem = match read() {
+            Ok(tokens) if tokens.is_empty() && !self.tokens.is_empty() => "the file has none any more".to_owned(),
+            Ok(tokens) => {
+                (self.stamp, self.tokens, self.is_told) = (stamp, Arc::new(tokens), false);
+                return;
+            }
+            Err(error) => error.to_string(),
+        };
+        if !std::mem::replace(&mut self.is_told, true) {
+            tracing::warn!(
+                problem,
+                "the access tokens cannot be read; the old ones stay in use, and it is tried again"
+            );
+        }
     }
 }
 

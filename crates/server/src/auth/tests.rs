@@ -9,9 +9,10 @@ use http::header::AUTHORIZATION;
 use super::file::TokenError;
 use super::guard::Denied;
 use super::header::{TOKEN_HEADER, presented_token};
+use super::store::Known;
 use super::token::TokenText;
 use super::*;
-use crate::watch::Pace;
+use crate::watch::{Pace, Stamp};
 
 /// Tokens that look at their file on every use.
 fn watched(folder: &std::path::Path) -> Tokens {
@@ -73,6 +74,22 @@ fn a_running_server_follows_the_file() {
     assert!(!server.is_empty(), "a revoked token still closes the door");
     let again = command.revoke(&token.id).unwrap_err().to_string();
     assert!(again.contains(&token.id) && again.contains("onrecord token list"), "{again}");
+}
+
+#[test]
+fn a_file_that_could_not_be_read_once_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = Tokens::load(folder.path()).unwrap();
+    let (token, _) = tokens.create("ci", Role::Call).unwrap();
+    let mut known = Known::read(folder.path()).unwrap();
+    tokens.revoke(&token.id).unwrap();
+    let stamp = Stamp::of(&folder.path().join("tokens.json"));
+    let failed = || Err(TokenError::NoSuchToken("too many open files".into()));
+    known.follow(stamp, failed);
+    assert_eq!(known.tokens[0].revoked, None);
+    known.follow(stamp, || Ok(Tokens::load(folder.path())?.list().to_vec()));
+    assert!(known.tokens[0].revoked.is_some(), "the file has not changed since, and was not read");
+    known.follow(stamp, || panic!("it was read and has not changed"));
 }
 
 #[test]
@@ -185,4 +202,30 @@ fn a_deleted_file_does_not_open_a_running_server() {
     assert_eq!(server.authorize(&HeaderMap::new(), Role::Call), Err(Denied::Missing));
     assert!(server.verify(text.reveal()).is_some());
     assert!(Tokens::load(folder.path()).unwrap().is_empty());
+}
+
+#[test]
+fn a_page_of_the_internet_does_not_name_this_machine() {
+    for (host, is_taken) in [
+        ("", true),
+        ("localhost", true),
+        ("LOCALHOST:4100", true),
+        ("127.0.0.1:4100", true),
+        ("[::1]", true),
+        ("[::1]:4100", true),
+        ("gateway:4100", true),
+        ("host.docker.internal:4100", true),
+        ("Box.Local", true),
+        ("evil.example", false),
+        ("evil.example:4100", false),
+        ("127.0.0.1.evil.example", false),
+        ("localhost.evil.example", false),
+        ("notlocal.example", false),
+        (".internal", false),
+    ] {
+        let named = names_this_machine(&headers(&[("host", host)]));
+        assert_eq!(named.is_ok(), is_taken, "{host}");
+        assert!(named.err().is_none_or(|problem| problem.contains(host) && problem.contains("onrecord token create")));
+    }
+    assert!(names_this_machine(&HeaderMap::new()).is_ok(), "HTTP/2 and HTTP/1.0");
 }

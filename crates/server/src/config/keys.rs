@@ -72,7 +72,7 @@ section! {
         connect_timeout: Duration = text("10s").between("1ms", "10m");
         /// How long the model server may send nothing at all, before its answer starts or within it.
         response_timeout: Duration = text("600s").between("1ms", "24h");
-        /// How long a client may pause within its request.
+        /// How long a client may pause within its request, and how long it may take nothing of its answer.
         client_timeout: Duration = text("60s").between("1ms", "1h");
         /// The largest request body; a larger one is refused with status 413.
         max_request_body: ByteSize = text("64 MiB").between("1 KiB", "1 GiB");

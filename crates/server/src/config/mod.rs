@@ -168,7 +168,7 @@ impl Config {
     fn check(raw: &mut Raw) -> Option<Self> {
         let top = Top::check(raw, Top::SECTION.name);
         let gateway = Gateway::check(raw, Gateway::SECTION.name);
-        let upstreams = upstream::check(raw);
+        let upstreams = upstream::check(raw, gateway.as_ref());
         let probe = Probe::check(raw, Probe::SECTION.name);
         let api = Api::check(raw, Api::SECTION.name);
         let postgres = Postgres::check(raw, Postgres::SECTION.name);

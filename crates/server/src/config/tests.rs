@@ -347,6 +347,13 @@ fn mistakes_in_upstreams() {
         ],
     );
     check(
+        "[gateway]\nupstream = \"http://10.0.0.1:8000/v1\"\n[[upstream]]\nname = \"10.0.0.1\"\nurl = \"http://x\"\n",
+        &[
+            "onrecord.toml:4: `upstream[1].name` cannot be set: it is the host of `gateway.upstream`, which has that name in \
+             the records; give this one another name",
+        ],
+    );
+    check(
         "[upstream]\nurl = \"http://x\"\n",
         &[
             "onrecord.toml:1: `upstream` is a section that can be there several times; write [[upstream]], or `upstream` in [gateway]",

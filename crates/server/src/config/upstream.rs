@@ -37,16 +37,22 @@ impl Upstream {
     }
 }
 
-/// Checks every `[[upstream]]` entry, and that no two of them contradict each other.
-pub(super) fn check(raw: &mut Raw) -> Option<Vec<Entry>> {
+/// Checks every `[[upstream]]` entry, and that no two model servers contradict each other.
+pub(super) fn check(raw: &mut Raw, gateway: Option<&Gateway>) -> Option<Vec<Entry>> {
     let titles = raw.entries(Entry::SECTION.name);
     // All entries are read before the first one fails, so that every problem is reported.
     let entries: Vec<_> =
         titles.iter().map(|title| Entry::check(raw, title).filter(|one| complete(one, raw, title))).collect();
     let entries: Vec<_> = entries.into_iter().collect::<Option<_>>()?;
     let mut good = raw.own_names("upstream", titles.iter().zip(entries.iter().map(|entry| &entry.name)));
+    let default = gateway.and_then(|gateway| gateway.upstream.clone()).map(|url| Upstream::at(url).name);
     let mut prefixes = HashSet::new();
     for (entry, title) in entries.iter().zip(&titles) {
+        if default.is_some() && entry.name.as_ref().map(|name| &name.0) == default.as_ref() {
+            let reason = "it is the host of `gateway.upstream`, which has that name in the records";
+            raw.conflict(&format!("{title}.name"), reason, "give this one another name");
+            good = false;
+        }
         if entry.path_prefix.as_ref().is_some_and(|prefix| !prefixes.insert(prefix)) {
             let remedy = "give each a prefix of its own";
             raw.conflict(&format!("{title}.path_prefix"), "another upstream has this prefix", remedy);

@@ -182,7 +182,7 @@ impl Setting for ServerKind {
 impl Setting for UpstreamName {
     fn read(value: &toml::Value) -> Result<Self, String> {
         let text = as_text(value)?;
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
+        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
             return Err("must consist of letters, digits, `.`, `_` and `-`".to_owned());
         }
         Ok(Self(text.to_owned()))

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,11 +12,12 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
-use onrecord_capture::Request;
 use onrecord_ledger::{Pending, Receipt};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::call::{Call, Failure, Outcome};
+use super::copying::Shared;
 use super::upstream::AnswerBody;
 
 /// How much of an answer may be held until its record is durable, in bytes. Whole answers of small models are some
@@ -38,9 +38,6 @@ pub(crate) struct BodyError(String);
 
 /// The body of an answer.
 pub(crate) type ReplyBody = UnsyncBoxBody<Bytes, BodyError>;
-
-/// The copy of a request's body that both sides of a [`Tee`] see.
-pub(crate) type Copy = Arc<Mutex<Option<Request>>>;
 
 /// Why a request's body does not go up to its end.
 #[derive(Debug, thiserror::Error)]
@@ -69,18 +66,29 @@ pub(crate) struct Tee {
     /// What was read, and copied, before.
     begun: VecDeque<Bytes>,
     inner: Incoming,
-    copy: Copy,
+    copy: Shared,
     seen: u64,
     max: u64,
     patience: Duration,
     idle: Pin<Box<Sleep>>,
+    /// Who wants to know that all of it has come.
+    whole: Option<oneshot::Sender<()>>,
 }
 
 impl Tee {
-    /// At most `max` bytes, of which `begun` have come and are in the copy, and at most `patience` without any.
-    pub(crate) fn new(begun: VecDeque<Bytes>, inner: Incoming, copy: &Copy, max: u64, patience: Duration) -> Self {
+    /// At most `max` bytes, of which `begun` have come and are in the copy, and at most `patience` without any. Tells when all
+    /// of it is on its way.
+    pub(crate) fn new(
+        begun: VecDeque<Bytes>,
+        inner: Incoming,
+        copy: Shared,
+        max: u64,
+        patience: Duration,
+    ) -> (Self, oneshot::Receiver<()>) {
         let seen = size_of_all(&begun);
-        Self { begun, inner, copy: Arc::clone(copy), seen, max, patience, idle: Box::pin(sleep(patience)) }
+        let (whole, told) = oneshot::channel();
+        let idle = Box::pin(sleep(patience));
+        (Self { begun, inner, copy, seen, max, patience, idle, whole: Some(whole) }, told)
     }
 
     /// What is still to go up.
@@ -96,9 +104,7 @@ impl Tee {
 
     fn take(&mut self, data: &Bytes) -> Result<(), Broken> {
         self.seen += data.len() as u64;
-        if let Some(copy) = self.copy.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            copy.push(data);
-        }
+        self.copy.push(data);
         let later = Instant::now() + self.patience;
         self.idle.as_mut().reset(later);
         if self.seen > self.max { Err(Broken::TooLarge(self.max)) } else { Ok(()) }
@@ -113,6 +119,13 @@ impl Tee {
             return Poll::Ready(Some(Err(Broken::Stopped(self.patience))));
         };
         let taken = frame.as_ref().and_then(Frame::data_ref).map_or(Ok(()), |data| self.take(data));
+        if taken.is_ok()
+            && (frame.is_none() || self.inner.is_end_stream())
+            && let Some(whole) = self.whole.take()
+        {
+            // Who does not listen has its answer already.
+            let _ = whole.send(());
+        }
         Poll::Ready(frame.map(|frame| taken.map(|()| frame)))
     }
 }
@@ -211,7 +224,8 @@ impl Recorded {
         Self {
             call,
             upstream,
-            free: begun.len(),
+            // What ends the answer for the client waits for its record.
+            free: begun.len().saturating_sub(usize::from(remaining == Some(0))),
             held: begun,
             trailers: None,
             state: State::Flowing,

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use onrecord_capture::{
-    BodyHead, Dialect, End, Request, RequestFacts, Response, TIMING_HEADERS, Undo, otlp, record_timing_headers,
+    BodyHead, Dialect, End, RequestFacts, Response, TIMING_HEADERS, Undo, otlp, record_timing_headers,
 };
 use onrecord_ledger::{Error, Pending, Receipt};
 use onrecord_proof::{Kind, Record, field};
 use uuid::Uuid;
 
+use super::copying::{Copying, Shared};
 use super::{Gateway, Upstream};
 use crate::engine::new_record;
 use crate::probe::Watched;
@@ -24,6 +26,8 @@ pub(crate) enum Outcome {
     UpstreamError(Failure),
     /// The client went away.
     ClientDisconnected,
+    /// The gateway was told to stop and could not wait any longer.
+    Interrupted,
     /// The gateway refused the request.
     Rejected(Failure),
 }
@@ -51,6 +55,7 @@ impl Outcome {
             Self::Completed => "completed",
             Self::UpstreamError(_) => "upstream_error",
             Self::ClientDisconnected => "client_disconnected",
+            Self::Interrupted => "interrupted",
             Self::Rejected(_) => "rejected",
         }
     }
@@ -63,13 +68,26 @@ impl Outcome {
                 "client",
                 "the client went away before the answer was complete",
             )),
+            Self::Interrupted => {
+                Some(Failure::new("interrupted", "gateway", "the recorder stopped before the call ended"))
+            }
             Self::Completed => None,
         }
     }
 }
 
+/// How far the beginning of a call has come in the log.
+enum Beginning {
+    /// The log does not have it: it was not sent, or it was refused.
+    Absent,
+    /// It was sent.
+    Sent(Pending<()>),
+    /// It is durable.
+    Durable,
+}
+
 /// One call. However it ends, it becomes exactly one record: [`end`](Self::end) sends it, and a call that is dropped
-/// before has lost its client and sends itself.
+/// before has lost its client, or is cut off at the end of the program, and sends itself.
 pub(crate) struct Call {
     gateway: Arc<Gateway>,
     record: Record,
@@ -78,8 +96,9 @@ pub(crate) struct Call {
     /// Since when the model server is busy with it.
     watched: Option<Watched>,
     started: Instant,
-    /// The answer of the log to the beginning of the call, as long as nobody has waited for it.
-    intent: Option<Pending<()>>,
+    /// The body of the request, until it is in the record.
+    copying: Option<Copying>,
+    beginning: Beginning,
     /// What is to be undone in the answer, because the request was changed.
     undo: Option<Undo>,
     response: Option<Response>,
@@ -100,7 +119,8 @@ impl Call {
             upstream: None,
             watched: None,
             started: Instant::now(),
-            intent: None,
+            copying: None,
+            beginning: Beginning::Absent,
             undo: None,
             response: None,
             is_named: false,
@@ -160,9 +180,37 @@ impl Call {
         i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX)
     }
 
-    /// Puts the request's body into the record.
-    pub(crate) fn requested(&mut self, request: Request, head: BodyHead<'_>) -> RequestFacts {
-        let facts = request.finish(self.dialect, head, &mut self.record);
+    /// The body of a request with these headers begins.
+    pub(crate) fn reads(&mut self, headers: &HeaderMap) {
+        self.copying = Some(Copying::new(self.gateway.limits, headers));
+    }
+
+    /// What the head of the request says of its body.
+    pub(crate) fn body_head(&self) -> BodyHead<'_> {
+        self.copying.as_ref().map_or_else(BodyHead::default, |copying| copying.head.borrow())
+    }
+
+    /// A piece of the request's body has come.
+    pub(crate) fn read(&mut self, piece: &[u8]) {
+        if let Some(copying) = &mut self.copying {
+            copying.push(piece);
+        }
+    }
+
+    /// Hands the copy of the request's body out, to somebody who goes on with it while the call has it too.
+    pub(crate) fn share(&mut self) -> Shared {
+        let Some(copying) = self.copying.take() else { return Shared::default() };
+        let (copying, shared) = copying.share();
+        self.copying = Some(copying);
+        shared
+    }
+
+    /// Puts the request's body into the record, as far as it has come, if it is not there yet.
+    pub(crate) fn requested(&mut self) -> RequestFacts {
+        let Some((request, head)) = self.copying.take().and_then(Copying::end) else {
+            return RequestFacts { dialect: self.dialect, ..RequestFacts::default() };
+        };
+        let facts = request.finish(self.dialect, head.borrow(), &mut self.record);
         if facts.dialect != self.dialect {
             self.dialect = facts.dialect;
             self.record.set(&field::DIALECT, facts.dialect.name());
@@ -170,20 +218,42 @@ impl Call {
         facts
     }
 
-    /// Sends the beginning of the call to the log; to be called once the request is known.
+    /// Sends the beginning of the call to the log, unless it was sent.
     pub(crate) fn begin(&mut self) -> Result<(), Error> {
+        if self.settled || !matches!(self.beginning, Beginning::Absent) {
+            return Ok(());
+        }
         if let Some(client) = otlp::parent_of(&self.record) {
             self.gateway.known_calls.came_in(client, self.record.id);
         }
-        self.intent = Some(self.gateway.ledger.begin(&mut self.record)?);
+        let sent = self.gateway.ledger.begin(&mut self.record);
+        self.beginning = match sent {
+            Ok(pending) => Beginning::Sent(pending),
+            Err(error) => {
+                self.stand_alone();
+                return Err(error);
+            }
+        };
         Ok(())
     }
 
     /// Waits until the beginning of the call is durable. None if there is nothing to wait for.
     pub(crate) async fn begun(&mut self) -> Option<Result<(), Error>> {
-        let begun = self.intent.as_mut()?.await;
-        self.intent = None;
+        let Beginning::Sent(pending) = &mut self.beginning else { return None };
+        let begun = pending.await;
+        self.beginning = Beginning::Durable;
+        if begun.is_err() {
+            self.stand_alone();
+        }
         Some(begun)
+    }
+
+    /// The log does not have the beginning of the call, so the record leaves out nothing of it.
+    fn stand_alone(&mut self) {
+        self.beginning = Beginning::Absent;
+        let Record { id, kind, captured_at, ref refs, .. } = self.record;
+        let groups = self.record.groups().map(|(group, state)| (group, state.clone())).collect();
+        self.record = Record::from_parts(id, kind, captured_at, refs.clone(), self.record.salts().clone(), groups);
     }
 
     /// The head of the answer has come, after a connection was made in `connecting`.
@@ -205,7 +275,7 @@ impl Call {
     }
 
     /// Takes note of the times that the model server states in its answer's headers.
-    pub(crate) fn timed(&mut self, headers: &http::HeaderMap) {
+    pub(crate) fn timed(&mut self, headers: &HeaderMap) {
         let stated = TIMING_HEADERS.iter().filter_map(|name| Some((*name, headers.get(*name)?.to_str().ok()?)));
         record_timing_headers(stated, &mut self.record);
     }
@@ -253,8 +323,7 @@ impl Call {
     /// The call goes on without a record; the gap in the log says so.
     pub(crate) fn abandon(&mut self) {
         self.settled = true;
-        self.gateway.gap.count();
-        self.gateway.counters.unrecorded();
+        self.gateway.unrecorded();
     }
 
     /// True once the terminal event of a stream was received.
@@ -267,11 +336,12 @@ impl Call {
         if std::mem::replace(&mut self.settled, true) {
             return Ok(None);
         }
+        self.requested();
         if let Some(response) = self.response.take() {
             let end = match outcome {
                 Outcome::Completed => End::Complete,
                 Outcome::ClientDisconnected => End::Cancelled,
-                Outcome::UpstreamError(_) | Outcome::Rejected(_) => End::CutOff,
+                Outcome::UpstreamError(_) | Outcome::Rejected(_) | Outcome::Interrupted => End::CutOff,
             };
             response.finish(end, &mut self.record);
             if !self.is_named {
@@ -296,11 +366,68 @@ impl Call {
         self.record.set(&field::DURATION, duration);
         self.record.set(&field::OUTCOME, outcome.name());
         self.gateway.counters.ended(outcome.name(), &self.record);
-        let pending = self.gateway.ledger.append(&self.record)?;
+        let pending = self.send()?;
         if let Outcome::Completed = outcome {
             self.ask_for_prompt();
         }
         Ok(Some(pending))
+    }
+
+    /// The record of a call takes the place in the log's queue that its beginning was given. One without takes a place of its
+    /// own, if there is one.
+    fn send(&self) -> Result<Pending<Receipt>, Error> {
+        match self.beginning {
+            Beginning::Absent => self.gateway.ledger.add(&self.record),
+            Beginning::Sent(_) | Beginning::Durable => self.gateway.ledger.append(&self.record),
+        }
+    }
+
+    /// Waits for the record that [`end`](Self::end) has sent. If the log did not take the beginning of the call, a record
+    /// without it is of no use, and is sent again whole: the log may have recovered meanwhile.
+    pub(crate) async fn committed(&mut self, pending: Pending<Receipt>) -> Result<Receipt, Error> {
+        let committed = pending.await;
+        if committed.is_err() && matches!(self.begun().await, Some(Err(_))) {
+            return self.send()?.await;
+        }
+        committed
+    }
+
+    /// Ends the call where nobody waits for its record.
+    pub(crate) fn leave(&mut self, outcome: &Outcome) {
+        match self.end(outcome) {
+            Ok(Some(pending)) => self.see_to(pending),
+            Ok(None) => {}
+            Err(error) => self.is_lost(&error),
+        }
+    }
+
+    /// Looks after a record that nobody waits for. With a durable beginning it is not lost: the log keeps trying, and the next
+    /// start closes the call. Any other is sent again if need be, or counted.
+    pub(crate) fn see_to(&mut self, pending: Pending<Receipt>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if let Beginning::Durable = self.beginning {
+            return;
+        }
+        let mut rest = Self::new(Arc::clone(&self.gateway), self.dialect);
+        std::mem::swap(&mut rest.record, &mut self.record);
+        std::mem::swap(&mut rest.beginning, &mut self.beginning);
+        rest.settled = true;
+        runtime.spawn(async move {
+            if let Err(error) = rest.committed(pending).await {
+                rest.is_lost(&error);
+            }
+        });
+    }
+
+    /// The log does not take the record. What it has nothing of is counted in its gap.
+    fn is_lost(&self, error: &Error) {
+        let id = self.record.id;
+        if let Beginning::Durable = self.beginning {
+            tracing::error!(%id, %error, "a call is not on record; the next start closes it as interrupted");
+        } else {
+            tracing::error!(%id, %error, "a call is not on record");
+            self.gateway.unrecorded();
+        }
     }
 
     /// What the model read is found out once it has answered.
@@ -316,10 +443,9 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if !self.settled
-            && let Err(error) = self.end(&Outcome::ClientDisconnected)
-        {
-            tracing::error!(id = %self.record.id, %error, "a call is not on record; its intent will be closed as interrupted");
+        if !self.settled {
+            let is_cut_off = self.gateway.is_cut_off();
+            self.leave(&if is_cut_off { Outcome::Interrupted } else { Outcome::ClientDisconnected });
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use onrecord_capture::{BodyHead, Dialect};
 use onrecord_proof::{Ref, Rel, field};
@@ -20,15 +20,10 @@ use super::body::{COMMIT_PATIENCE, DAMAGED, HOLD_MAX, Recorded, ReplyBody, Rules
 use super::call::{Call, Outcome};
 use super::decisions::send_asking;
 use super::lanes::Lane;
-use super::peek::{self, Peeked};
-use super::stop::{Stop, root_cause, sending_failed, too_large, too_slow};
+use super::stop::{Stop, root_cause, sending_failed, too_large};
 use super::upstream::{self, AnswerBody};
-use super::{Gateway, OnLogFailure, Upstream, headers, lists, reply, tunnel};
-use crate::auth::{Denied, Identity, Role};
-
-/// A request's body up to here, in bytes, is read before the model server is called, so that its intent is written while
-/// the model computes. A larger one flows up as it comes in.
-const READ_FIRST: u64 = 1 << 20;
+use super::{Gateway, OnLogFailure, Settings, Upstream, headers, lists, reading, reply, tunnel};
+use crate::auth::{Denied, Identity, Role, masked_query, names_this_machine};
 
 /// The error of a call that cannot be put on record.
 const LOG_UNAVAILABLE: &str = "log_unavailable";
@@ -60,7 +55,7 @@ async fn answer(lane: Arc<Lane>, mut call: Call, request: Request<Incoming>) -> 
         Ok(Passed::Whole(answer)) => answer,
         Ok(Passed::Flowing { parts, body, begun, permit }) => flow(gateway, call, parts, body, begun, permit),
         Ok(Passed::Upgraded { parts, ends, permit }) => {
-            tunnel::open(call, parts, ends, gateway.settings.response_timeout, permit)
+            tunnel::open(&lane.tunnels, call, parts, ends, gateway.settings.response_timeout, permit)
         }
         Err(stop) => refuse(gateway, call, stop).await,
     };
@@ -82,7 +77,7 @@ fn describe(call: &mut Call, dialect: Dialect, peer: IpAddr, request: &Request<I
     record.set(&field::METHOD, request.method().as_str());
     record.set(&field::PATH, request.uri().path());
     if let Some(query) = request.uri().query() {
-        record.set(&field::QUERY, query);
+        record.set(&field::QUERY, &*masked_query(query));
     }
 }
 
@@ -121,7 +116,8 @@ async fn forward(lane: &Lane, call: &mut Call, request: Request<Incoming>) -> Re
         on_record(gateway, call).await?;
         return Ok(Passed::Upgraded { parts, ends, permit });
     }
-    if is_event_stream(&parts.headers) {
+    // Nobody asks an empty body for its end, at which its record would be waited for: it is whole already.
+    if is_event_stream(&parts.headers) && !body.is_end_stream() {
         on_record(gateway, call).await?;
         return Ok(Passed::Flowing { parts, body, begun: VecDeque::new(), permit });
     }
@@ -143,13 +139,20 @@ fn count_attempt(gateway: &Gateway, call: &mut Call, headers: &HeaderMap) {
 }
 
 fn authorize(gateway: &Gateway, headers: &HeaderMap) -> Result<Identity, Stop> {
-    gateway.tokens.authorize(headers, Role::Call).map_err(|denied| {
+    let identity = gateway.tokens.authorize(headers, Role::Call).map_err(|denied| {
         let (status, kind) = match denied {
             Denied::Role { .. } => (StatusCode::FORBIDDEN, "forbidden"),
             Denied::Missing | Denied::Unknown => (StatusCode::UNAUTHORIZED, "unauthorized"),
         };
         Stop::rejected(status, kind, "client", denied.to_string())
-    })
+    })?;
+    // The model server gets its own `Host`, and could not tell any more.
+    if identity.token.is_none()
+        && let Err(problem) = names_this_machine(headers)
+    {
+        return Err(Stop::rejected(StatusCode::FORBIDDEN, "forbidden", "client", problem));
+    }
+    Ok(identity)
 }
 
 /// Sends the request up and the beginning of the call to the log, and gives the head and body of the answer.
@@ -167,45 +170,54 @@ async fn exchange(
         call.record().set(&field::INPUT_SIZE, i64::try_from(body.size_hint().lower()).unwrap_or(i64::MAX));
         return Err(too_large(max));
     }
-    let mut copy = onrecord_capture::Request::new(gateway.limits);
-    let content = (parts.headers.get(CONTENT_TYPE).cloned(), parts.headers.get(CONTENT_ENCODING).cloned());
-    let head = || BodyHead { content_type: str_of(content.0.as_ref()), content_encoding: str_of(content.1.as_ref()) };
-    if body.size_hint().upper().is_some_and(|upper| upper <= READ_FIRST) {
-        let bytes = read_body(gateway, body, &mut copy, call, head()).await?;
-        let facts = call.requested(copy, head());
-        let upstream = route(gateway, call, facts.model.as_deref().or_else(|| named_by_path(&parts)))?;
+    call.reads(&parts.headers);
+    let read = reading::read(gateway, call, &mut body).await?;
+    if !read.is_whole {
+        let upstream = route(gateway, call, read.model.as_deref())?;
         for_upstream(&mut parts, &upstream, token_in_authorization)?;
-        if let Some(asked) = asked {
-            asked.put(&mut parts.headers, call);
-        }
-        begin(gateway, call).await?;
-        return send_asking(lane, &upstream, call, parts, bytes).await;
+        // Rare, and boxed: every call would carry its size along.
+        return Box::pin(flow_up(lane, &upstream, call, parts, read.pieces, body)).await;
     }
-    let mut peeked = Peeked::default();
-    if call.upstream().is_none() {
-        peeked = match peek::read(gateway, &mut body, &mut copy, head()).await {
-            Ok(peeked) => peeked,
-            Err(stop) => {
-                call.requested(copy, head());
-                return Err(stop);
-            }
-        };
-    }
-    let upstream = route(gateway, call, peeked.model.as_deref())?;
+    let facts = call.requested();
+    let upstream = route(gateway, call, facts.model.as_deref().or_else(|| named_by_path(&parts)))?;
     for_upstream(&mut parts, &upstream, token_in_authorization)?;
-    if peeked.is_whole && peeked.size <= READ_FIRST {
-        call.requested(copy, head());
-        begin(gateway, call).await?;
-        return send_asking(lane, &upstream, call, parts, peeked.into_bytes()).await;
-    }
-    let copy = Arc::new(Mutex::new(Some(copy)));
-    let tee = Tee::new(peeked.pieces, body, &copy, max, gateway.settings.client_timeout);
-    let answer = send(lane, &upstream, Request::from_parts(parts, UpBody::Flowing(tee))).await;
-    if let Some(copy) = copy.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        call.requested(copy, head());
+    if let Some(asked) = asked {
+        asked.put(&mut parts.headers, call);
     }
     begin(gateway, call).await?;
-    answer
+    send_asking(lane, &upstream, call, parts, read.into_bytes()).await
+}
+
+/// Sends a large body up as it comes in. The beginning of the call, which has the body, goes to the log once all of it is on
+/// its way, before which no model computes.
+async fn flow_up(
+    lane: &Lane,
+    upstream: &Upstream,
+    call: &mut Call,
+    parts: http::request::Parts,
+    begun: VecDeque<Bytes>,
+    body: Incoming,
+) -> Result<upstream::Answer, Stop> {
+    let gateway = &*lane.gateway;
+    if !gateway.ledger.is_healthy() {
+        // What is known so far has to do: nobody calls the model on the chance that the log works again by then.
+        begin(gateway, call).await?;
+    }
+    let Settings { max_request_body, client_timeout, .. } = gateway.settings;
+    let (tee, whole) = Tee::new(begun, body, call.share(), max_request_body, client_timeout);
+    let mut sending = pin!(send(lane, upstream, Request::from_parts(parts, UpBody::Flowing(tee))));
+    let answer = tokio::select! {
+        biased;
+        Ok(()) = whole => {
+            call.requested();
+            begin(gateway, call).await?;
+            sending.await?
+        }
+        answer = &mut sending => answer?,
+    };
+    call.requested();
+    begin(gateway, call).await?;
+    Ok(answer)
 }
 
 /// The model that a path names: `/v1/models/NAME`.
@@ -245,32 +257,8 @@ pub(super) fn for_upstream(
     Ok(())
 }
 
-/// Reads a small request body whole.
-async fn read_body(
-    gateway: &Gateway,
-    body: Incoming,
-    copy: &mut onrecord_capture::Request,
-    call: &mut Call,
-    head: BodyHead<'_>,
-) -> Result<Bytes, Stop> {
-    let read = Limited::new(body, READ_FIRST as usize).collect();
-    match timeout(gateway.settings.client_timeout, read).await {
-        Ok(Ok(collected)) => {
-            let bytes = collected.to_bytes();
-            copy.push(&bytes);
-            Ok(bytes)
-        }
-        Ok(Err(error)) => {
-            call.requested(std::mem::replace(copy, onrecord_capture::Request::new(gateway.limits)), head);
-            let message = format!("the request's body broke off: {error}");
-            Err(Stop::rejected(StatusCode::BAD_REQUEST, "body_incomplete", "client", message))
-        }
-        Err(_) => Err(too_slow(gateway)),
-    }
-}
-
-/// Sends the intent of the call to the log. While the log is known to fail the answer is waited for, so that nobody calls
-/// the model on the chance that it works again.
+/// Sends the intent of the call to the log, unless it was sent. While the log is known to fail the answer is waited for, so
+/// that nobody calls the model on the chance that it works again.
 pub(super) async fn begin(gateway: &Gateway, call: &mut Call) -> Result<(), Stop> {
     match call.begin() {
         Ok(()) if gateway.ledger.is_healthy() => Ok(()),
@@ -285,7 +273,7 @@ async fn on_record(gateway: &Gateway, call: &mut Call) -> Result<(), Stop> {
     match call.begun().await {
         None => Ok(()),
         Some(Ok(())) => {
-            gateway.gap.close(&gateway.ledger).await;
+            gateway.gap.close(&gateway.ledger);
             Ok(())
         }
         Some(Err(error)) => unrecorded(gateway, call, &error),
@@ -375,7 +363,7 @@ pub(super) async fn whole(
         Ok(leaf) => leaf,
         Err(answer) => return answer,
     };
-    headers::strip_hop_by_hop(&mut parts.headers);
+    headers::for_client(&mut parts.headers);
     if let Some(leaf) = leaf {
         parts.headers.insert(headers::LEAF, HeaderValue::from(leaf));
     }
@@ -394,19 +382,25 @@ pub(super) async fn whole(
 /// Ends the call and waits for its record. Gives its leaf index, or the answer for a client whose call is not on record.
 async fn commit(gateway: &Gateway, call: &mut Call, outcome: &Outcome) -> Result<Option<u64>, Answer> {
     let committed = match call.end(outcome) {
-        Ok(Some(pending)) if gateway.settings.wait_for_commit => timeout(COMMIT_PATIENCE, pending).await,
-        Ok(_) => return Ok(None),
+        Ok(Some(pending)) if gateway.settings.wait_for_commit => {
+            timeout(COMMIT_PATIENCE, call.committed(pending)).await
+        }
+        Ok(Some(pending)) => {
+            call.see_to(pending);
+            return Ok(None);
+        }
+        Ok(None) => return Ok(None),
         Err(error) => Ok(Err(error)),
     };
     let problem = match committed {
         Ok(Ok(receipt)) => {
-            gateway.gap.close(&gateway.ledger).await;
+            gateway.gap.close(&gateway.ledger);
             return Ok(Some(receipt.index));
         }
         // Whether the log still takes it is not known; it is not stated as missing.
         Err(_) if gateway.settings.on_log_failure == OnLogFailure::Forward => return Ok(None),
         Ok(Err(_)) if gateway.settings.on_log_failure == OnLogFailure::Forward => {
-            gateway.gap.count();
+            gateway.unrecorded();
             return Ok(None);
         }
         Ok(Err(error)) => error.to_string(),
@@ -431,16 +425,14 @@ fn flow(
         withhold: gateway.settings.on_log_failure == OnLogFailure::Refuse,
         permit,
     };
-    headers::strip_hop_by_hop(&mut parts.headers);
+    headers::for_client(&mut parts.headers);
     Response::from_parts(parts, Recorded::new(call, body, begun, rules).boxed_unsync())
 }
 
-async fn refuse(gateway: &Gateway, mut call: Call, Stop { status, outcome }: Stop) -> Answer {
-    let (Outcome::Rejected(failure) | Outcome::UpstreamError(failure)) = &outcome else {
-        return reply::error(call.dialect(), status, "error", "the call failed");
-    };
+async fn refuse(gateway: &Gateway, mut call: Call, stop: Stop) -> Answer {
+    let Stop { status, ref failure, .. } = stop;
     call.record().set(&field::STATUS, i64::from(status.as_u16()));
-    match commit(gateway, &mut call, &outcome).await {
+    match commit(gateway, &mut call, &stop.outcome()).await {
         Err(answer) if failure.kind != LOG_UNAVAILABLE => answer,
         // That the log does not take the refusal either is no news.
         _ => reply::error(call.dialect(), status, failure.kind, &failure.message),

@@ -1,8 +1,8 @@
 //! Calls that went through without a record, where the configuration allows it, and the record that owns up to them.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use onrecord_ledger::Ledger;
+use onrecord_ledger::{Error, Ledger};
 use onrecord_proof::{Kind, Record, field};
 
 use crate::engine::new_record;
@@ -27,17 +27,26 @@ impl Gap {
         *gap = Some(Span { calls: calls + 1, from, until: now });
     }
 
-    /// The log takes records again: states how many calls it does not have. What could not be stated is kept.
-    pub(crate) async fn close(&self, ledger: &Ledger) {
+    /// The log takes records again: states how many calls it does not have. Whoever notices goes on; what could not be stated is
+    /// kept for the next time.
+    pub(crate) fn close(self: &Arc<Self>, ledger: &Ledger) {
         let Some(span) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        let stated = match ledger.append(&span.record()) {
-            Ok(pending) => pending.await.map(|_| ()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = stated {
-            tracing::error!(%error, calls = span.calls, "the gap in the log is not on record yet");
-            self.merge(span);
+        match ledger.append(&span.record()) {
+            Ok(pending) => {
+                let gap = Arc::clone(self);
+                tokio::spawn(async move {
+                    if let Err(error) = pending.await {
+                        gap.keep(span, &error);
+                    }
+                });
+            }
+            Err(error) => self.keep(span, &error),
         }
+    }
+
+    fn keep(&self, span: Span, error: &Error) {
+        tracing::error!(%error, calls = span.calls, "the gap in the log is not on record yet");
+        self.merge(span);
     }
 
     fn merge(&self, span: Span) {

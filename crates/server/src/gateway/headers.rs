@@ -40,16 +40,22 @@ const HOP: [HeaderName; 8] =
     [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE];
 
 /// Removes what ends at this hop (RFC 9110 §7.6.1): `Connection`, what it names, and the other hop-by-hop fields.
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if let Some(named) = headers.get(CONNECTION).and_then(|value| value.to_str().ok()) {
-        let named: Vec<_> = named.split(',').filter_map(|name| name.trim().parse::<HeaderName>().ok()).collect();
-        for name in named {
-            headers.remove(name);
-        }
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named: Vec<HeaderName> =
+        named.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect();
+    for name in named {
+        headers.remove(name);
     }
     for name in HOP {
         headers.remove(name);
     }
+}
+
+/// The headers that the client gets: without what ends here, and without the place in the log of a gateway behind this one.
+pub(crate) fn for_client(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    headers.remove(LEAF);
 }
 
 /// The headers that the model server gets: without ours, without what ends here, with its own `Host`, and with the key
@@ -145,14 +151,20 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
     }
 
     #[test]
     fn what_ends_here_and_what_is_ours_is_not_forwarded() {
         let mut map = headers(&[
             ("connection", "close, X-Drop"),
+            ("connection", "x-drop-too"),
             ("x-drop", "1"),
+            ("x-drop-too", "1"),
             ("te", "trailers"),
             ("upgrade", "websocket"),
             ("host", "gateway"),
@@ -169,6 +181,14 @@ mod tests {
         assert_eq!(left, ["accept: */*", "authorization: Bearer model", "host: model:80", "traceparent: 00-a-b-01"]);
         for_upstream(&mut map, &"model:80".parse().unwrap(), Some(&"Bearer ours".parse().unwrap()), true);
         assert_eq!(map[AUTHORIZATION], "Bearer ours");
+    }
+
+    #[test]
+    fn what_a_gateway_behind_says_of_its_log_is_not_said_of_this_one() {
+        let mut map =
+            headers(&[("x-onrecord-leaf", "7"), ("connection", "close"), ("content-type", "text/event-stream")]);
+        for_client(&mut map);
+        assert_eq!(map.keys().collect::<Vec<_>>(), [&http::header::CONTENT_TYPE]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
 
 use super::Gateway;
 use super::model_server::Upstream;
@@ -27,6 +28,8 @@ pub(crate) struct Lane {
     pub gateway: Arc<Gateway>,
     /// The connections to each model server, by its number.
     pools: Vec<Arc<Pool>>,
+    /// Calls whose connections speak another protocol by now, of which their HTTP library knows nothing any more.
+    pub tunnels: TaskTracker,
 }
 
 impl Lane {
@@ -86,10 +89,10 @@ fn start(number: usize, gateway: Arc<Gateway>, tls: Option<TlsAcceptor>) -> anyh
     let (end, ended) = oneshot::channel();
     let pool = |one: &Arc<Upstream>| Arc::new(Pool::new(one.connector.clone(), one.settings.url.clone()));
     let pools = gateway.routes.all().iter().map(pool).collect();
-    let lane = Arc::new(Lane { gateway, pools });
+    let lane = Arc::new(Lane { gateway, pools, tunnels: TaskTracker::new() });
     std::thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
         runtime.block_on(run(lane, tls, coming));
-        // What is still there, an HTTP/2 stream say, goes now and puts itself on record. A look-up of a host that hangs is
+        // What is still there, an HTTP/2 stream or a tunnel say, goes now and puts itself on record. A look-up of a host that hangs is
         // not waited for.
         runtime.shutdown_timeout(Duration::from_secs(1));
         // Nobody listens if the program ends without waiting.
@@ -119,9 +122,15 @@ async fn run(lane: Arc<Lane>, tls: Option<TlsAcceptor>, mut coming: mpsc::Unboun
         }
     }
     stops.clear();
-    let all = async { while connections.join_next().await.is_some() {} };
+    let all = async {
+        while connections.join_next().await.is_some() {}
+        lane.tunnels.close();
+        lane.tunnels.wait().await;
+    };
     if timeout(lane.gateway.settings.shutdown_grace, all).await.is_err() {
-        tracing::warn!(open = connections.len(), "calls are still running after the grace period and are cut off");
+        let open = connections.len() + lane.tunnels.len();
+        tracing::warn!(open, "calls are still running after the grace period and are cut off");
+        lane.gateway.cut_off();
         connections.shutdown().await;
     }
 }

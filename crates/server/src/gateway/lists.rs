@@ -18,13 +18,13 @@ use tokio::time::{Duration, timeout};
 
 use super::body::UpBody;
 use super::call::Call;
-use super::forward::{Passed, begin, body_head, for_upstream, send, whole};
+use super::forward::{Passed, begin, for_upstream, send, whole};
 use super::lanes::Lane;
 use super::stop::Stop;
 use super::{Gateway, Upstream, headers};
 
-/// How the paths of such lists end: OpenAI's, Ollama's, LM Studio's.
-const PATHS: [&str; 4] = ["/v1/models", "/api/tags", "/api/v0/models", "/models"];
+/// How the paths of such lists end: OpenAI's and LM Studio's, and Ollama's.
+const PATHS: [&str; 2] = ["/models", "/api/tags"];
 /// A list of some thousand models has a few hundred bytes of each.
 const LIST_MAX: usize = 4 << 20;
 /// A model server that computes answers to a list at once; one that does not is left out.
@@ -64,7 +64,8 @@ pub(super) async fn merged(
     let gateway = &*lane.gateway;
     let names: Vec<_> = all.iter().map(|one| one.settings.name.as_str()).collect();
     call.record().set(&field::UPSTREAM, names.join(","));
-    call.requested(onrecord_capture::Request::new(gateway.limits), body_head(&HeaderMap::new()));
+    call.reads(&HeaderMap::new());
+    call.requested();
     begin(gateway, call).await?;
     let lists = join_all(all.iter().map(|one| ask(lane, one, &parts, token_in_authorization))).await;
     let (mut list, mut missing) = (List::default(), Vec::new());

@@ -1,12 +1,14 @@
 //! The gateway: stands in front of a model server, passes every call through and puts it on record.
 //!
-//! `serve` accepts connections and gives them to `lanes`, `forward` takes one request through, `routes` knows which model
-//! server it goes to, `model_server` what there is to know of each, `upstream` is the way there, `call` is the record that a
-//! request becomes, `body` lets the answer flow while it is recorded and holds its end until the record is durable.
+//! `serve` accepts connections and gives them to `lanes`, `forward` takes one request through, `reading` has its body,
+//! `routes` knows which model server it goes to, `model_server` what there is to know of each, `upstream` is the way there,
+//! `call` is the record that a request becomes, `body` lets the answer flow while it is recorded and holds its end until the
+//! record is durable.
 
 mod attempts;
 mod body;
 mod call;
+mod copying;
 mod decisions;
 mod forward;
 mod gap;
@@ -14,15 +16,19 @@ mod headers;
 mod lanes;
 mod lists;
 mod model_server;
-mod peek;
+mod patience;
+mod reading;
 mod reply;
 mod routes;
 mod serve;
 mod stop;
+#[cfg(test)]
+mod tests;
 mod tunnel;
 mod upstream;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use onrecord_capture::Limits;
@@ -30,7 +36,7 @@ use onrecord_ledger::Ledger;
 use tokio::sync::Semaphore;
 
 use crate::auth::Tokens;
-use crate::engine::{Counters, Engine};
+use crate::engine::Counters;
 use crate::ingest::KnownCalls;
 
 pub(crate) use lanes::Lanes;
@@ -59,7 +65,7 @@ pub(crate) struct Settings {
     pub max_in_flight: usize,
     /// Without a byte from the model server.
     pub response_timeout: Duration,
-    /// Without a byte from the client while a request is expected.
+    /// Without a byte from the client while a request is expected, or to the client while an answer waits to be taken.
     pub client_timeout: Duration,
     /// How long running calls may go on after a shutdown began.
     pub shutdown_grace: Duration,
@@ -76,7 +82,9 @@ pub(crate) struct Gateway {
     limits: Limits,
     routes: Routes,
     in_flight: Arc<Semaphore>,
-    gap: gap::Gap,
+    /// The time for running calls is over.
+    cut_off: AtomicBool,
+    gap: Arc<gap::Gap>,
     attempts: attempts::Attempts,
     known_calls: Arc<KnownCalls>,
     counters: Arc<Counters>,
@@ -88,9 +96,31 @@ impl Gateway {
         self.routes.all()
     }
 
-    /// A gateway that records in the log of `engine`, and notes in `known_calls` how clients name its calls.
+    /// A call has no record.
+    fn unrecorded(&self) {
+        self.gap.count();
+        self.counters.unrecorded();
+    }
+
+    /// Running calls end now: whatever ends from here on is cut off by the gateway.
+    fn cut_off(&self) {
+        self.cut_off.store(true, Ordering::Relaxed);
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Relaxed)
+    }
+
+    /// States the calls that the log does not have, if there are such and it has recovered since. To be called once no calls
+    /// follow.
+    pub(crate) fn close_gap(&self) {
+        self.gap.close(&self.ledger);
+    }
+
+    /// A gateway that records in `ledger`, and notes in `known_calls` how clients name its calls.
     pub(crate) fn new(
-        engine: &Engine,
+        ledger: Arc<Ledger>,
+        counters: Arc<Counters>,
         tokens: Arc<Tokens>,
         settings: Settings,
         routes: Routes,
@@ -99,11 +129,12 @@ impl Gateway {
         Self {
             in_flight: Arc::new(Semaphore::new(settings.max_in_flight)),
             limits: settings.limits,
-            gap: gap::Gap::default(),
+            cut_off: AtomicBool::new(false),
+            gap: Arc::default(),
             attempts: attempts::Attempts::default(),
             known_calls,
-            counters: Arc::clone(&engine.counters),
-            ledger: Arc::clone(&engine.ledger),
+            counters,
+            ledger,
             tokens,
             settings,
             routes,

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::call::{Call, Failure, Outcome};
 use super::lanes::{Client, Lane, Lanes};
+use super::patience::Patience;
 use super::{Gateway, forward};
 
 /// How long a client may take for its TLS handshake.
@@ -125,7 +126,8 @@ async fn http(
         let answer = forward::handle(Arc::clone(&lane), peer, request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
-    let stream = TokioIo::new(stream);
+    // A client that takes nothing any more would keep its call, and the model server's connection, for ever.
+    let stream = TokioIo::new(Patience::new(stream, gateway.settings.client_timeout));
     let ended = match version {
         Http::One => {
             let connection = one(&gateway).serve_connection(stream, service).with_upgrades();
@@ -181,7 +183,5 @@ fn unreadable(gateway: &Arc<Gateway>, peer: IpAddr, error: &hyper::Error) {
     record.set(&field::STATUS, status);
     record.set(&field::DIALECT, Dialect::Unknown.name());
     let failure = Failure::new(kind, "client", format!("the request's head could not be read: {cause}"));
-    if let Err(error) = call.end(&Outcome::Rejected(failure)) {
-        tracing::error!(%error, "a refused request is not on record");
-    }
+    call.leave(&Outcome::Rejected(failure));
 }

@@ -11,7 +11,9 @@ use super::upstream::SendError;
 /// What the client gets of a call that goes no further, and what is on record of it.
 pub(super) struct Stop {
     pub(super) status: StatusCode,
-    pub(super) outcome: Outcome,
+    pub(super) failure: Failure,
+    /// The gateway refuses the request; else the model server has failed.
+    is_rejected: bool,
 }
 
 impl Stop {
@@ -21,7 +23,7 @@ impl Stop {
         stage: &'static str,
         message: impl Into<String>,
     ) -> Self {
-        Self { status, outcome: Outcome::Rejected(Failure::new(kind, stage, message)) }
+        Self { status, failure: Failure::new(kind, stage, message), is_rejected: true }
     }
 
     pub(super) fn upstream(
@@ -30,24 +32,38 @@ impl Stop {
         stage: &'static str,
         message: impl Into<String>,
     ) -> Self {
-        Self { status, outcome: Outcome::UpstreamError(Failure::new(kind, stage, message)) }
+        Self { status, failure: Failure::new(kind, stage, message), is_rejected: false }
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
+        let failure = self.failure.clone();
+        if self.is_rejected { Outcome::Rejected(failure) } else { Outcome::UpstreamError(failure) }
     }
 }
 
-/// The client did not send its body in time.
+/// The client did not go on with its body in time.
 pub(super) fn too_slow(gateway: &Gateway) -> Stop {
-    let message = format!("the request's body did not arrive within {} s", gateway.settings.client_timeout.as_secs());
+    stopped(&Broken::Stopped(gateway.settings.client_timeout))
+}
+
+fn stopped(broken: &Broken) -> Stop {
+    let message = format!("{broken}, the time that `client_timeout` sets");
     Stop::rejected(StatusCode::REQUEST_TIMEOUT, "client_timeout", "client", message)
+}
+
+/// The client did not send all of its body.
+pub(super) fn broken_off(error: &hyper::Error) -> Stop {
+    let message = format!("the request's body broke off: {}", root_cause(error));
+    Stop::rejected(StatusCode::BAD_REQUEST, "body_incomplete", "client", message)
 }
 
 /// Why a request did not reach the model server, or no answer came.
 pub(super) fn sending_failed(error: &SendError, max: u64, url: &Uri) -> Stop {
     match find::<Broken>(error) {
         Some(Broken::TooLarge(_)) => return too_large(max),
-        Some(stopped @ Broken::Stopped(_)) => {
-            return Stop::rejected(StatusCode::REQUEST_TIMEOUT, "client_timeout", "client", stopped.to_string());
-        }
-        _ => {}
+        Some(broken @ Broken::Stopped(_)) => return stopped(broken),
+        Some(Broken::Client(error)) => return broken_off(error),
+        None => {}
     }
     let cause = root_cause(error);
     if matches!(error, SendError::Connect(_)) {

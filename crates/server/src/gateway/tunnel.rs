@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::task::TaskTracker;
 
 use super::body::ReplyBody;
 use super::call::{Call, Failure, Outcome};
@@ -64,6 +65,7 @@ impl Ends {
 /// Answers the client that its connection speaks another protocol from now on, and passes on what is spoken. At most
 /// `patience` may go by without a byte in either direction.
 pub(crate) fn open(
+    tunnels: &TaskTracker,
     mut call: Call,
     parts: http::response::Parts,
     Ends { client, upstream }: Ends,
@@ -72,7 +74,7 @@ pub(crate) fn open(
 ) -> Response<ReplyBody> {
     let (connection, protocol) = (parts.headers.get(CONNECTION).cloned(), parts.headers.get(UPGRADE).cloned());
     let mut response = Response::from_parts(parts, reply::full(Bytes::new()));
-    super::headers::strip_hop_by_hop(response.headers_mut());
+    super::headers::for_client(response.headers_mut());
     for (name, value) in [(CONNECTION, connection), (UPGRADE, protocol)] {
         if let Some(value) = value {
             response.headers_mut().insert(name, value);
@@ -80,16 +82,14 @@ pub(crate) fn open(
     }
     call.pass_through();
     let mut tunnel = Tunnel { call, up: Flow::default(), down: Flow::default() };
-    tokio::spawn(async move {
+    tunnels.spawn(async move {
         let _permit = permit;
         let outcome = match tokio::try_join!(client, upstream) {
             Ok((client, upstream)) => tunnel.pass(client, upstream, patience).await,
             Err(error) => failed("upgrade_failed", "gateway", format!("the connection was not handed over: {error}")),
         };
         tunnel.measure();
-        if let Err(error) = tunnel.call.end(&outcome) {
-            tracing::error!(%error, "a tunnel is not on record; its intent will be closed as interrupted");
-        }
+        tunnel.call.leave(&outcome);
     });
     response
 }

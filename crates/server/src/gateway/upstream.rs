@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::UPGRADE;
 use http::uri::PathAndQuery;
-use http::{Request, Response, Uri};
+use http::{Request, Response, Uri, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tower::Service as _;
 
@@ -27,6 +27,10 @@ use super::body::UpBody;
 
 /// llama-server closes idle connections after 5 s, others later.
 const IDLE_MAX: Duration = Duration::from_secs(4);
+/// How often an HTTP/2 connection is asked whether the model server is still there, and how long the answer may take. Nothing
+/// else tells of one that a router between the two has forgotten.
+const PING: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 20_000 });
+const PONG: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 10_000 });
 
 type Connector = HttpsConnector<HttpConnector>;
 type Connection = http1::Connection<MaybeHttpsStream<TokioIo<TcpStream>>, UpBody>;
@@ -100,9 +104,7 @@ impl Line {
         &mut self,
         mut request: Request<UpBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<UpBody>>> {
-        // HTTP/1.1 names the host in a header (RFC 9112 §3.2.1).
-        let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        *request.uri_mut() = path.into();
+        in_origin_form(&mut request);
         let mut response = pin!(self.sender.try_send_request(request));
         poll_fn(|cx| {
             self.drive(cx);
@@ -137,11 +139,7 @@ impl Pool {
                 Connected::Shared(mut sender) => (sender.try_send_request(request).await, None),
             };
             match sent {
-                Ok(response) => {
-                    let (parts, incoming) = response.into_parts();
-                    let body = AnswerBody { incoming, line, pool: Arc::clone(self) };
-                    return Ok(Answer { parts, body, connecting });
-                }
+                Ok(response) => return Ok(self.answer(response, line, connecting)),
                 Err(mut failed) => match failed.take_message() {
                     Some(unsent) if connecting.is_zero() => {
                         request = unsent;
@@ -166,10 +164,17 @@ impl Pool {
         let (mut sender, connection) = http1::handshake(stream).await.map_err(SendError::Exchange)?;
         tokio::spawn(connection.with_upgrades());
         let connecting = start.elapsed();
-        let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        *request.uri_mut() = path.into();
-        let (parts, incoming) = sender.send_request(request).await.map_err(SendError::Exchange)?.into_parts();
-        Ok(Answer { parts, body: AnswerBody { incoming, line: None, pool: Arc::clone(self) }, connecting })
+        in_origin_form(&mut request);
+        let response = sender.send_request(request).await.map_err(SendError::Exchange)?;
+        Ok(self.answer(response, None, connecting))
+    }
+
+    fn answer(self: &Arc<Self>, response: Response<Incoming>, line: Option<Box<Line>>, connecting: Duration) -> Answer {
+        let (mut parts, incoming) = response.into_parts();
+        // That of this hop, and not of the next one (RFC 9110 §2.5): with 1.0 a client could not tell an answer that breaks
+        // off from one that ends.
+        parts.version = Version::HTTP_11;
+        Answer { parts, body: AnswerBody { incoming, line, pool: Arc::clone(self) }, connecting }
     }
 
     async fn open(&self) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, SendError> {
@@ -199,8 +204,9 @@ impl Pool {
     async fn connect(&self) -> Result<Connected, SendError> {
         let stream = self.open().await?;
         if stream.connected().is_negotiated_h2() {
-            let (sender, connection) =
-                http2::handshake(TokioExecutor::new(), stream).await.map_err(SendError::Exchange)?;
+            let mut two = http2::Builder::new(TokioExecutor::new());
+            two.timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PONG).keep_alive_while_idle(true);
+            let (sender, connection) = two.handshake(stream).await.map_err(SendError::Exchange)?;
             tokio::spawn(connection);
             *lock(&self.shared) = Some(sender.clone());
             return Ok(Connected::Shared(sender));
@@ -257,6 +263,101 @@ impl Drop for AnswerBody {
     }
 }
 
+/// HTTP/1.1 names the host in a header (RFC 9112 §3.2.1).
+fn in_origin_form(request: &mut Request<UpBody>) {
+    let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    *request.uri_mut() = path.into();
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, Full};
+    use hyper::service::service_fn;
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use rustls_pki_types::PrivateKeyDer;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::gateway::{connector, connector_trusting};
+
+    fn request(url: &str) -> Request<UpBody> {
+        Request::get(url).body(UpBody::Read(Full::default())).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_answer_has_the_version_of_this_hop() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 1024];
+            let read = stream.read(&mut asked).await.unwrap();
+            assert!(asked[..read].starts_with(b"GET /a?b HTTP/1.1\r\n"));
+            stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nyes").await.unwrap();
+        });
+        let uri: Uri = url.parse().unwrap();
+        let pool = Arc::new(Pool::new(connector(&uri, Duration::from_secs(5)).unwrap(), uri));
+        let answer = pool.send(request(&format!("{url}a?b"))).await.unwrap();
+        assert_eq!(answer.parts.version, Version::HTTP_11);
+        assert_eq!(answer.body.collect().await.unwrap().to_bytes(), "yes");
+    }
+
+    /// A certificate for `localhost`: what a server serves with it, and what a client that believes it has.
+    fn trust() -> (TlsAcceptor, ClientConfig) {
+        let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let provider = || Arc::new(rustls::crypto::ring::default_provider());
+        let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+        let server = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+        let mut server = server.with_no_client_auth().with_single_cert(vec![issued.cert.der().clone()], key).unwrap();
+        server.alpn_protocols = vec![b"h2".to_vec()];
+        let mut roots = RootCertStore::empty();
+        roots.add(issued.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+        (Arc::new(server).into(), client.with_root_certificates(roots).with_no_client_auth())
+    }
+
+    /// Serves HTTP/2 on a connection until it is told to stop, and then leaves the connection open, as if a router had
+    /// forgotten it.
+    async fn serve(stream: TcpStream, acceptor: TlsAcceptor, stop: tokio::sync::oneshot::Receiver<()>) {
+        let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
+        let answer = service_fn(async |_: Request<Incoming>| {
+            Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from("yes"))))
+        });
+        let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(stream, answer);
+        let mut serving = pin!(serving);
+        tokio::select! {
+            _ = &mut serving => {}
+            _ = stop => std::future::pending::<()>().await,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_http2_connection_that_is_dead_is_replaced() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+        let (acceptor, client) = trust();
+        let pool = Arc::new(Pool::new(connector_trusting(client, Duration::from_secs(5)), url.parse().unwrap()));
+        for _ in 0..2 {
+            let (stop, stopped) = tokio::sync::oneshot::channel();
+            let serving = async { serve(listener.accept().await.unwrap().0, acceptor.clone(), stopped).await };
+            let asking = async {
+                let answer = pool.send(request(&url)).await.unwrap();
+                assert_eq!(answer.body.collect().await.unwrap().to_bytes(), "yes");
+                stop.send(()).unwrap();
+                while !lock(&pool.shared).as_ref().unwrap().is_closed() {
+                    tokio::time::sleep(PING).await;
+                }
+            };
+            tokio::select! {
+                () = serving => unreachable!("it is told to stop, and does not end"),
+                noticed = tokio::time::timeout(Duration::from_secs(10), asking) => noticed.expect("nobody noticed"),
+            }
+        }
+    }
 }

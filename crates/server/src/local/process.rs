@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::auth::{MASK, is_secret};
+
 /// The id of a process.
 pub(crate) type Pid = u32;
 
@@ -16,9 +18,6 @@ const LISTEN: &str = "0A";
 const ARGUMENTS_MAX: usize = 256;
 /// Bytes that are kept of an argument.
 const ARGUMENT_MAX: usize = 4096;
-/// Options whose value is nobody's business, without dashes and lower-case.
-const SECRETS: [&str; 7] = ["key", "token", "secret", "password", "passwd", "auth", "credential"];
-const MASK: &str = "***";
 
 /// The process that listens on `address`, or on its port for all addresses. Of several that share the socket the oldest,
 /// which is the one that the others were forked from.
@@ -107,28 +106,19 @@ fn has_open(pid: Pid, links: &[PathBuf]) -> bool {
     files.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|link| links.contains(&link))
 }
 
-/// Arguments without what follows an option that takes a secret.
+/// Arguments without what follows an option that takes secrets, up to the next option: vLLM's `--api-key` takes several.
 fn masked(arguments: impl Iterator<Item = String>) -> Vec<String> {
-    let mut hide_next = false;
+    let mut hides = false;
     let mask = |argument: String| {
         let is_option = argument.starts_with('-');
-        if std::mem::take(&mut hide_next) && !is_option {
+        if hides && !is_option {
             return MASK.to_owned();
         }
-        match argument.split_once('=') {
-            Some((name, _)) if is_secret(name) => return format!("{name}={MASK}"),
-            None if is_option => hide_next = is_secret(&argument),
-            _ => {}
-        }
-        argument
+        let (name, value) = argument.split_once('=').map_or((&*argument, None), |(name, value)| (name, Some(value)));
+        hides = is_option && value.is_none() && is_secret(name);
+        if value.is_some() && is_secret(name) { format!("{name}={MASK}") } else { argument }
     };
     arguments.map(mask).collect()
-}
-
-/// True of `--api-key`, `HF_TOKEN` and the like; not of `--max-tokens`, `--tokenizer` or `--api-key-file`.
-fn is_secret(name: &str) -> bool {
-    let name = name.trim_start_matches('-').to_ascii_lowercase();
-    name.rsplit(['-', '_']).next().is_some_and(|last| SECRETS.contains(&last))
 }
 
 #[cfg(test)]
@@ -154,11 +144,16 @@ mod tests {
 
     #[test]
     fn secrets_of_a_command_line_are_masked() {
-        let line = ["server", "--api-key", "k", "--hf-token=t", "-m", "model.gguf", "--max-tokens", "5", "API_KEY=x"];
-        let line = masked(line.map(str::to_owned).into_iter());
-        let shown = "server --api-key *** --hf-token=*** -m model.gguf --max-tokens 5 API_KEY=***";
-        assert_eq!(line.join(" "), shown);
-        assert!(!is_secret("--api-key-file") && !is_secret("--tokenizer"));
+        for (line, shown) in [
+            (
+                "server --api-key k --hf-token=t -m model.gguf --max-tokens 5 API_KEY=x",
+                "server --api-key *** --hf-token=*** -m model.gguf --max-tokens 5 API_KEY=***",
+            ),
+            ("serve m --api-key k1 k2 a=b --port 1 x", "serve m --api-key *** *** *** --port 1 x"),
+            ("serve --api-keys k1 k2 -v --token=t k", "serve --api-keys *** *** -v --token=*** k"),
+        ] {
+            assert_eq!(masked(line.split(' ').map(str::to_owned)).join(" "), shown);
+        }
     }
 
     #[cfg(target_os = "linux")]

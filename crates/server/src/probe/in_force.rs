@@ -71,9 +71,11 @@ impl InForce {
         let alone = asked.or(answered).is_none() && entries.len() == 1;
         let entry = entries.iter().find(|entry| alone || entry.is_of(asked, answered));
         let fitting = entry.filter(|entry| entry.fits(record.text(&field::FINGERPRINT)));
+        let is_refused = record.int(&field::STATUS).is_some_and(|status| status >= 400);
         match (fitting, asked.or(answered)) {
             (Some(_), _) => {}
-            (None, Some(model)) if entry.is_none() => self.called(model),
+            // A model that the server does not have takes no place of one that it has.
+            (None, Some(model)) if entry.is_none() && !is_refused => self.called(model),
             _ => self.doubt(),
         }
         if let Some(entry) = fitting {
@@ -107,6 +109,16 @@ impl InForce {
 
     pub(super) fn models(&self) -> Vec<String> {
         self.called.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// This was found when the server was asked, the models `called` among the rest. Those that nothing was found of are
+    /// forgotten, so that they do not take the place of others.
+    pub(super) fn found(&self, entries: Vec<Entry>, called: &[String]) {
+        let is_found = |model: &String| entries.iter().any(|entry| entry.names.contains(model));
+        let mut names = self.called.lock().unwrap_or_else(PoisonError::into_inner);
+        names.retain(|model| !called.contains(model) || is_found(model));
+        drop(names);
+        self.set(entries);
     }
 
     pub(super) fn set(&self, entries: Vec<Entry>) {
@@ -148,6 +160,26 @@ mod tests {
         assert_eq!(record.get(&field::USED_TEMPERATURE), Some(&0.8.into()));
         assert_eq!(call(&in_force, "c", "", "").refs, []);
         assert_eq!(in_force.models(), ["c"]);
+    }
+
+    #[test]
+    fn names_that_nothing_is_found_of_take_no_place() {
+        let in_force = InForce::default();
+        let mut refused = new_record(onrecord_proof::Kind::Interaction);
+        refused.set(&field::OPERATION, "chat");
+        refused.set(&field::REQUEST_MODEL, "misspelt");
+        refused.set(&field::STATUS, 404_i64);
+        in_force.complete(&mut refused);
+        assert_eq!(in_force.models(), [""; 0]);
+        for number in 0..MODELS_MAX {
+            call(&in_force, &format!("unknown {number}"), "", "");
+        }
+        call(&in_force, "a", "", "");
+        let asked = in_force.models();
+        assert!(asked.len() == MODELS_MAX && !asked.contains(&"a".into()));
+        in_force.found(vec![entry(Uuid::from_u128(1), "unknown 7", false)], &asked);
+        call(&in_force, "a", "", "");
+        assert_eq!(in_force.models(), ["a", "unknown 7"]);
     }
 
     #[test]

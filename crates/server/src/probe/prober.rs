@@ -153,7 +153,7 @@ impl Prober {
             changed |= is_new;
             entries.push(Entry::new(id, setup));
         }
-        self.in_force.set(entries);
+        self.in_force.found(entries, &called);
         Ok(if changed { Round::Changed } else { Round::Same })
     }
 

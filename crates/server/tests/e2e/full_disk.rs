@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::http::{chat, post};
+use crate::support::http::{chat, post, raw, status};
 use crate::support::log::field;
 use crate::support::upstream::{Upstream, answer, completion, script};
 use crate::support::{Log, Reply, Server, wait_for};
@@ -97,14 +97,22 @@ async fn calls_are_refused_before_the_model_and_go_on_when_there_is_space() {
     let server = log.serve(&model);
     disk.fill();
     let recorded = call_until(&server, |reply| reply.status == 503).await;
-    // From now on the log is known to fail, so the model is not asked.
+    // From now on the log is known to fail, so the model is not asked, nor by a question that flows up as it comes in.
     let asked = model.requests.lock().unwrap().len();
-    for _ in 0..5 {
-        let refused = post(server.gateway, &[], long_question()).await;
+    let flowing = chat(&"Why? ".repeat(500_000), json!({}));
+    for body in [long_question(), flowing.clone(), long_question(), flowing, long_question()] {
+        let refused = post(server.gateway, &[], body).await;
         assert_eq!((refused.status, refused.code().as_str()), (503, "log_unavailable"), "{refused:?}");
         assert!(refused.text().contains("cannot be put on record"), "{refused:?}");
         assert_eq!(refused.headers["retry-after"], "1");
     }
+    let question = long_question();
+    let chunks = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: g\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n\
+         {:x}\r\n{question}\r\n0\r\n\r\n",
+        question.len()
+    );
+    assert_eq!(status(&raw(server.gateway, chunks.as_bytes()).await), 503);
     assert_eq!(model.requests.lock().unwrap().len(), asked, "the model was called for calls that were refused");
     disk.free();
     let after = wait_for("the log to go on", || {
@@ -138,11 +146,25 @@ async fn calls_that_pass_unrecorded_are_counted_in_the_log() {
         log.query("SELECT onrecord_gap_calls AS calls, onrecord_gap_from AS first, onrecord_gap_until AS last FROM records WHERE kind = 'gap'").pop()
     });
     let number = |name: &str| gap[name].as_i64().unwrap();
-    let calls = model.requests.lock().unwrap().len();
-    let recorded = log.query("SELECT count(*) AS n FROM interactions")[0]["n"].as_i64().unwrap();
     assert!(number("calls") > 0, "{gap}");
-    assert_eq!(number("calls") + recorded, i64::try_from(calls).unwrap(), "{gap}");
+    assert_eq!(accounted_for(&log), model.requests.lock().unwrap().len(), "{gap}");
     let started = before.duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
     assert!(number("first") >= i64::try_from(started).unwrap() && number("first") <= number("last"), "{gap}");
+    // Without a call that follows, the end of the server is the time.
+    disk.fill();
+    for _ in 0..20 {
+        assert_eq!(post(server.gateway, &[], long_question()).await.status, 200);
+    }
+    disk.free();
+    server.stop();
+    assert_eq!(accounted_for(&log), model.requests.lock().unwrap().len());
     log.verify();
+}
+
+/// Calls that are on record, and those of which the log says that it does not have them.
+fn accounted_for(log: &Log) -> usize {
+    let calls =
+        "(SELECT count(*) FROM interactions) + (SELECT sum(onrecord_gap_calls) FROM records WHERE kind = 'gap')";
+    let row = log.query(&format!("SELECT {calls} AS n")).remove(0);
+    usize::try_from(row["n"].as_u64().unwrap()).unwrap()
 }

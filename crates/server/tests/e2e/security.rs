@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::support::http::{get, open, request};
+use crate::support::http::{CHAT, get, open, request};
 use crate::support::log::{field, program, run};
 use crate::support::{Log, Reply, chat, post, upstream};
 
@@ -116,9 +116,13 @@ async fn credentials_reach_the_model_and_are_not_stored() {
         ("x-request-id", "theirs"),
         ("traceparent", TRACE),
     ];
-    let reply = post(server.gateway, &headers, chat("Hello!", json!({}))).await;
+    let mut call = request(server.gateway, &headers, chat("Hello!", json!({})));
+    let url = format!("http://{}{CHAT}?api_key={SECRET}&max_tokens=5", server.gateway);
+    *call.uri_mut() = url.parse().unwrap();
+    let reply = Reply::read(open(call).await.unwrap()).await;
     assert_eq!(reply.status, 200);
     let request = model.last_request().to_ascii_lowercase();
+    assert!(request.starts_with(&format!("post {CHAT}?api_key={SECRET}&max_tokens=5 ")), "{request}");
     for line in [
         format!("authorization: bearer {SECRET}"),
         format!("x-api-key: {SECRET}"),
@@ -131,6 +135,13 @@ async fn credentials_reach_the_model_and_are_not_stored() {
     let record = log.show(&reply.id());
     assert_eq!(field(&record, "context", "trace_id"), "0af7651916cd43dd8448eb211c80319c", "{record:#}");
     assert_eq!(field(&record, "context", "onrecord.request.id"), "r-1");
+    assert_eq!(field(&record, "context", "url.query"), "api_key=***&max_tokens=5");
+    // A web page whose name points to this machine gets nothing.
+    let page = post(server.gateway, &[("host", "evil.example")], chat("Hello!", json!({}))).await;
+    assert_eq!((page.status, page.code().as_str()), (403, "forbidden"));
+    assert!(page.text().contains("evil.example") && page.text().contains("onrecord token create"), "{}", page.text());
+    assert_eq!(field(&log.show(&page.id()), "outcome", "onrecord.outcome"), "rejected");
+    assert_eq!(model.requests.lock().unwrap().len(), 1);
     let messages = server.stop();
     assert!(!messages.contains(SECRET));
     assert_eq!(files_with(&log.data(), SECRET), [""; 0]);

@@ -219,5 +219,9 @@ async fn a_stream_that_is_reset_over_http2_is_a_client_that_went_away() {
     assert_eq!(field(&record, "output", "onrecord.output.text"), "Once");
     // The connection lives on.
     assert!(client.ready().await.is_ok());
+    // An answer that only begins like a stream has nobody who goes away in it.
+    let head = raw(server.gateway, b"HEAD /v1/models HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("x-onrecord-leaf: "), "{head}");
+    assert_eq!(field(&log.only("path = '/v1/models'"), "outcome", "onrecord.outcome"), "completed");
     log.verify();
 }

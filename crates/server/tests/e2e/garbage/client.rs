@@ -14,7 +14,7 @@ use super::{completed, ended, still_good};
 use crate::support::http::{CHAT, answer, header, raw, status};
 use crate::support::log::field;
 use crate::support::upstream::{self, completion};
-use crate::support::{Log, Reply, Server, chat, post};
+use crate::support::{Log, Reply, Server, chat, post, wait_for};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn bodies_that_are_no_json_reach_the_model_and_the_log_as_they_are() {
@@ -73,15 +73,18 @@ async fn a_body_beyond_the_limit_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_large_body_within_the_limit_passes_and_is_kept_as_far_as_configured() {
     let log = Log::with_config("[gateway]\nmax_captured_body = \"1 MiB\"\n");
-    let model = upstream::script([upstream::answer("200 OK", "", completion("Yes."))]).await;
+    // Only its last piece is more than is held of an answer.
+    let answer = completion(&"Y".repeat((1 << 20) + 1 - completion("").len()));
+    let model = upstream::script([upstream::answer("200 OK", "", &answer)]).await;
     let server = log.serve(&model);
     let body = chat(&"long ".repeat(1 << 20), json!({}));
     let reply = post(server.gateway, &[], body.clone()).await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!((reply.status, reply.body.len()), (200, (1 << 20) + 1));
     assert!(model.last_request().ends_with(&body), "the model got another body");
     let record = log.show(&reply.id());
     completed(&record, 200);
     assert_eq!(field(&record, "input", "http.request.body.size").as_u64(), Some(body.len() as u64));
+    assert_eq!(field(&record, "output", "http.response.body.size").as_u64(), Some(answer.len() as u64));
     assert_eq!(field(&record, "input", "onrecord.input.truncated"), true);
     still_good(&log, server).await;
 }
@@ -109,10 +112,10 @@ async fn heads_that_cannot_be_read_are_refused() {
     still_good(&log, server).await;
 }
 
-/// A server that waits 300 ms for its clients.
+/// A server that waits 300 ms for its clients, and answers more than the system keeps for one that does not read.
 async fn impatient() -> (Log, Server) {
     let log = Log::with_config("[gateway]\nclient_timeout = \"300ms\"\n");
-    let model = upstream::script([upstream::answer("200 OK", "", completion("Yes."))]).await;
+    let model = upstream::script([upstream::answer("200 OK", "", completion(&"Yes. ".repeat(4 << 20)))]).await;
     let server = log.serve(&model);
     (log, server)
 }
@@ -130,7 +133,24 @@ async fn a_body_that_stops_is_refused() {
     let begun = format!("POST {CHAT} HTTP/1.1\r\nhost: g\r\ncontent-length: 100\r\n\r\n{{\"model\"");
     let reply = begin(&server, begun.as_bytes()).await;
     assert_eq!(status(&reply), 408, "{reply}");
-    ended(&log.show(header(&reply, "x-onrecord-id").unwrap()), "rejected", 408, "client_timeout", "client");
+    let record = log.show(header(&reply, "x-onrecord-id").unwrap());
+    ended(&record, "rejected", 408, "client_timeout", "client");
+    assert_eq!(field(&record, "input", "onrecord.input.body"), "{\"model\"");
+    still_good(&log, server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_body_may_pause_and_an_answer_has_to_be_taken() {
+    let (log, server) = impatient().await;
+    let mut stream = TcpStream::connect(server.gateway).await.unwrap();
+    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: g\r\ncontent-length: 15\r\n\r\n");
+    for piece in [&head, "{\"model\"", ": ", "\"m\" }"] {
+        stream.write_all(piece.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let record = log.only("outcome = 'client_disconnected'");
+    assert_eq!(field(&record, "config", "gen_ai.request.model"), "m");
+    assert_eq!(field(&record, "outcome", "http.response.status_code"), 200);
     still_good(&log, server).await;
 }
 
@@ -173,31 +193,42 @@ async fn a_connection_that_is_half_closed_gets_its_answer_and_one_that_breaks_of
     let first = log.only("true");
     let outcome = field(&first, "outcome", "onrecord.outcome").as_str().unwrap().to_owned();
     assert_eq!(outcome == "completed", !reply.is_empty(), "{first:#}");
-    // One that closes in the middle of its body has none.
-    let mut stream = TcpStream::connect(server.gateway).await.unwrap();
-    let begun = format!("POST {CHAT} HTTP/1.1\r\nhost: g\r\ncontent-length: 100\r\n\r\n{{\"model\"");
-    stream.write_all(begun.as_bytes()).await.unwrap();
-    stream.shutdown().await.unwrap();
-    answer(&mut stream).await;
-    let second = log.only("leaf_index > 1");
-    let outcome = field(&second, "outcome", "onrecord.outcome").as_str().unwrap();
-    assert!(["rejected", "client_disconnected"].contains(&outcome), "{second:#}");
+    // One that closes in the middle of its body has none, whether that flows up or not.
+    let mut known = format!("'{}'", first["id"].as_str().unwrap());
+    for length in [100, 10_000_000] {
+        let mut stream = TcpStream::connect(server.gateway).await.unwrap();
+        let begun = format!("POST {CHAT} HTTP/1.1\r\nhost: g\r\ncontent-length: {length}\r\n\r\n{{\"model\"");
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stream.shutdown().await.unwrap();
+        answer(&mut stream).await;
+        let broken = log.only(&format!("id NOT IN ({known})"));
+        known += &format!(", '{}'", broken["id"].as_str().unwrap());
+        let of = |name: &str| field(&broken, "outcome", name).as_str().unwrap();
+        assert!(["rejected", "client_disconnected"].contains(&of("onrecord.outcome")), "{broken:#}");
+        assert!(["body_incomplete", "client_disconnected"].contains(&of("error.type")), "{broken:#}");
+        assert_eq!(field(&broken, "input", "http.request.body.size"), 8, "{broken:#}");
+    }
     still_good(&log, server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_client_that_goes_away_while_the_model_computes_is_on_record() {
     let log = Log::new();
-    let acts = [upstream::Act::Wait(Duration::from_millis(500)), upstream::answer("200 OK", "", completion("Yes."))];
-    let server = log.serve(upstream::script(acts).await);
-    let body = chat("Hello!", json!({}));
-    let mut stream = TcpStream::connect(server.gateway).await.unwrap();
-    let request = format!("POST {CHAT} HTTP/1.1\r\nhost: g\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-    stream.write_all(request.as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    drop(stream);
-    let record = log.only("outcome = 'client_disconnected'");
-    assert_eq!(field(&record, "input", "onrecord.input.body"), &body);
+    let server = log.serve(upstream::script([upstream::Act::Hold]).await);
+    let mut known = "''".to_owned();
+    for question in ["Hello!".to_owned(), "Hello! ".repeat(300_000)] {
+        let body = chat(&question, json!({}));
+        let mut stream = TcpStream::connect(server.gateway).await.unwrap();
+        let request = format!("POST {CHAT} HTTP/1.1\r\nhost: g\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let begun = || (log.json(&["stats", "--json"])["open_calls"] == 1).then_some(());
+        wait_for("the beginning of the call to be durable", begun);
+        drop(stream);
+        let record = log.only(&format!("outcome = 'client_disconnected' AND id NOT IN ({known})"));
+        known += &format!(", '{}'", record["id"].as_str().unwrap());
+        assert_eq!(field(&record, "input", "onrecord.input.body"), &body);
+    }
     still_good(&log, server).await;
 }
 
