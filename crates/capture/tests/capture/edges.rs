@@ -1,10 +1,10 @@
 //! What is rare, and what is not as it should be.
 
-use onrecord_capture::{Dialect, End, Limits, Request};
+use onrecord_capture::{BodyHead, Dialect, End, Limits, NamedModel, Request};
 use onrecord_proof::{Record, Value, field};
 
 use crate::support::{
-    EVENTS, JSON, LINES, answer, events, feed, json_of, record, record_of, request, streamed, streams,
+    EVENTS, JSON, LINES, answer, events, feed, json_of, record, record_of, request, request_in, streamed, streams,
 };
 
 fn captured(record: &Record) -> (&str, Option<&str>) {
@@ -323,7 +323,9 @@ fn what_vllm_adds_is_kept() {
 fn requests_of_the_wrong_shape() {
     for (body, model, text) in [
         (&br#"{"model":5,"messages":"hi","temperature":"hot","n":1.5,"stop":[1],"stream":"yes","seed":99999999999999999999}"#[..], None, None),
-        (br#"{"model":"a","model":"b","messages":[{"content":"x"}],"messages":[{"content":"y"}]}"#, Some("b"), Some("y")),
+        (br#"{"model":"a","model":"b","messages":[{"content":"x"}],"messages":[{"content":"y"}]}"#, Some("a"), Some("y")),
+        (br#"{"\u006dodel":"a","model":"b"}"#, Some("a"), None),
+        (br#"{"model":null,"model":"b"}"#, Some("b"), None),
         (b"{\"model\":\"m\",\"messages\":[{\"content\":\"a\xff\xfeb\"}]}", Some("m"), Some("a\u{fffd}\u{fffd}b")),
         (br#"{"model":"m","messages":[{"role":"user"#, Some("m"), None),
         (br#"{"model":"m","messages":[{"content":[{"text":"one"},{"image_url":{}},{"text":"two"}]}]}"#, Some("m"), Some("one\ntwo")),
@@ -365,3 +367,40 @@ fn a_request_of_an_unknown_dialect_is_kept_and_tells_its_model() {
     assert_eq!(record.get(&field::INPUT_TRUNCATED), Some(&Value::Bool(true)));
     assert_eq!((record.int(&field::INPUT_SIZE), record.get(&field::REQUEST_MODEL)), (Some(40), None));
 }
+#[test]
+fn a_form_tells_its_model_packed_or_not() {
+    let body = b"--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--x\r\nContent-Disposition: form-data; \
+        name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF\xff\r\n--x--\r\n";
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, body).unwrap();
+    for (body, content_encoding) in [(body.to_vec(), None), (packed.finish().unwrap(), Some("gzip"))] {
+        let head = BodyHead { content_type: Some("multipart/form-data; boundary=x"), content_encoding };
+        for dialect in [Dialect::Unknown, Dialect::OpenAiChat] {
+            let (facts, record) = request_in(dialect, head, &body, record());
+            assert_eq!((facts.model.as_deref(), facts.dialect), (Some("whisper-1"), dialect));
+            assert_eq!(record.get(&field::INPUT_BODY).and_then(Value::as_bytes), Some(&body[..]));
+        }
+    }
+}
+
+/// Where a call goes and what is on record of it are the same, whichever way the model was found.
+#[test]
+fn a_large_body_names_the_model_that_is_on_record() {
+    for body in [
+        r#"{"model":"a","model":"b"}"#,
+        r#"{"mod\u0065l":"\u0061"}"#,
+        r#"{"model":{"model":"x"},"model":["x"],"model":"a"}"#,
+        r#"{"messages":[{"model":"x"}],"model":"","model":"a"}"#,
+        r#"{"model":7}"#,
+    ] {
+        let mut named = NamedModel::new(JSON);
+        named.push(body.as_bytes());
+        for dialect in [Dialect::OpenAiChat, Dialect::Unknown] {
+            let (facts, record) = request_in(dialect, JSON, body.as_bytes(), record());
+            assert_eq!(facts.model.as_deref(), named.found(), "{body}");
+            let recorded = if dialect == Dialect::Unknown { named.found() } else { record.text(&field::REQUEST_MODEL) };
+            assert_eq!(recorded, named.found(), "{body}");
+        }
+    }
+}
+
