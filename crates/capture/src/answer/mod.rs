@@ -15,7 +15,7 @@ use onrecord_proof::{Field, Record, Value, field};
 pub(crate) use self::extra::Extra;
 pub(crate) use self::message::Message;
 pub(crate) use self::part::{Key, Kind};
-pub(crate) use self::usage::Usage;
+pub(crate) use self::usage::{Counts, Usage};
 use crate::budget::Budget;
 use crate::error::Failure;
 use crate::json::{self, RawValue};
