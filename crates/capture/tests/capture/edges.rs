@@ -247,6 +247,35 @@ fn what_is_too_long_is_cut_and_says_so() {
 }
 
 #[test]
+fn decisions_do_not_take_the_place_of_the_text() {
+    let limits = Limits { body: 2000, ..Limits::default() };
+    let tops = vec![r#"{"token":"a","logprob":-1.0}"#; 20].join(",");
+    let logprobs = format!(r#"{{"content":[{{"token":"ab","logprob":-0.5,"top_logprobs":[{tops}]}}]}}"#);
+    let word = format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"ab"}},"logprobs":{logprobs}}}]}}"#);
+    let end = r#"{"id":"c-1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"completion_tokens":100},"timings":{"predicted_ms":1.5}}"#;
+    let body = events(&[vec![word.as_str(); 100], vec![end]].concat());
+    let record = feed(Dialect::OpenAiChat, 200, EVENTS, limits, &[body.as_bytes()], End::Complete).record;
+    assert_eq!(record.text(&field::OUTPUT_TEXT), Some("ab".repeat(100).as_str()));
+    assert_eq!(record.int(&field::DECISION_COUNT), Some(3), "as many as there is room for");
+    assert_eq!(record.get(&field::OUTPUT_TRUNCATED), Some(&Value::Bool(true)));
+    assert_eq!(record.text(&field::RESPONSE_ID), Some("c-1"));
+    assert_eq!(record.get(&field::FINISH_REASONS), Some(&Value::Array(vec!["stop".into()])));
+    assert_eq!((record.int(&field::OUTPUT_TOKENS), record.int(&field::UPSTREAM_DECODE)), (Some(100), Some(1500)));
+}
+
+#[test]
+fn how_a_text_ended_that_was_cut_is_known() {
+    let limits = Limits { body: 1000, ..Limits::default() };
+    let word = delta(r#"{"content":"0123456789"}"#);
+    let end = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"length"}],"timings":{"predicted_ms":1.5}}"#;
+    let body = events(&[vec![word.as_str(); 1000], vec![end]].concat());
+    let record = feed(Dialect::OpenAiChat, 200, EVENTS, limits, &[body.as_bytes()], End::Complete).record;
+    assert!(record.text(&field::OUTPUT_TEXT).unwrap().len() < 1000);
+    assert_eq!(record.get(&field::STOP_REASONS), Some(&Value::Array(vec!["limit".into()])));
+    assert_eq!(record.int(&field::UPSTREAM_DECODE), Some(1500));
+}
+
+#[test]
 fn the_end_is_held_however_little_is_kept() {
     for case in streams() {
         let message = answer(&case);
@@ -358,16 +387,6 @@ fn what_a_request_asks_for() {
 }
 
 #[test]
-fn a_request_of_an_unknown_dialect_is_kept_and_tells_its_model() {
-    let mut sent = Request::new(Limits { body: 30, ..Limits::default() });
-    sent.push(br#"{"model":"m","prompt":"x","stream":true}"#);
-    let mut record = record();
-    let facts = sent.finish(Dialect::Unknown, JSON, &mut record);
-    assert_eq!((facts.model.as_deref(), facts.stream), (Some("m"), false), "the limit cuts `stream` off");
-    assert_eq!(record.get(&field::INPUT_TRUNCATED), Some(&Value::Bool(true)));
-    assert_eq!((record.int(&field::INPUT_SIZE), record.get(&field::REQUEST_MODEL)), (Some(40), None));
-}
-#[test]
 fn a_form_tells_its_model_packed_or_not() {
     let body = b"--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--x\r\nContent-Disposition: form-data; \
         name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF\xff\r\n--x--\r\n";
@@ -404,3 +423,13 @@ fn a_large_body_names_the_model_that_is_on_record() {
     }
 }
 
+#[test]
+fn a_request_of_an_unknown_dialect_is_kept_and_tells_its_model() {
+    let mut sent = Request::new(Limits { body: 30, ..Limits::default() });
+    sent.push(br#"{"model":"m","prompt":"x","stream":true}"#);
+    let mut record = record();
+    let facts = sent.finish(Dialect::Unknown, JSON, &mut record);
+    assert_eq!((facts.model.as_deref(), facts.stream), (Some("m"), false), "the limit cuts `stream` off");
+    assert_eq!(record.get(&field::INPUT_TRUNCATED), Some(&Value::Bool(true)));
+    assert_eq!((record.int(&field::INPUT_SIZE), record.get(&field::REQUEST_MODEL)), (Some(40), None));
+}
