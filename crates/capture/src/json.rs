@@ -74,6 +74,14 @@ pub(crate) fn inside_list(raw: &RawValue) -> Option<&str> {
     (!inner.is_empty()).then_some(inner)
 }
 
+/// Calls `with` with what is between the brackets of a list, if there is anything; false if it is no list.
+pub(crate) fn in_list<'a>(raw: &'a RawValue, with: impl FnOnce(&'a str)) -> bool {
+    if let Some(items) = inside_list(raw) {
+        with(items);
+    }
+    raw.get().starts_with('[')
+}
+
 /// The text of a message's content: a string, or the text parts of a list put together with `between`.
 pub(crate) fn content_text<'a>(content: &'a RawValue, between: &str) -> Option<Cow<'a, str>> {
     if let Some(text) = text(content) {

@@ -25,6 +25,7 @@ mod error;
 mod generated;
 mod injection;
 mod json;
+mod list;
 mod llamacpp;
 mod lmstudio;
 mod ollama;
@@ -54,8 +55,8 @@ pub use timings::{TIMING_HEADERS, record_timing_headers};
 /// How much of a body is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes that are kept of one body, of the decoded copy of a compressed one, and of what a stream adds up to.
-    /// Sizes and digests are of the whole body.
+    /// Bytes that are kept of one body, of the decoded copy of a compressed one, and of what a stream adds up to, where
+    /// token decisions have as many for themselves. Sizes and digests are of the whole body.
     pub body: usize,
     /// Keep the bytes of an event stream as well as what it added up to.
     pub keep_raw_stream: bool,

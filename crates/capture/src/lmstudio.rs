@@ -26,12 +26,19 @@ object! {
 
 object! {
     /// An event.
-    Event { kind as "type", model_instance_id, content, tool, arguments, output, provider_info, result, error } without {}
+    Event {
+        kind as "type", model_instance_id, content, tool, arguments, output, provider_info, reason, metadata, result, error
+    } without {}
 }
 
 object! {
-    /// Something that was put out: a message, a thought or a tool call.
-    Item { kind as "type", content, tool, arguments, output, provider_info } without {}
+    /// Something that was put out: a message, a thought, a tool call or one that could not be made.
+    Item { kind as "type", content, tool, arguments, output, provider_info, reason, metadata } without {}
+}
+
+object! {
+    /// What a tool call was that could not be made.
+    Invalid { tool_name, arguments } without {}
 }
 
 /// Events that say only how far the work is.
@@ -59,17 +66,27 @@ impl Wire for Chat {
             "message.delta" => self.say(Kind::Text, &new, event.at_us, answer),
             "reasoning.delta" => self.say(Kind::Reasoning, &new, event.at_us, answer),
             "message.start" | "reasoning.start" => self.current = None,
-            "tool_call.start" | "tool_call.arguments" | "tool_call.result" => {
-                self.current = self.current.filter(|_| name != "tool_call.start");
+            "tool_call.start" => {
+                self.current = None;
                 self.call(&new, event.at_us, answer);
+            }
+            "tool_call.arguments" => self.call(&new, event.at_us, answer),
+            "tool_call.success" | "tool_call.failure" => {
+                self.call(&new, event.at_us, answer);
+                self.current = None;
             }
             "chat.end" => new.result.map_or(Ok(()), |result| take_whole(result.get(), answer))?,
             "chat.start" => {}
             _ if PROGRESS.iter().any(|known| name.starts_with(known)) => return Ok(Last::No),
-            // A model that is loaded for the call says how long that took.
-            _ => {
+            // A model that is loaded for the call says how far that is, and how long it took.
+            _ if name.starts_with("model_load.") => {
                 let (extra, budget) = answer.extra(None);
                 extra.set(name, json::parse(event.json)?, budget);
+                return Ok(Last::No);
+            }
+            _ => {
+                let (extra, budget) = answer.extra(None);
+                extra.add(name, json::parse(event.json)?, budget);
                 return Ok(Last::No);
             }
         }
@@ -111,9 +128,9 @@ impl Chat {
 
     fn call(&mut self, new: &Event<'_>, at_us: i64, answer: &mut Answer) {
         let key = self.key(Kind::ToolCall);
-        let Event { tool, arguments, output, provider_info, .. } = *new;
+        let Event { tool, arguments, output, provider_info, reason, metadata, .. } = *new;
         if let Some((message, budget)) = answer.message(0) {
-            let call = Item { tool, arguments, output, provider_info, ..Item::default() };
+            let call = Item { tool, arguments, output, provider_info, reason, metadata, ..Item::default() };
             take_call(key, &call, message, budget);
         }
         answer.spoke(at_us);
@@ -150,7 +167,7 @@ fn take_item(key: Key<'_>, json: &RawValue, message: &mut Message, budget: &mut 
     let (kind, content) = match item.kind.and_then(json::text).as_deref() {
         Some("message") => (Kind::Text, item.content.and_then(json::text).unwrap_or_default()),
         Some("reasoning") => (Kind::Reasoning, item.content.and_then(json::text).unwrap_or_default()),
-        Some("tool_call") => return take_call(key, &item, message, budget),
+        Some("tool_call" | "invalid_tool_call") => return take_call(key, &item, message, budget),
         _ => (Kind::Other, json.get().into()),
     };
     if let Some(part) = message.part(kind, key, budget) {
@@ -161,17 +178,20 @@ fn take_item(key: Key<'_>, json: &RawValue, message: &mut Message, budget: &mut 
     }
 }
 
-/// Takes a call, and what the tool gave back: the server runs its tools itself.
+/// Takes a call, and what the tool gave back: the server runs its tools itself. Of one that could not be made the server
+/// says why, and beside that what the model asked for.
 fn take_call(key: Key<'_>, item: &Item<'_>, message: &mut Message, budget: &mut Budget) {
     let Some(call) = message.part(Kind::ToolCall, key, budget) else { return };
-    if let Some(name) = item.tool.and_then(json::text) {
+    let invalid = item.metadata.and_then(|metadata| Invalid::read(metadata.get()).ok()).unwrap_or_default();
+    if let Some(name) = item.tool.or(invalid.tool_name).and_then(json::text) {
         call.append_name(&name, budget);
     }
-    if let Some(arguments) = item.arguments {
+    if let Some(arguments) = item.arguments.or(invalid.arguments) {
         call.replace(&json::text(arguments).unwrap_or(arguments.get().into()), budget);
     }
-    if let Some(provider) = item.provider_info {
-        call.extra.set("provider_info", provider, budget);
+    let said = [("provider_info", item.provider_info), ("reason", item.reason), ("metadata", item.metadata)];
+    for (name, value) in said.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        call.extra.set(name, value, budget);
     }
     call.extra.set_all(&item.rest, budget);
     if let Some(output) = item.output

@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use onrecord_proof::field;
 use serde_json::Result;
 
-use crate::answer::{Answer, Key, Kind, Message, Usage};
+use crate::answer::{Answer, Counts, Key, Kind, Message};
 use crate::budget::Budget;
 use crate::json::{self, RawValue};
 use crate::request::asked::{Asked, Names, prompt};
-use crate::wire::{Last, Text, Wire, object};
+use crate::wire::{Last, Text, Wire, each_of, object};
 
 /// The members of `sampling_params` that have a field.
 const PARAMETERS: Names = &[
@@ -67,14 +67,12 @@ object! {
     Finish { kind as "type", matched, message } without {}
 }
 
-/// What has come of one answer: tokens, decisions, and bytes of its text; and tokens as the server counts them, of the
-/// input, of the output and from the cache.
+/// What has come of one answer: tokens, decisions, and bytes of its text.
 #[derive(Default)]
 struct Known {
     ids: usize,
     decisions: usize,
     text: usize,
-    counts: [i64; 3],
 }
 
 /// Reads answers. The stream ends with `[DONE]`.
@@ -82,6 +80,7 @@ struct Known {
 pub(crate) struct Generate {
     /// By the number of the answer; no more than there are messages.
     known: BTreeMap<i64, Known>,
+    counts: Counts,
 }
 
 impl Wire for Generate {
@@ -91,18 +90,7 @@ impl Wire for Generate {
     }
 
     fn whole(&mut self, json: &str, answer: &mut Answer) -> Result<()> {
-        let all = json::parse(json)?;
-        if !all.get().starts_with('[') {
-            return self.take(all.get(), 0, 0, answer);
-        }
-        let (mut result, mut place) = (Ok(()), 0);
-        json::items(all, |one| {
-            if let Err(error) = self.take(one.get(), place, 0, answer) {
-                result = Err(error);
-            }
-            place += 1;
-        });
-        result
+        each_of(json, |one, place| self.take(one, place, 0, answer))
     }
 }
 
@@ -127,25 +115,11 @@ impl Generate {
             if take_message(&new, &meta, known, message, budget) {
                 answer.spoke(at_us);
             }
-            self.count(index, &meta, answer);
+            let counts = [meta.prompt_tokens, meta.completion_tokens, meta.cached_tokens];
+            answer.usage.set(&self.counts.take(index, counts));
         }
         fail_if_aborted(&meta, answer);
         Ok(())
-    }
-
-    /// Adds up the tokens of all answers, each of which has counts of its own that grow.
-    fn count(&mut self, index: i64, meta: &Meta<'_>, answer: &mut Answer) {
-        let counts = [meta.prompt_tokens, meta.completion_tokens, meta.cached_tokens];
-        if let Some(known) = self.known.get_mut(&index) {
-            for (count, new) in known.counts.iter_mut().zip(counts) {
-                *count = new.and_then(json::int).unwrap_or(*count);
-            }
-        }
-        let total = |at: usize| {
-            let sum = self.known.values().fold(0_i64, |sum, known| sum.saturating_add(known.counts[at]));
-            counts[at].map(|_| sum)
-        };
-        answer.usage.set(&Usage { input: total(0), output: total(1), cached: total(2), ..Usage::default() });
     }
 }
 
@@ -175,7 +149,9 @@ fn take_message(
     }
     if let Some(list) = new.output_ids {
         let skip = if is_all { known.ids } else { 0 };
-        each_from(skip, list, |id| message.token_ids.push(id.get(), budget));
+        each_from(skip, list, |id| {
+            message.token_ids.push(id.get(), budget);
+        });
         known.ids = known.ids.max(skip) + json::count(list).saturating_sub(skip);
     }
     take_decisions(meta, if is_all { None } else { counted }, known, message, budget);

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use serde_json::Result;
 
 use crate::answer::Answer;
-use crate::json::RawValue;
+use crate::json::{self, RawValue};
 
 /// Reads answers in one dialect.
 pub(crate) trait Wire: Send {
@@ -25,6 +25,22 @@ pub(crate) trait Wire: Send {
         let _ = (name, data);
         true
     }
+}
+
+/// Reads a whole answer that may be a list, with one for each prompt. Gives each with its place, and the last error.
+pub(crate) fn each_of(json: &str, mut read: impl FnMut(&str, i64) -> Result<()>) -> Result<()> {
+    let all = json::parse(json)?;
+    if !all.get().starts_with('[') {
+        return read(all.get(), 0);
+    }
+    let (mut result, mut place) = (Ok(()), 0);
+    json::items(all, |one| {
+        if let Err(error) = read(one.get(), place) {
+            result = Err(error);
+        }
+        place += 1;
+    });
+    result
 }
 
 /// One event, as text.

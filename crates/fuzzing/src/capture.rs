@@ -3,7 +3,9 @@
 //! The first byte chooses the dialect, the second one the pieces in which the rest comes. Whatever comes, its bytes flow on
 //! as they are, are counted, and the record does not depend on how they were cut.
 
-use onrecord_capture::{Ask, BodyHead, Dialect, End, Limits, Request, Response, StoredDecisions};
+use onrecord_capture::{
+    Ask, BodyHead, Dialect, End, Limits, NamedModel, Request, RequestFacts, Response, StoredDecisions,
+};
 use onrecord_proof::{Field, Kind, Record, Value, field};
 use uuid::Uuid;
 
@@ -53,6 +55,16 @@ impl<'b> Chosen<'b> {
         assert_eq!(record.int(&field::OUTPUT_SIZE), i64::try_from(self.body.len()).ok());
         assert!(record.text(&field::CAPTURE).is_some());
         record
+    }
+
+    fn requested(&self, dialect: Dialect, content_type: &str) -> RequestFacts {
+        let mut record = empty();
+        let mut request = Request::new(Limits::default());
+        self.body.chunks(self.piece).for_each(|piece| request.push(piece));
+        let facts = request.finish(dialect, of_type(content_type), &mut record);
+        assert_eq!(record.int(&field::INPUT_SIZE), i64::try_from(self.body.len()).ok());
+        check_stored(&record);
+        facts
     }
 
     fn check(&self, head: BodyHead<'_>) {
@@ -107,12 +119,14 @@ const fn of_type(content_type: &str) -> BodyHead<'_> {
 
 pub(crate) fn request(bytes: &[u8]) {
     let Some(chosen) = Chosen::of(bytes) else { return };
-    let mut record = empty();
-    let mut request = Request::new(Limits::default());
-    chosen.body.chunks(chosen.piece).for_each(|piece| request.push(piece));
-    request.finish(chosen.dialect, of_type("application/json"), &mut record);
-    assert_eq!(record.int(&field::INPUT_SIZE), i64::try_from(chosen.body.len()).ok());
-    check_stored(&record);
+    chosen.requested(chosen.dialect, "application/json");
+    let is_json = serde_json::from_slice::<serde_json::Value>(chosen.body).is_ok();
+    for (content_type, is_whole) in [("application/json", is_json), ("multipart/form-data; boundary=b", true)] {
+        let mut named = NamedModel::new(of_type(content_type));
+        chosen.body.chunks(chosen.piece).any(|piece| named.push(piece));
+        let facts = chosen.requested(Dialect::Unknown, content_type);
+        assert!(!is_whole || facts.model.as_deref() == named.found(), "a call goes where its record says");
+    }
 }
 
 pub(crate) fn answer(bytes: &[u8]) {

@@ -12,6 +12,15 @@ use serde_json::Value as Json;
 /// A transcript is used up to here: longer ones repeat themselves, and cost a fuzzer its speed.
 const SEED_MAX: usize = 8 << 10;
 
+/// Spans in which is left out what is empty.
+const LEFT_OUT: &[u8] =
+    br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"a","value":{"arrayValue":{}}},
+    {"value":{"kvlistValue":{"values":[{"value":{"doubleValue":"NaN"}}]}}},{"key":"b","value":null}]}]}]}]}"#;
+/// A form that names a model.
+const FORM: &[u8] =
+    b"--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--b\r\nContent-Disposition: form-data; \
+    name=\"file\"; filename=\"model\"\r\n\r\nRIFF\r\n--b--\r\n";
+
 fn crates() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -37,10 +46,11 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             files(&crates().join("capture/testdata/serving"), "resp").iter().flat_map(|told| servers(told)).collect()
         }
         "gguf" => vec![gguf_header()],
-        "otlp_json" => vec![include_bytes!("../seeds/spans.json").to_vec()],
+        "otlp_json" => vec![include_bytes!("../seeds/spans.json").to_vec(), LEFT_OUT.to_vec()],
         "otlp_protobuf" => vec![spans_in_protobuf()],
         "otlp_logs" => vec![include_bytes!("../seeds/logs.json").to_vec(), logs_in_protobuf()],
         "injection" => injections(),
+        "request" => [bodies("request"), vec![[&[0, 6], FORM].concat()]].concat(),
         of_body => bodies(of_body),
     };
     assert!(!seeds.is_empty(), "there is nothing to begin with for {target}");

@@ -5,6 +5,7 @@ use super::part::{COST, Key, Kind, Part};
 use crate::budget::Budget;
 use crate::decisions::Decisions;
 use crate::json::{self, RawValue};
+use crate::list::List;
 
 /// Parts of one message. Models call some tools at once; this bounds the search for the part that a fragment goes on.
 const PARTS_MAX: usize = 4096;
@@ -32,12 +33,16 @@ impl Message {
 
     /// Says why the message ended.
     pub(crate) fn finish(&mut self, reason: &RawValue, budget: &mut Budget) {
-        set(&mut self.finish_reason, reason, budget);
+        if let Some(reason) = json::text(reason) {
+            budget.set(&mut self.finish_reason, &reason);
+        }
     }
 
     /// Says which stop string ended it.
     pub(crate) fn stopped_by(&mut self, word: &RawValue, budget: &mut Budget) {
-        set(&mut self.stopped_by, word, budget);
+        if let Some(word) = json::text(word) {
+            budget.set(&mut self.stopped_by, &word);
+        }
     }
 
     /// Continues the one part of its kind. True if anything was said.
@@ -106,44 +111,5 @@ impl Message {
     pub(super) fn texts(&self, kinds: &[Kind]) -> String {
         let parts = self.parts.iter().filter(|part| kinds.contains(&part.kind) && !part.content.is_empty());
         parts.map(|part| part.content.as_str()).collect::<Vec<_>>().join("\n")
-    }
-}
-
-fn set(known: &mut Option<String>, new: &RawValue, budget: &mut Budget) {
-    if let Some(new) = json::text(new).filter(|new| budget.take(new.len())) {
-        *known = Some(new.into());
-    }
-}
-
-/// The items of lists that were sent one after the other, with commas between them.
-#[derive(Debug, Default)]
-pub(crate) struct List(String);
-
-impl List {
-    /// Appends the items of a list; false if it is none.
-    pub(crate) fn extend(&mut self, list: &RawValue, budget: &mut Budget) -> bool {
-        if let Some(items) = json::inside_list(list) {
-            self.push(items, budget);
-        }
-        list.get().starts_with('[')
-    }
-
-    /// Appends one item, or several with commas between them.
-    pub(crate) fn push(&mut self, items: &str, budget: &mut Budget) {
-        if budget.take(items.len() + 1) {
-            if !self.0.is_empty() {
-                self.0.push(',');
-            }
-            self.0.push_str(items);
-        }
-    }
-
-    pub(super) fn items(&self) -> &str {
-        &self.0
-    }
-
-    /// The items, if all of them are integers.
-    pub(crate) fn numbers(&self) -> Vec<i64> {
-        serde_json::from_str(&format!("[{}]", self.0)).unwrap_or_default()
     }
 }

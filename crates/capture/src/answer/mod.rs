@@ -15,7 +15,7 @@ use onrecord_proof::{Field, Record, Value, field};
 pub(crate) use self::extra::Extra;
 pub(crate) use self::message::Message;
 pub(crate) use self::part::{Key, Kind};
-pub(crate) use self::usage::Usage;
+pub(crate) use self::usage::{Counts, Usage};
 use crate::budget::Budget;
 use crate::error::Failure;
 use crate::json::{self, RawValue};
@@ -110,12 +110,12 @@ impl Answer {
 
     /// Takes the server's timings, of which the last ones count.
     pub(crate) fn set_timings(&mut self, timings: &str) {
-        replace(&mut self.timings, timings, &mut self.budget);
+        self.budget.set(&mut self.timings, timings);
     }
 
     /// Takes the sampling parameters that the server says are in force.
     pub(crate) fn set_settings(&mut self, settings: &str) {
-        replace(&mut self.settings, settings, &mut self.budget);
+        self.budget.set(&mut self.settings, settings);
     }
 
     /// Takes what the model read, where the server tells it: the text, and the numbers of its tokens.
@@ -306,15 +306,9 @@ impl Answer {
 }
 
 fn keep_first(known: &mut Option<String>, new: Option<&RawValue>, budget: &mut Budget) {
-    if known.is_none() {
-        *known = new.and_then(json::non_empty).filter(|text| budget.take(text.len())).map(Into::into);
-    }
-}
-
-fn replace(known: &mut Option<String>, new: &str, budget: &mut Budget) {
-    let known = known.get_or_insert_default();
-    if budget.exchange(known.len(), new.len()) {
-        known.clear();
-        known.push_str(new);
+    if known.is_none()
+        && let Some(new) = new.and_then(json::non_empty)
+    {
+        budget.set(known, &new);
     }
 }

@@ -3,6 +3,7 @@
 use super::{Summary, read_items};
 use crate::budget::Budget;
 use crate::json::{self, RawValue};
+use crate::list::List;
 
 /// Bytes of the times of one answer: some hundred thousand tokens.
 const TIMES_MAX: usize = 1 << 20;
@@ -10,8 +11,8 @@ const TIMES_MAX: usize = 1 << 20;
 /// What is known of the decisions of one answer.
 #[derive(Debug, Default)]
 pub(crate) struct Decisions {
-    /// The items as they came, with commas between them.
-    items: String,
+    /// The items as they came.
+    items: List,
     summary: Summary,
     /// They come beside the answer, and what is still in it is a part of the same.
     beside: bool,
@@ -27,10 +28,7 @@ pub(crate) struct Decisions {
 impl Decisions {
     /// Appends the items of a list; false if it is none.
     pub(crate) fn extend(&mut self, list: &RawValue, budget: &mut Budget) -> bool {
-        if let Some(items) = json::inside_list(list) {
-            self.push(items, budget);
-        }
-        list.get().starts_with('[')
+        json::in_list(list, |items| self.push(items, budget))
     }
 
     /// Appends a list, or one item, that comes beside the answer.
@@ -51,17 +49,12 @@ impl Decisions {
     }
 
     fn append(&mut self, items: &str, budget: &mut Budget) {
-        if !budget.take(items.len() + 1) {
-            return;
+        if self.items.push(items, budget) {
+            read_items(items, |token| {
+                self.summary.add(&token);
+                self.new += 1;
+            });
         }
-        if !self.items.is_empty() {
-            self.items.push(',');
-        }
-        self.items.push_str(items);
-        read_items(items, |token| {
-            self.summary.add(&token);
-            self.new += 1;
-        });
     }
 
     /// True if tokens came since the last [mark](Self::mark).
@@ -91,7 +84,7 @@ impl Decisions {
     }
 
     pub(crate) fn items(&self) -> &str {
-        &self.items
+        self.items.items()
     }
 
     pub(crate) const fn summary(&self) -> &Summary {

@@ -3,16 +3,14 @@
 //! Several prompts give several answers, told apart by `index`. In a stream each of them ends with `"stop":true`, one
 //! after the other, so that only the end of the body tells that it was the last one.
 
-use std::collections::BTreeMap;
-
 use onrecord_proof::field;
 use serde_json::Result;
 
-use crate::answer::{Answer, Kind, Message, Usage};
+use crate::answer::{Answer, Counts, Kind, Message};
 use crate::budget::Budget;
 use crate::json::{self, RawValue};
 use crate::request::asked::{Asked, Names, SAMPLING, prompt};
-use crate::wire::{Last, Text, Wire, object};
+use crate::wire::{Last, Text, Wire, each_of, object};
 
 const PARAMETERS: Names =
     &[("max_tokens", &field::MAX_TOKENS), ("n_predict", &field::MAX_TOKENS), ("n_cmpl", &field::CHOICE_COUNT)];
@@ -40,9 +38,7 @@ object! {
 /// Reads answers.
 #[derive(Default)]
 pub(crate) struct Native {
-    /// Tokens of the input, of the output and from the cache, by prompt. No more than there are messages.
-    counts: BTreeMap<i64, [i64; 3]>,
-    total: [i64; 3],
+    counts: Counts,
 }
 
 impl Wire for Native {
@@ -51,17 +47,7 @@ impl Wire for Native {
     }
 
     fn whole(&mut self, json: &str, answer: &mut Answer) -> Result<()> {
-        let all = json::parse(json)?;
-        if !all.get().starts_with('[') {
-            return self.take(all.get(), 0, answer).map(drop);
-        }
-        let mut result = Ok(());
-        json::items(all, |one| {
-            if let Err(error) = self.take(one.get(), 0, answer) {
-                result = Err(error);
-            }
-        });
-        result
+        each_of(json, |one, _| self.take(one, 0, answer).map(drop))
     }
 }
 
@@ -88,7 +74,8 @@ impl Native {
                 answer.spoke(at_us);
             }
             if spoke.is_some() {
-                self.count(index, &new, answer);
+                let cached = new.timings.and_then(|timings| json::member_of(timings, "cache_n"));
+                answer.usage.set(&self.counts.take(index, [new.tokens_evaluated, new.tokens_predicted, cached]));
             }
         } else {
             let (extra, budget) = answer.extra(None);
@@ -96,24 +83,6 @@ impl Native {
         }
         let stop = new.stop.and_then(json::boolean).unwrap_or(false);
         Ok(if stop { Last::Perhaps } else { Last::No })
-    }
-
-    /// Adds up the tokens of all prompts, each of which has counts of its own that grow.
-    fn count(&mut self, index: i64, new: &Piece<'_>, answer: &mut Answer) {
-        let cached = new.timings.and_then(|timings| json::member_of(timings, "cache_n"));
-        let counts = self.counts.entry(index).or_default();
-        for (at, value) in [new.tokens_evaluated, new.tokens_predicted, cached].into_iter().enumerate() {
-            if let Some(value) = value.and_then(json::int) {
-                self.total[at] = self.total[at].saturating_sub(counts[at]).saturating_add(value);
-                counts[at] = value;
-                let total = Some(self.total[at]);
-                answer.usage.set(&match at {
-                    0 => Usage { input: total, ..Usage::default() },
-                    1 => Usage { output: total, ..Usage::default() },
-                    _ => Usage { cached: total, ..Usage::default() },
-                });
-            }
-        }
     }
 }
 

@@ -5,8 +5,7 @@ use super::attributes::Attributes;
 /// Operations of the semantic conventions that call a model.
 const MODEL_CALLS: [&str; 6] = ["chat", "text_completion", "generate_content", "embeddings", "completion", "embedding"];
 
-/// Kinds of steps, by what the attributes `gen_ai.operation.name`, `openinference.span.kind` (in capitals) and
-/// `traceloop.span.kind` say.
+/// Kinds of steps, by what the attributes in [`KINDS`] say, that of OpenInference in capitals.
 const STEPS: &[(&str, &str)] = &[
     ("retrieval", "retrieval"),
     ("RETRIEVER", "retrieval"),
@@ -31,7 +30,8 @@ const STEPS: &[(&str, &str)] = &[
     ("task", "task"),
 ];
 
-const KINDS: [&str; 4] = ["onrecord.step", "gen_ai.operation.name", "openinference.span.kind", "traceloop.span.kind"];
+const KINDS: [&str; 4] =
+    ["gen_ai.operation.name", "openinference.span.kind", "traceloop.span.kind", "llm.request.type"];
 
 /// True if a span with these attributes is the call of a model.
 pub(super) fn is_model_call(attributes: &Attributes<'_>) -> bool {

@@ -12,6 +12,7 @@ mod kind;
 mod log;
 mod names;
 mod nested;
+mod proto_json;
 
 use std::borrow::Cow;
 
@@ -50,9 +51,18 @@ pub fn from_protobuf<T: prost::Message + Default>(body: &[u8]) -> Result<T, NotO
     Ok(T::decode(body)?)
 }
 
-/// The request, of spans or of logs, in a body of `application/json`.
+/// The request, of spans or of logs, in a body of `application/json`. Most are what is asked for; of the others what was left
+/// out is put in.
 pub fn from_json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, NotOtlp> {
-    Ok(serde_json::from_slice(body)?)
+    let problem = match serde_json::from_slice(body) {
+        Ok(request) => return Ok(request),
+        Err(problem) => problem,
+    };
+    let Ok(sent) = serde_json::from_slice::<serde_json::Value>(body) else { return Err(problem.into()) };
+    let mut complete = sent.clone();
+    proto_json::complete(&mut complete);
+    // The first problem says where it is.
+    if complete == sent { Err(problem.into()) } else { Ok(serde_json::from_value(complete)?) }
 }
 
 /// Trace id and span id: what names a span among all there are.
@@ -163,21 +173,30 @@ impl<'a> Span<'a> {
     /// the record of the call that it is around, if there is one: a model's call is then a step, so that it does not count
     /// twice. `new` gives an empty record.
     pub fn records(&self, call: Option<Uuid>, mut new: impl FnMut(Kind) -> Record) -> Vec<Record> {
+        let record = self.own_record(call, &mut new);
+        // What a client judges is the answer, where that is on record.
+        let judged = call.unwrap_or(record.id);
+        std::iter::once(record).chain(self.judgements(judged, new)).collect()
+    }
+
+    /// The first of [its records](Self::records), which is about itself.
+    pub fn own_record(&self, call: Option<Uuid>, new: impl FnOnce(Kind) -> Record) -> Record {
         let mut record = new(if self.is_model_call() && call.is_none() { Kind::Interaction } else { Kind::Step });
         self.record(&mut record);
         if let Some(id) = call {
             record.refs.push(Ref { rel: Rel::Subject, id });
             record.set(&field::SUBJECT, id.to_string());
         }
-        // What a client judges is the answer, where that is on record.
-        let judged = call.unwrap_or(record.id);
-        let mut records = vec![record];
-        for evaluation in self.evaluations() {
+        record
+    }
+
+    /// The others, which judge the record `judged`, in the order of its events.
+    pub fn judgements(&self, judged: Uuid, mut new: impl FnMut(Kind) -> Record) -> impl Iterator<Item = Record> {
+        self.evaluations().map(move |evaluation| {
             let mut record = new(Kind::Feedback);
             evaluation.record(Some(judged), &mut record);
-            records.push(record);
-        }
-        records
+            record
+        })
     }
 
     /// Fills in a record of kind `interaction` or `step`.

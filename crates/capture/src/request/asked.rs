@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use onrecord_proof::{Field, Record, Shape, Value, field};
 
-use super::plugins;
+use super::{model, plugins};
 use crate::RequestFacts;
 use crate::json::{self, RawValue};
 
@@ -96,13 +96,14 @@ impl Asked {
     }
 }
 
-/// The members that mean something; the last of equal names.
+/// The members that mean something; the last of equal names, and of models the first, which decides where a call goes.
 #[derive(Default)]
 pub(super) struct Known<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Known<'a> {
     fn put(&mut self, name: Cow<'a, str>, value: &'a RawValue) {
         match self.0.iter_mut().find(|(have, _)| *have == name) {
+            Some((_, old)) if name == "model" && model::is_name(old) => {}
             Some((_, old)) => *old = value,
             None => self.0.push((name, value)),
         }

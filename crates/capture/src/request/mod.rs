@@ -1,6 +1,7 @@
 //! One request body.
 
 pub(crate) mod asked;
+mod form;
 mod media;
 mod model;
 pub(crate) mod plugins;
@@ -15,6 +16,9 @@ pub use model::NamedModel;
 use crate::body::{Body, INPUT};
 use crate::{BodyHead, Dialect, Limits, coding, json};
 
+/// Bytes of a form that are looked at at once. Clients put what is short before the file.
+const PIECE: usize = 16 << 10;
+
 /// A request body that is being received.
 pub struct Request {
     body: Body,
@@ -28,7 +32,7 @@ pub struct RequestFacts {
     pub dialect: Dialect,
     /// True if a stream was asked for.
     pub stream: bool,
-    /// The model that was asked for. Of an unknown dialect too, if its body is a JSON object with a `model`.
+    /// The model that was asked for. Of an unknown dialect too, if its body is a JSON object or a form with a `model`.
     pub model: Option<String>,
 }
 
@@ -39,7 +43,9 @@ impl RequestFacts {
         // Called for every body there is; an error only says that this one is no JSON object.
         let _ = json::members(json, |name, value| match &*name {
             "stream" => facts.stream = json::boolean(value).unwrap_or(false),
-            "model" => facts.model = json::text(value).map(Into::into),
+            "model" if facts.model.is_none() => {
+                facts.model = json::text(value).filter(|_| model::is_name(value)).map(Into::into);
+            }
             _ => {}
         });
         facts
@@ -63,6 +69,9 @@ impl Request {
     pub fn finish(self, dialect: Dialect, head: BodyHead<'_>, record: &mut Record) -> RequestFacts {
         let decoded = coding::decode(head.content_encoding, self.body.kept(), self.limits.body);
         let read = |body: Cow<'_, [u8]>| {
+            if head.content_type.is_some_and(form::is_form) {
+                return RequestFacts { dialect, model: named(head.content_type, &body), ..RequestFacts::default() };
+            }
             let json = json::utf8(&body);
             let dialect = dialect.spoken(&json);
             if dialect != Dialect::Unknown {
@@ -74,4 +83,11 @@ impl Request {
         self.body.record(&INPUT, head, true, record);
         facts
     }
+}
+
+/// The model that a body names.
+fn named(content_type: Option<&str>, body: &[u8]) -> Option<String> {
+    let mut model = NamedModel::new(BodyHead { content_type, content_encoding: None });
+    body.chunks(PIECE).any(|piece| model.push(piece));
+    model.found().map(Into::into)
 }

@@ -12,6 +12,7 @@ mod ollama;
 mod openai;
 mod prompt;
 mod sampling;
+mod secrets;
 mod setup;
 mod sglang;
 #[cfg(test)]
@@ -142,16 +143,18 @@ impl Server {
         }
     }
 
-    /// The configurations that the answers add up to, one for each model that is loaded or was called.
+    /// The configurations that the answers add up to, one for each model that is loaded or was called. Keys of the server
+    /// that stand in its answers are in none of them.
     pub fn setups(self, told: &[Told], called: &[String]) -> Vec<Setup> {
+        let told: Vec<_> = told.iter().filter_map(secrets::without).collect();
         let mut setups = match self {
-            Self::LlamaCpp => llamacpp::setups(told),
-            Self::Ollama => ollama::setups(told, called),
-            Self::LmStudio => lmstudio::setups(told, called),
-            Self::Tgi => tgi::setups(told),
-            Self::Sglang => sglang::setups(told),
-            Self::Vllm => vllm::setups(told),
-            Self::OpenAi => openai::setups(told, called),
+            Self::LlamaCpp => llamacpp::setups(&told),
+            Self::Ollama => ollama::setups(&told, called),
+            Self::LmStudio => lmstudio::setups(&told, called),
+            Self::Tgi => tgi::setups(&told),
+            Self::Sglang => sglang::setups(&told),
+            Self::Vllm => vllm::setups(&told),
+            Self::OpenAi => openai::setups(&told, called),
         };
         setups.truncate(MODELS_MAX);
         setups

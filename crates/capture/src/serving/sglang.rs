@@ -1,18 +1,12 @@
 //! SGLang: `/get_model_info`, `/get_server_info` (its arguments, and what it came to at the start) and `/v1/models`, which
 //! lists adapters as models with the one that they belong to as parent.
 
-use serde_json::Value as Json;
-
-use super::{Ask, Server, Setup, Told, items_at, number_at, read, text_at};
+use super::{Server, Setup, Told, items_at, number_at, read, text_at};
 use crate::json::RawValue;
-
-const SERVER_INFO: &str = "/get_server_info";
-/// Arguments whose names have one of these in them are secrets.
-const SECRETS: [&str; 2] = ["api_key", "password"];
 
 pub(super) fn setups(told: &[Told]) -> Vec<Setup> {
     let Some(model) = read(told, "/get_model_info") else { return Vec::new() };
-    let server = read(told, SERVER_INFO);
+    let server = read(told, "/get_server_info");
     let of_server = |name: &str| text_at(server?, &[name]);
     let path = text_at(model, &["model_path"]);
     let Some(name) = of_server("served_model_name").or_else(|| path.clone()) else { return Vec::new() };
@@ -31,7 +25,7 @@ pub(super) fn setups(told: &[Told]) -> Vec<Setup> {
         sampling: text_of(model, "preferred_sampling_params"),
         build: of_server("version"),
         path,
-        told: told.iter().map(without_secrets).collect(),
+        told: told.to_vec(),
         ..Setup::new(Server::Sglang, name)
     };
     let adapters = adapters(told, &base);
@@ -66,20 +60,4 @@ fn adapters(told: &[Told], base: &Setup) -> Vec<Setup> {
 /// JSON as it is, or the text that it is in.
 fn text_of(object: &RawValue, name: &str) -> Option<String> {
     text_at(object, &[name]).or_else(|| Some(super::at(object, &[name])?.get().to_owned()))
-}
-
-/// The arguments of the server have its keys in them.
-fn without_secrets(told: &Told) -> Told {
-    let is_secret = |name: &str| SECRETS.iter().any(|secret| name.contains(secret));
-    let mut kept = told.clone();
-    if told.ask == Ask::get(SERVER_INFO)
-        && let Ok(Json::Object(mut arguments)) = serde_json::from_slice(&told.body)
-        && arguments.iter().any(|(name, value)| is_secret(name) && !value.is_null())
-    {
-        for (_, value) in arguments.iter_mut().filter(|(name, value)| is_secret(name) && !value.is_null()) {
-            *value = "not kept".into();
-        }
-        kept.body = Json::Object(arguments).to_string().into_bytes();
-    }
-    kept
 }

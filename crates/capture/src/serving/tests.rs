@@ -96,6 +96,24 @@ fn a_router_of_llama_servers_has_a_setup_for_each_model_that_is_loaded() {
     let setups = Server::LlamaCpp.setups(&all, &[]);
     assert_eq!((setups.len(), setups[0].model.as_str(), setups[0].is_only), (1, "tiny-a", false));
     assert!(setups[0].command.contains(&"--ctx-size".to_owned()), "{:?}", setups[0].command);
+    assert_eq!(setups[0].told, all, "as they came");
+}
+
+#[test]
+fn a_token_in_the_command_line_of_a_routed_server_is_not_kept() {
+    let mut all =
+        ["props", "models_loaded"].map(|case| transcript(&format!("serving/llama-server-router/{case}"))).to_vec();
+    let props = Ask::get("/props?model=tiny-a&autoload=false");
+    all.push(Told { ask: props, ..transcript("serving/llama-server-router/props_model") });
+    let models = String::from_utf8(all[1].body.clone()).unwrap();
+    all[1].body = models
+        .replace(r#""--offline""#, r#""--hf-token","hf_secret""#)
+        .replace("offline = 1", "hf-token = hf_secret")
+        .into();
+    let setup = Server::LlamaCpp.setups(&all, &[]).remove(0);
+    assert!(setup.command.contains(&"--hf-token".to_owned()), "{:?}", setup.command);
+    assert!(!format!("{:?}", setup.command).contains("hf_secret"), "{:?}", setup.command);
+    assert!(setup.told.iter().all(|told| !String::from_utf8_lossy(&told.body).contains("hf_secret")));
 }
 
 #[test]
@@ -176,7 +194,8 @@ fn sglang() {
     let model = r#"{"model_path":"qwen/qwen2.5-0.5b-instruct","tokenizer_path":"qwen/qwen2.5-0.5b-instruct","is_generation":true,
         "preferred_sampling_params":"{\"temperature\": 0.7}","weight_version":"default","model_type":"qwen2"}"#;
     let server = r#"{"model_path":"qwen/qwen2.5-0.5b-instruct","served_model_name":"qwen","quantization":null,"dtype":"bfloat16",
-        "context_length":null,"max_req_input_len":32762,"revision":"main","api_key":"sk-secret","version":"0.5.9","internal_states":[{}]}"#;
+        "context_length":null,"max_req_input_len":32762,"revision":"main","api_key":"sk-secret","version":"0.5.9",
+        "internal_states":[{"api_key":"sk-secret","admin_api_key":"sk-secret"}]}"#;
     let models = r#"{"object":"list","data":[{"id":"qwen","root":"qwen","parent":null,"max_model_len":32768},
         {"id":"sql","root":"/loras/sql","parent":"qwen"}]}"#;
     let all = [("/get_model_info", model), ("/get_server_info", server), ("/v1/models", models)];

@@ -1,10 +1,10 @@
 //! What is rare, and what is not as it should be.
 
-use onrecord_capture::{Dialect, End, Limits, Request};
+use onrecord_capture::{BodyHead, Dialect, End, Limits, NamedModel, Request};
 use onrecord_proof::{Record, Value, field};
 
 use crate::support::{
-    EVENTS, JSON, LINES, answer, events, feed, json_of, record, record_of, request, streamed, streams,
+    EVENTS, JSON, LINES, answer, events, feed, json_of, record, record_of, request, request_in, streamed, streams,
 };
 
 fn captured(record: &Record) -> (&str, Option<&str>) {
@@ -247,6 +247,35 @@ fn what_is_too_long_is_cut_and_says_so() {
 }
 
 #[test]
+fn decisions_do_not_take_the_place_of_the_text() {
+    let limits = Limits { body: 2000, ..Limits::default() };
+    let tops = vec![r#"{"token":"a","logprob":-1.0}"#; 20].join(",");
+    let logprobs = format!(r#"{{"content":[{{"token":"ab","logprob":-0.5,"top_logprobs":[{tops}]}}]}}"#);
+    let word = format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"ab"}},"logprobs":{logprobs}}}]}}"#);
+    let end = r#"{"id":"c-1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"completion_tokens":100},"timings":{"predicted_ms":1.5}}"#;
+    let body = events(&[vec![word.as_str(); 100], vec![end]].concat());
+    let record = feed(Dialect::OpenAiChat, 200, EVENTS, limits, &[body.as_bytes()], End::Complete).record;
+    assert_eq!(record.text(&field::OUTPUT_TEXT), Some("ab".repeat(100).as_str()));
+    assert_eq!(record.int(&field::DECISION_COUNT), Some(3), "as many as there is room for");
+    assert_eq!(record.get(&field::OUTPUT_TRUNCATED), Some(&Value::Bool(true)));
+    assert_eq!(record.text(&field::RESPONSE_ID), Some("c-1"));
+    assert_eq!(record.get(&field::FINISH_REASONS), Some(&Value::Array(vec!["stop".into()])));
+    assert_eq!((record.int(&field::OUTPUT_TOKENS), record.int(&field::UPSTREAM_DECODE)), (Some(100), Some(1500)));
+}
+
+#[test]
+fn how_a_text_ended_that_was_cut_is_known() {
+    let limits = Limits { body: 1000, ..Limits::default() };
+    let word = delta(r#"{"content":"0123456789"}"#);
+    let end = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"length"}],"timings":{"predicted_ms":1.5}}"#;
+    let body = events(&[vec![word.as_str(); 1000], vec![end]].concat());
+    let record = feed(Dialect::OpenAiChat, 200, EVENTS, limits, &[body.as_bytes()], End::Complete).record;
+    assert!(record.text(&field::OUTPUT_TEXT).unwrap().len() < 1000);
+    assert_eq!(record.get(&field::STOP_REASONS), Some(&Value::Array(vec!["limit".into()])));
+    assert_eq!(record.int(&field::UPSTREAM_DECODE), Some(1500));
+}
+
+#[test]
 fn the_end_is_held_however_little_is_kept() {
     for case in streams() {
         let message = answer(&case);
@@ -323,7 +352,9 @@ fn what_vllm_adds_is_kept() {
 fn requests_of_the_wrong_shape() {
     for (body, model, text) in [
         (&br#"{"model":5,"messages":"hi","temperature":"hot","n":1.5,"stop":[1],"stream":"yes","seed":99999999999999999999}"#[..], None, None),
-        (br#"{"model":"a","model":"b","messages":[{"content":"x"}],"messages":[{"content":"y"}]}"#, Some("b"), Some("y")),
+        (br#"{"model":"a","model":"b","messages":[{"content":"x"}],"messages":[{"content":"y"}]}"#, Some("a"), Some("y")),
+        (br#"{"\u006dodel":"a","model":"b"}"#, Some("a"), None),
+        (br#"{"model":null,"model":"b"}"#, Some("b"), None),
         (b"{\"model\":\"m\",\"messages\":[{\"content\":\"a\xff\xfeb\"}]}", Some("m"), Some("a\u{fffd}\u{fffd}b")),
         (br#"{"model":"m","messages":[{"role":"user"#, Some("m"), None),
         (br#"{"model":"m","messages":[{"content":[{"text":"one"},{"image_url":{}},{"text":"two"}]}]}"#, Some("m"), Some("one\ntwo")),
@@ -353,6 +384,43 @@ fn what_a_request_asks_for() {
     known.set(&field::SESSION, "from a header");
     let (_, known) = request(JSON, body, known);
     assert_eq!(known.text(&field::SESSION), Some("from a header"));
+}
+
+#[test]
+fn a_form_tells_its_model_packed_or_not() {
+    let body = b"--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--x\r\nContent-Disposition: form-data; \
+        name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF\xff\r\n--x--\r\n";
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, body).unwrap();
+    for (body, content_encoding) in [(body.to_vec(), None), (packed.finish().unwrap(), Some("gzip"))] {
+        let head = BodyHead { content_type: Some("multipart/form-data; boundary=x"), content_encoding };
+        for dialect in [Dialect::Unknown, Dialect::OpenAiChat] {
+            let (facts, record) = request_in(dialect, head, &body, record());
+            assert_eq!((facts.model.as_deref(), facts.dialect), (Some("whisper-1"), dialect));
+            assert_eq!(record.get(&field::INPUT_BODY).and_then(Value::as_bytes), Some(&body[..]));
+        }
+    }
+}
+
+/// Where a call goes and what is on record of it are the same, whichever way the model was found.
+#[test]
+fn a_large_body_names_the_model_that_is_on_record() {
+    for body in [
+        r#"{"model":"a","model":"b"}"#,
+        r#"{"mod\u0065l":"\u0061"}"#,
+        r#"{"model":{"model":"x"},"model":["x"],"model":"a"}"#,
+        r#"{"messages":[{"model":"x"}],"model":"","model":"a"}"#,
+        r#"{"model":7}"#,
+    ] {
+        let mut named = NamedModel::new(JSON);
+        named.push(body.as_bytes());
+        for dialect in [Dialect::OpenAiChat, Dialect::Unknown] {
+            let (facts, record) = request_in(dialect, JSON, body.as_bytes(), record());
+            assert_eq!(facts.model.as_deref(), named.found(), "{body}");
+            let recorded = if dialect == Dialect::Unknown { named.found() } else { record.text(&field::REQUEST_MODEL) };
+            assert_eq!(recorded, named.found(), "{body}");
+        }
+    }
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn what_the_end_repeats_is_kept_once() {
 #[test]
 fn items_of_one_kind_stay_apart() {
     let call = |name: &str| json!({"type":"tool_call.start","tool":name});
-    let done = |name: &str| json!({"type":"tool_call.result","tool":name,"arguments":{},"output":name});
+    let done = |name: &str| json!({"type":"tool_call.success","tool":name,"arguments":{},"output":name});
     let item = |name: &str| json!({"type":"tool_call","tool":name,"arguments":{},"output":name});
     let text = |text: &str| json!({"type":"message.delta","content":text});
     let start = json!({"type":"message.start"});
@@ -95,6 +95,36 @@ fn items_of_one_kind_stay_apart() {
     );
     assert_eq!((&messages[0]["finish_reason"], &messages[0]["extra"]["thread_id"]), (&json!("eosFound"), &json!("t")));
     assert!(fed.held.starts_with(b"event: chat.end"));
+}
+
+#[test]
+fn a_call_that_could_not_be_made_says_why() {
+    let metadata = json!({"type":"invalid_arguments","tool_name":"f","arguments":{"a":1}});
+    let reason = "`b` is missing";
+    let failed = json!({"type":"tool_call.failure","reason":reason,"metadata":metadata});
+    let item = json!({"type":"invalid_tool_call","reason":reason,"metadata":metadata});
+    let start = json!({"type":"tool_call.start","tool":"f"});
+    let end = json!({"type":"chat.end","result":{"output":[item, item],"stats":{}}});
+    let call =
+        json!({"type":"tool_call","name":"f","arguments":r#"{"a":1}"#,"extra":{"reason":reason,"metadata":metadata}});
+    // Whether a call was said to begin before or not.
+    for events in [vec![start.clone(), failed.clone(), failed.clone()], vec![failed.clone(), start, failed]] {
+        let cut = streamed(DIALECT, EVENTS, &named(&events)).record;
+        let whole = streamed(DIALECT, EVENTS, &named(&[events, vec![end.clone()]].concat())).record;
+        for record in [cut, whole] {
+            assert_eq!(json_of(&record, &field::OUTPUT_MESSAGES)[0]["parts"], json!([call, call]));
+        }
+    }
+}
+
+#[test]
+fn an_unknown_event_that_comes_again_is_kept_again() {
+    let event = |n: u8| json!({"type":"weather","n":n});
+    let load = |progress: f64| json!({"type":"model_load.progress","progress":progress});
+    let events = [event(1), load(0.25), load(0.75), event(2), json!({"type":"message.delta","content":"a"})];
+    let extra = &json_of(&streamed(DIALECT, EVENTS, &named(&events)).record, &field::OUTPUT_MESSAGES)[0]["extra"];
+    assert_eq!(extra["weather"], json!([event(1), event(2)]));
+    assert_eq!(extra["model_load.progress"], load(0.75));
 }
 
 #[test]

@@ -205,6 +205,7 @@ fn what_kind_of_step_it_is() {
         (json!({ "openinference.span.kind": "RETRIEVER" }), "retrieval"),
         (json!({ "gen_ai.operation.name": "execute_tool" }), "tool"),
         (json!({ "traceloop.span.kind": "agent" }), "agent"),
+        (json!({ "llm.request.type": "rerank", "gen_ai.request.model": "ranker" }), "rerank"),
         (json!({ "onrecord.step": "redaction" }), "redaction"),
         (json!({ "http.request.method": "GET" }), "span"),
     ] {
@@ -224,6 +225,52 @@ fn content_is_missed_only_where_it_belongs() {
     assert!(lacks(hidden.clone(), json!({})), "what was hidden was not said");
     assert_eq!(record(&hidden, &json!({})).get(&field::INPUT_TEXT), None);
     assert!(!lacks(json!({ "gen_ai.operation.name": "embeddings" }), json!({})), "some never say what was embedded");
+}
+
+#[test]
+fn what_protobuf_leaves_out_of_json_is_empty() {
+    let request = json!({ "resourceSpans": [{
+        "resource": { "attributes": null, "entityRefs": [{ "type": "host" }] },
+        "scopeSpans": [{ "spans": [{ "traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331",
+            "attributes": [
+                { "key": "app.list", "value": { "arrayValue": {} } },
+                { "key": "app.map", "value": { "kvlistValue": {} } },
+                { "key": "app.deep", "value": { "arrayValue": { "values": [{ "kvlistValue": { "values": [
+                    { "value": { "arrayValue": {} } }] } }] } } },
+                { "key": "app.nan", "value": { "doubleValue": "NaN" } },
+                { "key": "app.text", "value": { "doubleValue": "0.5" } },
+                { "key": "app.none", "value": null },
+                { "key": "gen_ai.request.temperature", "value": { "doubleValue": 0.25 } },
+            ],
+            "events": [{ "name": "e", "attributes": [{ "key": "x", "value": { "arrayValue": {} } }] }] }] }] }] });
+    let request = otlp::from_json(request.to_string().as_bytes()).unwrap();
+    let mut record = Record::new(uuid::Uuid::nil(), Kind::Step, 0, [0; 32]);
+    otlp::spans(&request).next().unwrap().record(&mut record);
+    let kept = |name: &str| record.group(Group::Context).unwrap().get(name).cloned();
+    assert_eq!(kept("app.list"), Some(Value::Array(Vec::new())));
+    assert_eq!(kept("app.map"), Some(Value::Map(onrecord_proof::Map::default())));
+    let deep = [(String::new(), Value::Array(Vec::new()))].into_iter().collect();
+    assert_eq!(kept("app.deep"), Some(Value::Array(vec![Value::Map(deep)])));
+    assert_eq!((kept("app.nan"), kept("app.text")), (Some("NaN".into()), Some(0.5.into())));
+    assert_eq!(record.get(&field::TEMPERATURE), Some(&0.25.into()));
+    let event = json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [{ "body": { "kvlistValue": {} },
+        "eventName": "gen_ai.evaluation.result" }] }] }] });
+    let request: ExportLogsServiceRequest = otlp::from_json(event.to_string().as_bytes()).unwrap();
+    assert!(otlp::log_events(&request).next().unwrap().evaluation().is_some());
+}
+
+#[test]
+fn names_of_prompts_and_of_what_was_written_to_a_cache() {
+    let of = |attributes: Json| record(&attributes, &json!({}));
+    let prompt = of(json!({ "gen_ai.prompt.name": "answer", "gen_ai.prompt.version": "2" }));
+    assert_eq!((prompt.text(&field::PROMPT_NAME), prompt.text(&field::PROMPT_VERSION)), (Some("answer"), Some("2")));
+    for name in [
+        "gen_ai.usage.cache_creation.input_tokens",
+        "gen_ai.usage.cache_write.input_tokens",
+        "gen_ai.usage.cache_creation_input_tokens",
+    ] {
+        assert_eq!(of(json!({ name: 7 })).int(&field::CACHE_WRITTEN_TOKENS), Some(7), "{name}");
+    }
 }
 
 #[test]

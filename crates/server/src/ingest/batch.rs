@@ -19,12 +19,15 @@ pub(super) enum Seen {
     Durable(Uuid),
 }
 
+/// A record, and what names the span, the log event or the judgement that it is of.
+type Named = (SpanKey, Record);
+
 /// What becomes of a request.
 #[derive(Default)]
 pub(super) struct Batch {
-    /// The records, and of which span or log event each is.
-    records: Vec<Record>,
-    of: Vec<SpanKey>,
+    records: Vec<Named>,
+    /// What judges the record of a span, with what names that.
+    judgements: Vec<(SpanKey, Named)>,
     /// What is taken in, and what is judged where it is judged.
     keys: HashMap<SpanKey, Uuid>,
     /// Another request is taking one of them in.
@@ -47,14 +50,18 @@ impl Batch {
         self.message = Some(why);
     }
 
-    /// Adds the records of a span or a log event, in the name of `principal`.
-    pub(super) fn add(&mut self, key: SpanKey, judged: Uuid, records: Vec<Record>, principal: &str) {
+    /// Adds the record of a span or a log event, in the name of `principal`.
+    pub(super) fn add(&mut self, key: SpanKey, judged: Uuid, mut record: Record, principal: &str) {
         self.keys.insert(key, judged);
-        for mut record in records {
-            record.set(&field::PRINCIPAL, principal);
-            self.records.push(record);
-            self.of.push(key);
-        }
+        record.set(&field::PRINCIPAL, principal);
+        self.records.push((key, record));
+    }
+
+    /// Adds a judgement of the record of a span.
+    pub(super) fn add_judgement(&mut self, span: SpanKey, key: SpanKey, mut record: Record, principal: &str) {
+        self.keys.insert(key, record.id);
+        record.set(&field::PRINCIPAL, principal);
+        self.judgements.push((span, (key, record)));
     }
 }
 
@@ -75,19 +82,80 @@ impl Ingest {
     }
 
     async fn make_durable(&self, batch: Batch) -> Result<(i64, Option<String>), Error> {
-        let Batch { records, of, keys, is_pending, rejected, message, .. } = batch;
-        let done = commit(&self.engine.ledger, records, Ledger::add).await;
+        let Batch { records, judgements, keys, is_pending, rejected, message, .. } = batch;
         let (mut failed, mut problem) = (HashSet::new(), None);
-        for (key, done) in of.into_iter().zip(done) {
-            if let Err(error) = done {
-                failed.insert(key);
-                problem = Some(error);
-            }
-        }
+        self.add_all(records, &mut failed, &mut problem).await;
+        // What judges a span that is not on record comes again with it.
+        let (judgements, lost): (Vec<_>, Vec<_>) = judgements.into_iter().partition(|(span, _)| !failed.contains(span));
+        failed.extend(lost.into_iter().map(|(_, (key, _))| key));
+        let judgements = judgements.into_iter().map(|(_, judgement)| judgement).collect();
+        self.add_all(judgements, &mut failed, &mut problem).await;
         for (key, judged) in keys.into_iter().filter(|(key, _)| !failed.contains(key)) {
             self.seen.insert(key, Seen::Durable(judged));
         }
         self.seen.forget(&failed);
         problem.or(is_pending.then_some(Error::Busy)).map_or(Ok((rejected, message)), Err)
+    }
+
+    /// Makes records durable; says which ones are not, and why.
+    async fn add_all(&self, records: Vec<Named>, failed: &mut HashSet<SpanKey>, problem: &mut Option<Error>) {
+        if records.is_empty() {
+            return;
+        }
+        let (keys, records): (Vec<_>, Vec<_>) = records.into_iter().unzip();
+        for (key, done) in keys.into_iter().zip(commit(&self.engine.ledger, records, Ledger::add).await) {
+            if let Err(error) = done {
+                failed.insert(key);
+                *problem = Some(error);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use onrecord_proof::{Group, Kind, Value};
+
+    use super::*;
+    use crate::auth::Tokens;
+    use crate::config::{self, Overrides};
+    use crate::engine::{Engine, new_record};
+
+    const SPANS: [SpanKey; 2] = [([1; 16], [1; 8]), ([1; 16], [2; 8])];
+    const JUDGEMENTS: [SpanKey; 2] = [([1; 16], [3; 8]), ([1; 16], [4; 8])];
+
+    fn record(kind: Kind, is_refused: bool) -> Record {
+        let mut record = new_record(kind);
+        if is_refused {
+            let too_deep = (0..100).fold(Value::Null, |value, _| Value::Array(vec![value]));
+            record.set_named(Group::Context, "deep", too_deep);
+        }
+        record
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_refused_comes_again_and_nothing_else_does() {
+        let data = tempfile::tempdir().unwrap();
+        let flags = Overrides { data: Some(data.path().to_owned()), ..Overrides::default() };
+        let options = crate::server::engine_options(&config::load_only(&flags).unwrap()).unwrap();
+        let engine = Engine::open(data.path(), options).await.unwrap();
+        let tokens = Arc::new(Tokens::load(data.path()).unwrap());
+        let ingest = Arc::new(Ingest::new(Arc::clone(&engine), tokens, Arc::default()));
+        let before = engine.reader().size();
+
+        let mut batch = Batch::default();
+        for (at, is_refused) in [(0, false), (1, true)] {
+            assert!(ingest.claims(SPANS[at], &mut batch) && ingest.claims(JUDGEMENTS[at], &mut batch));
+            let span = record(Kind::Step, is_refused);
+            batch.add(SPANS[at], span.id, span, "anonymous");
+            batch.add_judgement(SPANS[at], JUDGEMENTS[at], record(Kind::Feedback, !is_refused), "anonymous");
+        }
+        let span = batch.records[0].1.id;
+        assert!(ingest.take(batch).await.is_err());
+        assert_eq!(engine.reader().size(), before + 1, "nothing judges what is not there");
+        assert_eq!(SPANS.map(|key| ingest.seen.get(&key)), [Some(Seen::Durable(span)), None]);
+        assert_eq!(JUDGEMENTS.map(|key| ingest.seen.get(&key)), [None; 2]);
+        drop(ingest);
+        engine.close().await.unwrap();
     }
 }

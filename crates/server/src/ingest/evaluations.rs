@@ -85,11 +85,11 @@ impl Ingest {
         let mut record = new_record(Kind::Feedback);
         evaluation.record(subject, &mut record);
         event.record_rest(&mut record);
-        batch.add(key, record.id, vec![record], principal);
+        batch.add(key, record.id, record, principal);
     }
 
     /// What is judged where a span is, if it was taken in lately.
-    fn judged_in(&self, span: SpanKey) -> Option<Uuid> {
+    pub(super) fn judged_in(&self, span: SpanKey) -> Option<Uuid> {
         match self.seen.get(&span)? {
             Seen::Durable(judged) => Some(judged),
             Seen::OnItsWay => None,

@@ -51,7 +51,13 @@ pub(crate) enum NotTaken {
     Lake(#[from] onrecord_lake::Error),
     /// The log does not take it.
     #[error("it cannot be put on record: {0}")]
-    Log(#[from] onrecord_ledger::Error),
+    Log(String),
+}
+
+impl From<onrecord_ledger::Error> for NotTaken {
+    fn from(error: onrecord_ledger::Error) -> Self {
+        Self::Log(error.to_string())
+    }
 }
 
 impl Feedback {

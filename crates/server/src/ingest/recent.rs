@@ -28,6 +28,13 @@ impl<K: Hash + Eq + Copy, V: Copy> Recent<K, V> {
         self.lock().insert(self.max, key, value);
     }
 
+    /// Adds an entry, or what `both` makes of the one that is there and this one.
+    pub(super) fn merge(&self, key: K, value: V, both: impl FnOnce(V, V) -> V) {
+        let mut entries = self.lock();
+        let value = entries.map.get(&key).map_or(value, |known| both(*known, value));
+        entries.insert(self.max, key, value);
+    }
+
     /// Adds an entry unless the key has one, and gives that.
     pub(super) fn claim(&self, key: K, value: V) -> Option<V> {
         let mut entries = self.lock();
@@ -75,6 +82,15 @@ mod tests {
             recent.insert(key, value);
         }
         assert_eq!([1, 2, 3].map(|key| recent.get(&key)), [None, Some('b'), Some('d')]);
+    }
+
+    #[test]
+    fn an_entry_that_comes_again_is_merged() {
+        let recent = Recent::new(1);
+        for (key, value) in [(1, 1), (1, 2), (2, 7), (2, 1)] {
+            recent.merge(key, value, |known, new| 10 * known + new);
+        }
+        assert_eq!([1, 2].map(|key| recent.get(&key)), [None, Some(71)]);
     }
 
     #[test]

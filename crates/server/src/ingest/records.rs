@@ -280,7 +280,7 @@ fn of_json(value: &RawValue) -> Value {
 impl Engine {
     /// Puts items on record, in the name of `principal`; all are durable when this returns. One that is on record already
     /// is left as it is; if another one has its id, nothing of the request is taken. After any other error it can be sent
-    /// again: no item with an id is doubled by that, and none without an id was taken.
+    /// again: no item with an id is doubled by that, and the error says which ones without an id were taken.
     pub(crate) async fn take_items(
         self: &Arc<Self>,
         items: Vec<(Item, [u8; 32])>,
@@ -291,8 +291,8 @@ impl Engine {
         let on_record = self.on_record(&items).await?;
         let mut taken = Vec::with_capacity(items.len());
         let mut named: HashMap<Uuid, [u8; 32]> = HashMap::new();
-        let (mut with_id, mut without) = (Vec::new(), Vec::new());
-        for (item, digest) in items {
+        let (mut with_id, mut without, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, (item, digest)) in items.into_iter().enumerate() {
             let known = match item.id {
                 None => None,
                 Some(id) => match named.get(&id) {
@@ -314,6 +314,7 @@ impl Engine {
                         with_id.push(record);
                     } else {
                         without.push(record);
+                        places.push(place);
                     }
                 }
             }
@@ -323,7 +324,7 @@ impl Engine {
         let committing = tokio::spawn(async move {
             let _one_at_a_time = one_at_a_time;
             engine.commit_once(with_id).await?;
-            all(commit(&engine.ledger, without, Ledger::add).await)
+            all_or_which(&commit(&engine.ledger, without, Ledger::add).await, &places)
         });
         committing.await.map_err(|_| onrecord_ledger::Error::Closed)??;
         Ok(taken)
@@ -362,6 +363,36 @@ impl Engine {
     }
 }
 
+/// An error if one of the items at these places was not taken. It says which ones were: sent again, these would be there
+/// twice.
+fn all_or_which(done: &[Result<Receipt, onrecord_ledger::Error>], places: &[usize]) -> Result<(), NotTaken> {
+    let Some(error) = done.iter().find_map(|done| done.as_ref().err()) else { return Ok(()) };
+    let taken = ranges(places.iter().zip(done).filter(|(_, done)| done.is_ok()).map(|(place, _)| *place));
+    if taken.is_empty() {
+        return Err(error.clone().into());
+    }
+    let message = format!(
+        "{error}. On record all the same, and without an `id` by which they would be known again, are the items {taken} \
+         (the first is 0); leave them out when you send the others again"
+    );
+    Err(NotTaken::Log(message))
+}
+
+/// Rising numbers, those in a row as `3-7`.
+fn ranges(numbers: impl Iterator<Item = usize>) -> String {
+    let mut rows: Vec<(usize, usize)> = Vec::new();
+    for number in numbers {
+        match rows.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => rows.push((number, number)),
+        }
+    }
+    let row = |(first, last): &(usize, usize)| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
+    rows.iter().map(row).collect::<Vec<_>>().join(", ")
+}
+
 fn all(done: Vec<Result<Receipt, onrecord_ledger::Error>>) -> Result<(), onrecord_ledger::Error> {
     done.into_iter().try_for_each(|done| done.map(drop))
 }
@@ -369,4 +400,25 @@ fn all(done: Vec<Result<Receipt, onrecord_ledger::Error>>) -> Result<(), onrecor
 /// The digest of the item that a record was made of.
 fn digest_of(record: &Record) -> Option<[u8; 32]> {
     record.group(Group::Context)?.get(DIGEST)?.as_bytes()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use onrecord_ledger::Error;
+
+    use super::*;
+
+    #[test]
+    fn an_error_says_which_items_must_not_be_sent_again() {
+        let (taken, refused) = (Ok(Receipt { index: 0, committed_at: 0 }), Err(Error::Busy));
+        let said = |done: &[&Result<Receipt, Error>], places: &[usize]| {
+            let done: Vec<_> = done.iter().copied().cloned().collect();
+            all_or_which(&done, places).map_err(|error| error.to_string())
+        };
+        assert_eq!(said(&[&taken, &taken], &[0, 1]), Ok(()));
+        let none = said(&[&refused, &refused], &[0, 1]).unwrap_err();
+        assert_eq!(none, "it cannot be put on record: too many calls are waiting for the log");
+        let some = said(&[&taken, &taken, &refused, &taken, &refused], &[1, 2, 3, 7, 8]).unwrap_err();
+        assert!(some.contains("are the items 1-2, 7 (the first is 0)"), "{some}");
+    }
 }

@@ -7,6 +7,8 @@ use onrecord_ledger::Error;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use super::Ingest;
 use super::batch::Batch;
@@ -39,7 +41,12 @@ impl Ingest {
             match span.key() {
                 Err(problem) => batch.reject(problem),
                 Ok(key) if self.claims(key, &mut batch) => self.add_span(span, key, principal, &mut batch),
-                Ok(_) => {}
+                Ok(key) => {
+                    // The log may have taken it and not what judges it.
+                    if let Some(judged) = self.judged_in(key) {
+                        self.add_judgements(span, key, judged, principal, &mut batch);
+                    }
+                }
             }
         }
         batch
@@ -47,9 +54,11 @@ impl Ingest {
 
     fn add_span(&self, span: Span<'_>, key: SpanKey, principal: &str, batch: &mut Batch) {
         let call = self.calls.of(span, key);
-        let records = span.records(call, new_record);
-        let judged = call.unwrap_or(records[0].id);
-        batch.add(key, judged, records, principal);
+        let record = span.own_record(call, new_record);
+        // What a client judges is the answer, where that is on record.
+        let judged = call.unwrap_or(record.id);
+        batch.add(key, judged, record, principal);
+        self.add_judgements(span, key, judged, principal, batch);
         if span.lacks_content() {
             let (service, scope) = span.origin();
             let warning = format!(
@@ -61,4 +70,20 @@ impl Ingest {
             batch.message.get_or_insert(warning);
         }
     }
+
+    /// Adds the judgements among the events of a span that are not on record.
+    fn add_judgements(&self, span: Span<'_>, key: SpanKey, judged: Uuid, principal: &str, batch: &mut Batch) {
+        for (number, record) in span.judgements(judged, new_record).enumerate() {
+            let own = judgement_key(key, number);
+            if self.claims(own, batch) {
+                batch.add_judgement(key, own, record, principal);
+            }
+        }
+    }
+}
+
+/// What names the judgement of that number in a span, if it is sent again: it has no id of its own.
+fn judgement_key((trace, span): SpanKey, number: usize) -> SpanKey {
+    let digest = Sha256::digest([&trace[..], &span, &number.to_be_bytes()].concat());
+    (trace, std::array::from_fn(|at| digest[at]))
 }

@@ -86,6 +86,27 @@ async fn a_large_body_goes_where_its_model_says_wherever_that_stands() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_form_goes_where_its_model_says_however_small_it_is() {
+    let (small, whisper) = (says("small").await, says("whisper").await);
+    let entries =
+        entry("small", &small, "models = [\"tiny*\"]") + &entry("whisper", &whisper, "models = [\"whisper*\"]");
+    let log = Log::with_config(&entries);
+    let server = log.serve("");
+    let body = "--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"model\"\r\n\r\nRIFF\r\n\
+        --b\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--b--\r\n";
+    let form = format!(
+        "POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = raw(server.gateway, form.as_bytes()).await;
+    assert!(status(&answer) == 200 && answer.contains("whisper"), "{answer}");
+    assert!(whisper.last_request().ends_with(body), "every byte went up");
+    log.verify();
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lists_of_models_are_one_list_of_what_each_name_reaches() {
     let lists = |list: Value| script([answer("200 OK", "content-type: application/json\r\n", list.to_string())]);
     let named = |names: &[&str]| json!(names.iter().map(|name| json!({ "id": name, "x": 1.50 })).collect::<Vec<_>>());
