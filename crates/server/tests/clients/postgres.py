@@ -58,6 +58,33 @@ def every_column(connection):
                 cursor.fetchall()
 
 
+def catalogue(connection):
+    def rows(statement, *values):
+        return connection.execute(statement, values).fetchall()
+
+    types = "SELECT column_name, data_type, udt_name FROM information_schema.columns WHERE table_name = %s ORDER BY 1"
+    known = {name: (data_type, udt) for name, data_type, udt in rows(types, "interactions")}
+    assert known["time"] == ("timestamp with time zone", "timestamptz"), known
+    assert known["leaf_index"] == ("bigint", "int8") and known["finish_reasons"] == ("ARRAY", "_text"), known
+    assert ("interactions", "VIEW") in rows("SELECT table_name, table_type FROM information_schema.tables")
+    # What dashboards ask for and no log has.
+    keys = """SELECT r.col AS "COLUMN_NAME", r.seq FROM (
+            SELECT a.attname AS col, (information_schema._pg_expandarray(i.indkey)).n AS seq, a.attnum AS num,
+                information_schema._pg_expandarray(i.indkey) AS keys
+            FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON c.oid = a.attrelid
+                JOIN pg_catalog.pg_index i ON a.attrelid = i.indrelid WHERE c.relname = %s AND i.indisprimary
+        ) r WHERE r.num = (r.keys).x ORDER BY 2"""
+    assert rows(keys, "interactions") == []
+    foreign = """SELECT t.relname, a.attname FROM pg_constraint c JOIN pg_class t ON c.conrelid = t.oid
+        JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY(c.conkey) WHERE c.contype = 'f'::char AND t.relname <> %s"""
+    assert rows(foreign, "x") == []
+    described = """SELECT column_name, format('%%I.%%I', table_schema, table_name),
+            col_description(CAST(CAST(format('%%I.%%I', table_schema, table_name) AS regclass) AS oid), ordinal_position)
+        FROM information_schema.columns WHERE table_name = 'steps' AND column_name = 'time'"""
+    assert rows(described) == [("time", "public.steps", None)]
+    connection.commit()
+
+
 def errors(connection):
     for statement, expected in [
         ("INSERT INTO records (id) VALUES ('x')", "25006"),
@@ -133,6 +160,7 @@ with psycopg.connect(url, application_name="the client's test") as connection:
     types(connection)
     parameters(connection)
     every_column(connection)
+    catalogue(connection)
     errors(connection)
     cancellation(connection)
     settings(connection)
