@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::trace::records;
+use super::uri::segment;
 use crate::engine::{Alternative, Conversation, Decision, Session, Turn};
 use crate::terminal::{Cell, Column, Terminal, clock, duration, escape, escape_lines, print_json, print_line, table};
 
@@ -58,10 +59,7 @@ fn millis(ms: f64) -> Duration {
 }
 
 pub(super) async fn show(client: &Client, session: &str, json: bool) -> anyhow::Result<()> {
-    let session: String = url::form_urlencoded::byte_serialize(session.as_bytes()).collect();
-    // A space in a path is `%20`, not `+`.
-    let session = session.replace('+', "%20");
-    let conversation: Conversation = client.json(&format!("/api/v1/sessions/{session}")).await?;
+    let conversation: Conversation = client.json(&format!("/api/v1/sessions/{}", segment(session))).await?;
     if json {
         return Ok(print_json(&serde_json::to_string_pretty(&conversation)?)?);
     }
@@ -120,8 +118,7 @@ fn said(mark: &str, text: Option<&str>) -> Vec<String> {
 }
 
 pub(super) async fn tokens(client: &Client, record: &str, json: bool) -> anyhow::Result<()> {
-    let record: String = url::form_urlencoded::byte_serialize(record.as_bytes()).collect();
-    let decisions: Vec<Decision> = client.json(&format!("/api/v1/calls/{record}/tokens")).await?;
+    let decisions: Vec<Decision> = client.json(&format!("/api/v1/calls/{}/tokens", segment(record))).await?;
     if json {
         return Ok(print_json(&serde_json::to_string_pretty(&decisions)?)?);
     }

@@ -1,4 +1,4 @@
-//! `onrecord token` and `config check`.
+//! `onrecord token` and `onrecord config`.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::options::TokenCommand;
 use crate::auth::{Token, Tokens};
-use crate::config::{Effective, Loaded};
-use crate::terminal::{Cell, Column, Terminal, clock, escape, print_json, table};
+use crate::config::{self, Effective, Loaded};
+use crate::terminal::{Cell, Column, Terminal, clock, escape, print_json, print_line, table};
 
 pub(super) fn token(data: &Path, command: TokenCommand) -> anyhow::Result<ExitCode> {
     let tokens = Tokens::load(data)?;
@@ -45,6 +45,11 @@ fn row(token: &Token) -> Vec<Cell> {
     let revoked = token.revoked.map_or_else(|| "–".to_owned(), |time| clock(time.as_microsecond()));
     let created = clock(token.created.as_microsecond());
     vec![token.id.as_str().into(), token.name.as_str().into(), token.role.name().into(), created.into(), revoked.into()]
+}
+
+pub(super) fn config_example() -> anyhow::Result<ExitCode> {
+    print_line(config::example().trim_end())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn config_check(loaded: &Loaded) -> anyhow::Result<ExitCode> {

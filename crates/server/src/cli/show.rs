@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::media;
+use super::uri::segment;
 use crate::engine::Stats;
 use crate::terminal::{bytes, count, duration, escape, print_json};
 
@@ -21,8 +22,7 @@ pub(super) async fn show(client: &Client, record: &str, json: bool) -> anyhow::R
 
 /// One record, as the API has it.
 pub(super) async fn read(client: &Client, record: &str) -> anyhow::Result<Value> {
-    let record: String = url::form_urlencoded::byte_serialize(record.as_bytes()).collect();
-    client.json(&format!("/api/v1/calls/{record}")).await
+    client.json(&format!("/api/v1/calls/{}", segment(record))).await
 }
 
 /// Everything about one record, for people.

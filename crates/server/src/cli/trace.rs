@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::options::FeedbackArgs;
+use super::uri::segment;
 use crate::engine::{Node, Trace};
 use crate::terminal::{duration, escape, print_json, print_line};
 
@@ -13,8 +14,7 @@ use crate::terminal::{duration, escape, print_json, print_line};
 const BAR: usize = 24;
 
 pub(super) async fn trace(client: &Client, wanted: &str, json: bool) -> anyhow::Result<()> {
-    let wanted: String = url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect();
-    let trace: Value = client.json(&format!("/api/v1/traces/{wanted}")).await?;
+    let trace: Value = client.json(&format!("/api/v1/traces/{}", segment(wanted))).await?;
     if json {
         return Ok(print_json(&format!("{trace:#}"))?);
     }
@@ -99,10 +99,9 @@ pub(super) async fn feedback(client: &Client, args: &FeedbackArgs) -> anyhow::Re
     if let Some(score) = args.score {
         body["score"] = score.into();
     }
-    let answer = client.post("/api/v1/feedback", &body, None).await?;
-    let answer = http_body_util::BodyExt::collect(answer.into_body()).await?.to_bytes();
-    let answer: Value = serde_json::from_slice(&answer)?;
-    Ok(print_line(&format!("{} at leaf {}", answer["id"].as_str().unwrap_or_default(), answer["leaf_index"]))?)
+    let answer: Value = client.post_json("/api/v1/feedback", &body).await?;
+    let id = answer["id"].as_str().unwrap_or_default();
+    Ok(print_line(&format!("{} at leaf {}", escape(id), answer["leaf_index"]))?)
 }
 
 #[cfg(test)]

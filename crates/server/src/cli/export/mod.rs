@@ -166,11 +166,8 @@ fn add_leaves(runs: &mut Vec<(u64, u64)>, leaves: &[u64]) {
 async fn finish(client: &Client, folder: &Path, contents: Contents, as_json: bool) -> anyhow::Result<()> {
     save(folder, SUMS, contents.sums().as_bytes())?;
     let (rows, files) = (contents.row_count(), contents.files.len());
-    let response = client.post("/api/v1/exports", &serde_json::to_value(&contents)?, None).await?;
-    let manifest = response.into_body().collect().await?.to_bytes();
-    serde_json::from_slice::<Manifest>(&manifest)
-        .context("the server's answer is no manifest; are the two of one version?")?;
-    save(folder, MANIFEST, &manifest)?;
+    let manifest: Manifest = client.post_json("/api/v1/exports", &contents).await?;
+    save(folder, MANIFEST, &serde_json::to_vec(&manifest)?)?;
     RealDisk.remove(&folder.join(STATE))?;
     let path = folder.join(MANIFEST);
     if as_json {

@@ -1,6 +1,5 @@
 //! The rows of an export, some leaves at a time.
 
-use anyhow::Context as _;
 use http_body_util::BodyExt as _;
 use onrecord_lake::datafusion::arrow::array::RecordBatch;
 use onrecord_lake::datafusion::arrow::ipc::reader::StreamReader;
@@ -56,8 +55,7 @@ impl Windows {
             meets(condition)
         );
         let body = json!({ "sql": sql, "format": Format::Json });
-        let answer = client.post("/api/v1/query", &body, None).await?.into_body().collect().await?.to_bytes();
-        let answer: Value = serde_json::from_slice(&answer).context("the server's answer is no JSON")?;
+        let answer: Value = client.post_json("/api/v1/query", &body).await?;
         let of = |name: &str| answer[0][name].as_u64();
         let next = of("first").unwrap_or_default();
         let end = of("last").map_or(next, |last| last + 1);
