@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::options::{EraseArgs, HoldCommand, RetentionCommand};
 use crate::engine::{Hold, Outcome, PlanLine};
-use crate::terminal::{Cell, Column, Terminal, bytes, escape, print_json, table};
+use crate::terminal::{Cell, Column, Terminal, bytes, escape, print_json, stdout, table};
 
 pub(super) async fn erase(client: &Client, args: EraseArgs) -> anyhow::Result<()> {
     let EraseArgs { condition, table, fields, reason, by, dry_run, json } = args;
@@ -22,7 +22,7 @@ pub(super) async fn erase(client: &Client, args: EraseArgs) -> anyhow::Result<()
         records, groups, payload_bytes, disposals, files, bytes_before, bytes_after, old_versions_stay, ..
     } = outcome;
     let (groups, size) = (groups.join(", "), bytes(payload_bytes));
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     if dry_run {
         writeln!(out, "{records} records would lose {groups}: bodies of {size}. Nothing was erased.")?;
     } else if disposals.is_empty() {
@@ -44,7 +44,7 @@ pub(super) async fn erase(client: &Client, args: EraseArgs) -> anyhow::Result<()
 }
 
 pub(super) async fn hold(client: &Client, command: HoldCommand) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     match command {
         HoldCommand::Add { condition, table, reason, by } => {
             let ask = json!({ "where": condition, "table": table, "reason": reason, "by": by });
@@ -101,5 +101,5 @@ pub(super) async fn retention(client: &Client, command: RetentionCommand) -> any
             .to_vec()
     };
     let rows: Vec<_> = lines.iter().map(row).collect();
-    Ok(write!(std::io::stdout(), "{}", table(columns, &rows, Terminal::stdout()))?)
+    Ok(write!(stdout(), "{}", table(columns, &rows, Terminal::stdout()))?)
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::client::{Client, no_log_in};
 use crate::config::{Config, SigningKey};
-use crate::terminal::{print_json, print_line};
+use crate::terminal::{print_json, print_line, stdout};
 
 /// Prints the key that signs.
 pub(super) fn print(config: &Config) -> anyhow::Result<ExitCode> {
@@ -31,7 +31,7 @@ pub(super) fn show(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
 
 /// Prints all public keys, with what makes each follow the one before.
 pub(super) fn export(config: &Config) -> anyhow::Result<ExitCode> {
-    write!(std::io::stdout(), "{}", read(&config.data)?)?;
+    write!(stdout(), "{}", read(&config.data)?)?;
     Ok(ExitCode::SUCCESS)
 }
 

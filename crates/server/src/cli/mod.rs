@@ -153,6 +153,6 @@ fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
     // Into memory first: the generator panics if its reader has gone.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "onrecord", &mut script);
-    std::io::stdout().write_all(&script)?;
+    crate::terminal::stdout().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
 }

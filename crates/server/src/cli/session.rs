@@ -7,7 +7,9 @@ use super::client::Client;
 use super::trace::records;
 use super::uri::segment;
 use crate::engine::{Alternative, Conversation, Decision, Session, Turn};
-use crate::terminal::{Cell, Column, Terminal, clock, duration, escape, escape_lines, print_json, print_line, table};
+use crate::terminal::{
+    Cell, Column, Terminal, clock, duration, escape, escape_lines, print_json, print_line, stdout, table,
+};
 
 /// Alternatives of a token that a line has room for.
 const ALTERNATIVES: usize = 3;
@@ -35,7 +37,7 @@ pub(super) async fn list(client: &Client, limit: usize, json: bool) -> anyhow::R
         Column::new("models"),
     ];
     let rows: Vec<_> = sessions.iter().map(session_cells).collect();
-    Ok(write!(std::io::stdout(), "{}", table(columns, &rows, Terminal::stdout()))?)
+    Ok(write!(stdout(), "{}", table(columns, &rows, Terminal::stdout()))?)
 }
 
 fn session_cells(session: &Session) -> Vec<Cell> {
@@ -137,7 +139,7 @@ pub(super) async fn tokens(client: &Client, record: &str, json: bool) -> anyhow:
         columns.insert(0, right("answer"));
     }
     let rows: Vec<_> = decisions.iter().map(|decision| token_cells(decision, several)).collect();
-    Ok(write!(std::io::stdout(), "{}", table(columns, &rows, Terminal::stdout()))?)
+    Ok(write!(stdout(), "{}", table(columns, &rows, Terminal::stdout()))?)
 }
 
 fn token_cells(decision: &Decision, several: bool) -> Vec<Cell> {

@@ -8,11 +8,11 @@ use super::client::Client;
 use super::media;
 use super::uri::segment;
 use crate::engine::Stats;
-use crate::terminal::{bytes, count, duration, escape, print_json};
+use crate::terminal::{bytes, count, duration, escape, print_json, stdout};
 
 pub(super) async fn show(client: &Client, record: &str, json: bool) -> anyhow::Result<()> {
     let mut record = read(client, record).await?;
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     if json {
         return Ok(print_json(&format!("{record:#}"))?);
     }
@@ -81,7 +81,7 @@ fn pretty_json(text: &str) -> Option<String> {
 }
 
 pub(super) async fn stats(client: &Client, json: bool) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     if json {
         return Ok(print_json(&format!("{:#}", client.json::<Value>("/api/v1/stats").await?))?);
     }

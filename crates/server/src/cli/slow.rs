@@ -7,7 +7,7 @@ use super::client::Client;
 use super::options::SlowArgs;
 use super::uri::query;
 use crate::engine::{Outlier, Slow};
-use crate::terminal::{Cell, Column, Terminal, print_json, table};
+use crate::terminal::{Cell, Column, Terminal, print_json, stdout, table};
 
 pub(super) async fn slow(client: &Client, args: SlowArgs) -> anyhow::Result<()> {
     let SlowArgs { since, until, measure, by, factor, limit, json } = args;
@@ -36,7 +36,7 @@ pub(super) async fn slow(client: &Client, args: SlowArgs) -> anyhow::Result<()> 
         Column::new("outcome"),
     ];
     let rows: Vec<_> = outliers.iter().map(row).collect();
-    write!(std::io::stdout(), "{}", table(columns, &rows, Terminal::stdout()))?;
+    write!(stdout(), "{}", table(columns, &rows, Terminal::stdout()))?;
     Ok(())
 }
 

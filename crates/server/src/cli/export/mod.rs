@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::options::ExportArgs;
-use crate::terminal::print_json;
+use crate::terminal::{print_json, print_line};
 use part::Part;
 use window::Windows;
 
@@ -174,8 +174,9 @@ async fn finish(client: &Client, folder: &Path, contents: Contents, as_json: boo
         print_json(&format!("{:#}", json!({ "rows": rows, "files": files, "manifest": path })))?;
     } else {
         let counted = |n: u64, what: &str| if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") };
-        println!("exported {} in {} to {}", counted(rows, "row"), counted(files as u64, "file"), folder.display());
-        println!("check it with: onrecord check {} --key \"$(onrecord key)\"", path.display());
+        let (rows, files) = (counted(rows, "row"), counted(files as u64, "file"));
+        print_line(&format!("exported {rows} in {files} to {}", folder.display()))?;
+        print_line(&format!("check it with: onrecord check {} --key \"$(onrecord key)\"", path.display()))?;
     }
     Ok(())
 }
