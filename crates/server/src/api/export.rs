@@ -1,9 +1,9 @@
 //! The manifest of an export. Its rows are asked for by SQL.
 
-use axum::Json;
 use axum::extract::State;
 use onrecord_proof::manifest::{Contents, Manifest};
 
+use super::extract::Json;
 use super::{Api, ApiError, Reader};
 
 /// Puts an export on record and answers with its manifest.

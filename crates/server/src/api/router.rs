@@ -133,7 +133,11 @@ fn questions() -> Routes {
     };
     let statement = "SELECT model, count(*) AS calls FROM interactions WHERE status = $1 GROUP BY model";
     Routes::default()
-        .get("/api/v1/query", query("query").query::<query::Ask>(json!({ "sql": "SELECT 1 AS one" })), query::get)
+        .get(
+            "/api/v1/query",
+            query("query").query::<query::AskInUrl>(json!({ "sql": "SELECT $1 AS one", "params": "[1]" })),
+            query::get,
+        )
         .post(
             "/api/v1/query",
             query("queryWithParameters").takes::<query::Ask>(json!({ "sql": statement, "params": [200], "rows": 100 })),
