@@ -33,7 +33,8 @@ fn lines(trace: &Trace) -> Vec<String> {
         .unwrap_or(begin);
     let total = micros(end.saturating_sub(begin));
     let name = trace.trace_id.as_deref().map_or_else(|| "no trace id".into(), |id| format!("trace {}", escape(id)));
-    let mut lines = vec![format!("{name}, {}, {}", records(trace.nodes.len()), duration(total))];
+    let more = if trace.more { ", and more" } else { "" };
+    let mut lines = vec![format!("{name}, {}, {}{more}", records(trace.nodes.len()), duration(total))];
     let names: Vec<_> = trace.nodes.iter().map(|node| format!("{}{}", "  ".repeat(node.depth), what(node))).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(64);
     for (node, name) in trace.nodes.iter().zip(names) {
@@ -133,9 +134,9 @@ mod tests {
             Node { score: Some(1.0), label: Some("good".into()), ..node("feedback", 2, 1_002_400, None) },
         ];
         assert_eq!(
-            lines(&Trace { trace_id: Some("aa".into()), nodes }),
+            lines(&Trace { trace_id: Some("aa".into()), nodes, more: true }),
             [
-                "trace aa, 3 records, 2.40 ms",
+                "trace aa, 3 records, 2.40 ms, and more",
                 "▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇  2.40 ms  chain ask\\u{1b}  completed  0",
                 "······▇▇▇▇▇▇▇▇▇▇▇▇······  1.20 ms    chat tiny      completed  0",
                 "·······················▇               feedback     1 good  0",
