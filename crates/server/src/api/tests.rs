@@ -98,6 +98,17 @@ async fn what_cannot_be_read_is_refused_in_the_form_of_the_document() {
     log.engine.close().await.unwrap();
 }
 
+/// Of a larger log, more may be exported.
+#[tokio::test]
+async fn the_contents_of_an_export_may_grow_with_the_log() {
+    let log = Log::new().await;
+    let contents = || vec![b' '; (16 << 20) + 8];
+    assert_eq!(log.refused("POST", "/api/v1/exports", JSON, contents()).await.0, 413);
+    log.engine.event("start").await.unwrap();
+    assert_eq!(log.refused("POST", "/api/v1/exports", JSON, contents()).await.0, 400, "these are no contents");
+    log.engine.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_limit_of_queries_is_said_by_whatever_asks() {
     // What is done before the time is looked at needs memory.
