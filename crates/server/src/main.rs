@@ -1,6 +1,8 @@
 //! onrecord: the audit log for small language models. Gateway, API and command line in one binary.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
+// They panic where nobody reads; see `terminal::print_line`.
+#![warn(clippy::print_stdout)]
 
 mod alerts;
 mod api;

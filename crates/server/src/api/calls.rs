@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -14,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::extract::{Json, Path, Query};
 use super::{Api, ApiError, Reader};
 use crate::engine::{Access, Filter, Outlier, Slow, Stats, Summary, Wanted};
 use crate::render;

@@ -1,13 +1,13 @@
 //! Configurations: what changed between two of them, and announced deployments.
 
-use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use onrecord_ledger::Committed;
 use onrecord_proof::{Record, Rel};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::extract::{Json, Query};
 use super::{Api, ApiError, Reader};
 use crate::engine::{Access, Change, Wanted, between};
 use crate::render;

@@ -1,6 +1,7 @@
 //! Errors of the API: a text for the caller, and another for the operator where the caller can do nothing about it.
 
 use axum::Json;
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -31,6 +32,10 @@ impl ApiError {
 
     pub(crate) fn conflict(message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
+    fn too_large(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
     }
 
     pub(crate) fn unsupported_media_type(message: impl Into<String>) -> Self {
@@ -73,6 +78,48 @@ impl From<onrecord_lake::Error> for ApiError {
     }
 }
 
+/// What the log says to whoever has it take a record.
+impl From<onrecord_ledger::Error> for ApiError {
+    fn from(error: onrecord_ledger::Error) -> Self {
+        use onrecord_ledger::Error as E;
+        match error {
+            E::Unavailable(_) | E::Busy | E::Closed => Self::unavailable(error.to_string()),
+            _ => Self::internal(error),
+        }
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::bad_request(rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> Self {
+        Self::bad_request(rejection.body_text())
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::too_large(format!("{}; send less at a time", rejection.body_text())),
+            _ => Self::bad_request(rejection.body_text()),
+        }
+    }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        match rejection {
+            JsonRejection::MissingJsonContentType(_) => Self::unsupported_media_type(rejection.body_text()),
+            JsonRejection::BytesRejection(rejection) => rejection.into(),
+            _ => Self::bad_request(rejection.body_text()),
+        }
+    }
+}
+
 impl From<Refused> for ApiError {
     fn from(refused: Refused) -> Self {
         let code = match &refused {
@@ -89,6 +136,10 @@ impl From<anyhow::Error> for ApiError {
     fn from(error: anyhow::Error) -> Self {
         let error = match error.downcast::<Refused>() {
             Ok(refused) => return refused.into(),
+            Err(error) => error,
+        };
+        let error = match error.downcast::<onrecord_ledger::Error>() {
+            Ok(error) => return error.into(),
             Err(error) => error,
         };
         match error.downcast::<onrecord_lake::Error>() {

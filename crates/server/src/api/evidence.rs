@@ -1,11 +1,11 @@
 //! Evidence: of one record by its path, of several by a body.
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::extract::{Json, Path, Query};
 use super::{Api, ApiError, Reader};
 use crate::engine::Prove;
 

@@ -1,14 +1,15 @@
 //! Records and feedback that come in, and traces that go out.
 
-use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Extension, Path, State};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Extension, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::extract::{Json, Path};
 use super::{Api, ApiError, Reader};
 use crate::auth::Identity;
 use crate::engine::{Access, Trace};
@@ -38,7 +39,7 @@ pub(super) async fn records(
     State(api): State<Api>,
     Extension(identity): Extension<Identity>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<Records>), ApiError> {
     // A page of another origin can send a body without asking first, but none of these types.
     let content_type = headers.get(CONTENT_TYPE).and_then(|name| name.to_str().ok()).unwrap_or_default();
@@ -47,6 +48,7 @@ pub(super) async fn records(
         let problem = format!("the content type is {content_type:?}; send application/json or application/x-ndjson");
         return Err(ApiError::unsupported_media_type(problem));
     }
+    let body = body?;
     // Some MiB take longer than other tasks should wait.
     let items = tokio::task::spawn_blocking(move || items(&body)).await.map_err(ApiError::internal)?;
     let items = items.map_err(ApiError::bad_request)?;
@@ -77,7 +79,7 @@ pub(super) async fn trace(
     Reader(reading): Reader,
     Path(wanted): Path<String>,
 ) -> Result<Json<Trace>, ApiError> {
-    let trace = api.engine.trace(&wanted).await.map_err(ApiError::internal)?;
+    let trace = api.engine.trace(&wanted).await?;
     let trace = trace.ok_or_else(|| ApiError::not_found(format!("there is no trace {wanted}, nor such a record")))?;
     let (rows, statement) = (Some(trace.nodes.len() as i64), trace.trace_id.as_deref().unwrap_or(&wanted));
     api.engine.accessed(&reading, Access { event: "trace", statement }, rows).await?;

@@ -1,11 +1,11 @@
 //! Keeping and disposing over HTTP. All of it needs the role `admin`.
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::extract::{Json, Path, Query};
 use super::{Api, ApiError, Reader};
 use crate::engine::{AddHold, Erase, Hold, Outcome, PlanLine};
 

@@ -1,10 +1,11 @@
 //! The log as C2SP tlog-tiles has it: `/log/checkpoint`, `/log/tile/<level>/<n>`, `/log/tile/entries/<n>`.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use onrecord_proof::tile::{EntryBundle, Tile};
 
+use super::extract::Path;
 use super::{Api, ApiError};
 
 /// What a path names never changes.

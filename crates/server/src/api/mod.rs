@@ -9,6 +9,7 @@ mod encode;
 mod error;
 mod evidence;
 mod export;
+mod extract;
 mod forward;
 mod ingest;
 mod keep;
@@ -20,6 +21,8 @@ mod rows;
 mod search;
 mod sessions;
 mod templates;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::sync::Arc;

@@ -1,8 +1,6 @@
 //! SQL over HTTP.
 
-use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header::{ACCEPT, HeaderMap};
 use axum::response::Response;
 use futures::TryStreamExt;
@@ -13,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::encode::{Encoder, Format};
+use super::extract::{Json, Query};
 use super::rows::{Rest, rows};
 use super::{Api, ApiError, Reader};
 use crate::engine::Access;
@@ -24,36 +23,34 @@ pub(super) struct Ask {
     sql: String,
     /// Values for its parameters `$1`, `$2`, …: texts, numbers, booleans and nulls.
     #[serde(default)]
-    params: Values,
+    params: Vec<Value>,
     /// At most so many rows, and more are left out; without it an answer with more than `query_rows` breaks off.
     rows: Option<usize>,
     /// `json`, `jsonl`, `csv`, `parquet` or `arrow`; without it the `Accept` header decides.
     format: Option<Format>,
 }
 
-/// A JSON array; in a URL its text.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(try_from = "Value")]
-#[schemars(with = "Vec<Value>")]
-struct Values(Vec<Value>);
-
-impl TryFrom<Value> for Values {
-    type Error = String;
-
-    fn try_from(value: Value) -> Result<Self, String> {
-        match value {
-            Value::Array(values) => Ok(Self(values)),
-            Value::String(text) => {
-                serde_json::from_str(&text).map(Self).map_err(|error| format!("`params` is no JSON array: {error}"))
-            }
-            other => Err(format!("`params` must be an array, not {other}")),
-        }
-    }
+/// The same in a URL.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AskInUrl {
+    /// The statement.
+    sql: String,
+    /// Values for its parameters `$1`, `$2`, …: the text of a JSON array of texts, numbers, booleans and nulls.
+    params: Option<String>,
+    /// At most so many rows, and more are left out; without it an answer with more than `query_rows` breaks off.
+    rows: Option<usize>,
+    /// `json`, `jsonl`, `csv`, `parquet` or `arrow`; without it the `Accept` header decides.
+    format: Option<Format>,
 }
 
-impl Values {
-    fn scalars(&self) -> Result<Vec<ScalarValue>, ApiError> {
-        self.0.iter().enumerate().map(|(n, value)| scalar(n + 1, value)).collect()
+impl TryFrom<AskInUrl> for Ask {
+    type Error = ApiError;
+
+    fn try_from(AskInUrl { sql, params, rows, format }: AskInUrl) -> Result<Self, ApiError> {
+        let params = params.as_deref().map(serde_json::from_str).transpose();
+        let wrong = |error| ApiError::bad_request(format!("`params` is no JSON array such as [200,\"tiny\"]: {error}"));
+        Ok(Self { sql, params: params.map_err(wrong)?.unwrap_or_default(), rows, format })
     }
 }
 
@@ -76,9 +73,12 @@ fn scalar(n: usize, value: &Value) -> Result<ScalarValue, ApiError> {
 impl Ask {
     /// What goes on record: the statement with what was bound to it.
     fn statement(&self) -> String {
-        let Values(values) = &self.params;
-        let bound = values.iter().enumerate().map(|(n, value)| format!("\n-- ${} = {value}", n + 1));
+        let bound = self.params.iter().enumerate().map(|(n, value)| format!("\n-- ${} = {value}", n + 1));
         bound.fold(self.sql.clone(), |statement, value| statement + &value)
+    }
+
+    fn values(&self) -> Result<Vec<ScalarValue>, ApiError> {
+        self.params.iter().enumerate().map(|(n, value)| scalar(n + 1, value)).collect()
     }
 
     fn limits(&self, usual: &QueryLimits) -> QueryLimits {
@@ -90,22 +90,17 @@ pub(super) async fn get(
     state: State<Api>,
     reader: Reader,
     headers: HeaderMap,
-    ask: Result<Query<Ask>, QueryRejection>,
+    Query(ask): Query<AskInUrl>,
 ) -> Result<Response, ApiError> {
-    let Query(ask) = ask.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
-    run(state, reader, &headers, ask).await
+    run(state, reader, &headers, ask.try_into()?).await
 }
 
 pub(super) async fn post(
     state: State<Api>,
     reader: Reader,
     headers: HeaderMap,
-    ask: Result<Json<Ask>, JsonRejection>,
+    Json(ask): Json<Ask>,
 ) -> Result<Response, ApiError> {
-    let Json(ask) = ask.map_err(|rejection| match rejection {
-        JsonRejection::MissingJsonContentType(_) => ApiError::unsupported_media_type(rejection.body_text()),
-        _ => ApiError::bad_request(rejection.body_text()),
-    })?;
     run(state, reader, &headers, ask).await
 }
 
@@ -117,7 +112,7 @@ async fn run(
 ) -> Result<Response, ApiError> {
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     let format = ask.format.or_else(|| accept.and_then(Format::of_accept)).unwrap_or(Format::Json);
-    let values = ask.params.scalars()?;
+    let values = ask.values()?;
     // First the access, then the rows: what cannot be put on record is not read.
     api.engine.accessed(&reading, Access { event: "query", statement: &ask.statement() }, None).await?;
     let mut result = api.engine.lake.query_with(&ask.sql, values, ask.limits(&api.engine.limits)).await?;

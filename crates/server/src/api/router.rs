@@ -24,8 +24,6 @@ use crate::shipping::Status;
 
 /// Bytes of a request with records.
 const RECORDS_MAX: usize = 16 << 20;
-/// Bytes of the contents of an export: some hundred thousand runs of leaves.
-const EXPORT_MAX: usize = 16 << 20;
 
 const WANTED: &[(&str, &str, &str)] =
     &[("wanted", "The record's id, as in the header `x-onrecord-id` of the answer, or its leaf index.", "1")];
@@ -133,7 +131,11 @@ fn questions() -> Routes {
     };
     let statement = "SELECT model, count(*) AS calls FROM interactions WHERE status = $1 GROUP BY model";
     Routes::default()
-        .get("/api/v1/query", query("query").query::<query::Ask>(json!({ "sql": "SELECT 1 AS one" })), query::get)
+        .get(
+            "/api/v1/query",
+            query("query").query::<query::AskInUrl>(json!({ "sql": "SELECT $1 AS one", "params": "[1]" })),
+            query::get,
+        )
         .post(
             "/api/v1/query",
             query("queryWithParameters").takes::<query::Ask>(json!({ "sql": statement, "params": [200], "rows": 100 })),
@@ -204,19 +206,15 @@ fn state() -> Routes {
                 .gives_as::<Lines>("application/x-ndjson"),
             verify::verify,
         )
-        .merge(
-            Routes::default()
-                .post(
-                    "/api/v1/exports",
-                    op(
-                        "recordExport",
-                        "Puts on record that rows were handed out as files, and gives the manifest that proves it.",
-                    )
-                    .takes::<Object>(contents)
-                    .gives::<Object>(),
-                    export::record,
-                )
-                .with(|router| router.layer(DefaultBodyLimit::max(EXPORT_MAX))),
+        .post(
+            "/api/v1/exports",
+            op(
+                "recordExport",
+                "Puts on record that rows were handed out as files, and gives the manifest that proves it.",
+            )
+            .takes::<Object>(contents)
+            .gives::<Object>(),
+            export::record,
         )
 }
 

@@ -1,11 +1,11 @@
 //! Sessions, and the tokens of one call.
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::calls::find;
+use super::extract::{Json, Path, Query};
 use super::{Api, ApiError, Reader};
 use crate::engine::{Access, Conversation, Decision, Session, decisions};
 
@@ -30,7 +30,7 @@ pub(super) async fn list(
     State(api): State<Api>,
     Query(Newest { limit }): Query<Newest>,
 ) -> Result<Json<Vec<Session>>, ApiError> {
-    Ok(Json(api.engine.sessions(limit.min(LIST_MAX)).await.map_err(ApiError::internal)?))
+    Ok(Json(api.engine.sessions(limit.min(LIST_MAX)).await?))
 }
 
 /// A session as it went.
@@ -39,7 +39,7 @@ pub(super) async fn show(
     Reader(reading): Reader,
     Path(session): Path<String>,
 ) -> Result<Json<Conversation>, ApiError> {
-    let found = api.engine.conversation(&session).await.map_err(ApiError::internal)?;
+    let found = api.engine.conversation(&session).await?;
     let found = found.ok_or_else(|| ApiError::not_found(format!("there is no session {session:?}")))?;
     let rows = i64::try_from(found.turns.len()).ok();
     api.engine.accessed(&reading, Access { event: "session", statement: &session }, rows).await?;

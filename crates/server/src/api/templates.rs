@@ -1,11 +1,11 @@
 //! The registry of prompt templates.
 
-use axum::Json;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::extract::Json;
 use super::{Api, ApiError, Reader};
 use crate::engine::Template;
 use crate::render;

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp, Zoned};
 use super::client::Client;
 use super::format::Calls;
 use super::options::{ListArgs, TailArgs};
+use super::uri::query;
 use crate::engine::{Filter, Summary};
 use crate::terminal::{print_json, print_line};
 
@@ -70,8 +71,7 @@ pub(super) async fn list(client: &Client, args: &ListArgs) -> anyhow::Result<()>
         calls_only,
         limit: Some(limit),
     };
-    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs(&filter)?).finish();
-    let body = client.get(&format!("/api/v1/calls?{query}")).await?.into_body().collect().await?.to_bytes();
+    let body = client.get(&format!("/api/v1/calls?{}", query(&filter)?)).await?.into_body().collect().await?.to_bytes();
     if json {
         return Ok(print_json(&String::from_utf8_lossy(&body))?);
     }
@@ -87,13 +87,6 @@ pub(super) async fn list(client: &Client, args: &ListArgs) -> anyhow::Result<()>
         eprintln!("the newest {limit}; more with -n");
     }
     Ok(())
-}
-
-/// The members of an object, as a query string has them.
-pub(super) fn pairs(filter: &impl serde::Serialize) -> anyhow::Result<Vec<(String, String)>> {
-    let serde_json::Value::Object(fields) = serde_json::to_value(filter)? else { return Ok(Vec::new()) };
-    let text = |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    Ok(fields.into_iter().map(|(name, value)| (name, text(value))).collect())
 }
 
 /// RFC 3339, a local date or date and time, or how long ago; as microseconds since 1970-01-01 UTC.

@@ -22,7 +22,7 @@ use super::options::{CheckArgs, ProveArgs};
 use crate::api::UNWITNESSED;
 use crate::engine::{DISPOSAL_LEAVES, Prove};
 use crate::render;
-use crate::terminal::{escape, print_json};
+use crate::terminal::{escape, print_json, stdout};
 use crate::timestamp::Stamp;
 
 pub(super) async fn prove(client: &Client, args: &ProveArgs) -> anyhow::Result<()> {
@@ -93,7 +93,7 @@ pub(super) fn say(args: &CheckArgs, checked: anyhow::Result<(String, Value)>) ->
     if args.json {
         print_json(&format!("{json:#}"))?;
     } else {
-        std::io::stdout().write_all(text.as_bytes())?;
+        stdout().write_all(text.as_bytes())?;
     }
     Ok(code)
 }

@@ -1,7 +1,8 @@
 //! How the command line reaches a log: a server over HTTP, or a folder that nobody has open, through the same API.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use axum::body::Body;
@@ -9,8 +10,11 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -20,7 +24,25 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::server;
 
-type Http = hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>;
+/// How long a server may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Speaks HTTP and HTTPS. It is made for the first request: HTTPS needs the certificates of the system, HTTP does not.
+#[derive(Debug, Default)]
+pub(crate) struct Http(OnceLock<hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>>);
+
+impl Http {
+    async fn request(&self, request: Request<Full<Bytes>>) -> anyhow::Result<Response<Incoming>> {
+        let client = if let Some(client) = self.0.get() {
+            client
+        } else {
+            let connector = crate::gateway::connector(request.uri(), CONNECT)?;
+            let made = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
+            self.0.get_or_init(|| made)
+        };
+        Ok(client.request(request).await?)
+    }
+}
 
 /// A log to ask.
 pub(crate) enum Client {
@@ -44,7 +66,7 @@ pub(crate) struct Remote {
 pub(crate) struct TooMuch(pub String);
 
 fn http() -> Http {
-    hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http()
+    Http::default()
 }
 
 impl Client {
@@ -80,14 +102,18 @@ impl Client {
 
     /// What a path answers, as JSON.
     pub(crate) async fn json<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        let body = self.get(path).await?.into_body().collect().await?.to_bytes();
-        serde_json::from_slice(&body)
-            .context("the server's answer is not what this program expects; are they of one version?")
+        parsed(self.get(path).await?).await
     }
 
     /// What a path answers to a JSON body.
     pub(crate) async fn post(&self, path: &str, body: &Value, accept: Option<&str>) -> anyhow::Result<Response<Body>> {
         self.ask(Method::POST, path, Some(body.to_string()), accept).await
+    }
+
+    /// What a path answers to a JSON body, as JSON.
+    pub(crate) async fn post_json<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        let body = serde_json::to_string(body)?;
+        parsed(self.ask(Method::POST, path, Some(body), None).await?).await
     }
 
     async fn ask(
@@ -146,6 +172,12 @@ pub(crate) fn no_log_in(data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn parsed<T: DeserializeOwned>(response: Response<Body>) -> anyhow::Result<T> {
+    let body = response.into_body().collect().await?.to_bytes();
+    serde_json::from_slice(&body)
+        .context("the server's answer is not what this program expects; are they of one version?")
+}
+
 async fn refused(response: Response<Body>) -> anyhow::Error {
     let status = response.status();
     let body = response.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
@@ -157,5 +189,27 @@ async fn refused(response: Response<Body>) -> anyhow::Error {
         Some(message) if status == StatusCode::UNPROCESSABLE_ENTITY => TooMuch(message).into(),
         Some(message) => anyhow::anyhow!(message),
         None => anyhow::anyhow!("the server answered {status}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What comes first is the record of a TLS handshake (RFC 8446 §5.1), or a request.
+    #[tokio::test]
+    async fn a_server_is_spoken_to_over_tls_if_its_address_says_so() {
+        for (scheme, first) in [("https", 22), ("http", b'G')] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let base = format!("{scheme}://{}", listener.local_addr().unwrap());
+            let client = Client::Server { http: Box::new(http()), base, token: None, purpose: None };
+            let accept = async { listener.accept().await.unwrap().0.read_u8().await.unwrap() };
+            let (byte, refused) = tokio::join!(accept, client.get("/health"));
+            assert_eq!(byte, first, "{scheme}");
+            assert!(refused.unwrap_err().to_string().contains("cannot be reached"), "nobody answers");
+        }
     }
 }

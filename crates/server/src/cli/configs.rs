@@ -1,6 +1,5 @@
 //! `onrecord config-diff` and `onrecord deploy`.
 
-use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use super::calls::time;
@@ -47,8 +46,7 @@ fn wanted(text: &str) -> String {
 
 pub(super) async fn deploy(client: &Client, args: &DeployArgs) -> anyhow::Result<()> {
     let body = json!({ "note": args.note, "upstream": args.upstream });
-    let answer = client.post("/api/v1/deployments", &body, None).await?.into_body().collect().await?.to_bytes();
-    let answer: Value = serde_json::from_slice(&answer)?;
+    let answer: Value = client.post_json("/api/v1/deployments", &body).await?;
     print_line(&format!("announced, on record as {}", escape(answer["id"].as_str().unwrap_or_default())))?;
     Ok(())
 }

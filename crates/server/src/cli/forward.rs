@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::client::Client;
 use super::options::ForwardCommand;
 use crate::shipping::Status;
-use crate::terminal::{Cell, Column, Terminal, count, duration, print_json, table};
+use crate::terminal::{Cell, Column, Terminal, count, duration, print_json, stdout, table};
 
 pub(super) async fn forward(client: &Client, command: ForwardCommand) -> anyhow::Result<()> {
     let ForwardCommand::Status { json } = command;
@@ -14,7 +14,7 @@ pub(super) async fn forward(client: &Client, command: ForwardCommand) -> anyhow:
     if json {
         return Ok(print_json(&serde_json::to_string_pretty(&destinations)?)?);
     }
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     if destinations.is_empty() {
         writeln!(out, "Nothing is forwarded; a [[forward]] in the configuration names where to.")?;
         return Ok(());

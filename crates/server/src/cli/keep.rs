@@ -2,26 +2,19 @@
 
 use std::io::Write as _;
 
-use http_body_util::BodyExt as _;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::client::Client;
 use super::options::{EraseArgs, HoldCommand, RetentionCommand};
 use crate::engine::{Hold, Outcome, PlanLine};
-use crate::terminal::{Cell, Column, Terminal, bytes, escape, print_json, table};
-
-async fn post<T: DeserializeOwned>(client: &Client, path: &str, body: &Value) -> anyhow::Result<T> {
-    let body = client.post(path, body, None).await?.into_body().collect().await?.to_bytes();
-    Ok(serde_json::from_slice(&body)?)
-}
+use crate::terminal::{Cell, Column, Terminal, bytes, escape, print_json, stdout, table};
 
 pub(super) async fn erase(client: &Client, args: EraseArgs) -> anyhow::Result<()> {
     let EraseArgs { condition, table, fields, reason, by, dry_run, json } = args;
     let ask = json!({
         "where": condition, "table": table, "fields": fields, "reason": reason, "by": by, "dry_run": dry_run,
     });
-    let outcome: Outcome = post(client, "/api/v1/erase", &ask).await?;
+    let outcome: Outcome = client.post_json("/api/v1/erase", &ask).await?;
     if json {
         return Ok(print_json(&serde_json::to_string_pretty(&outcome)?)?);
     }
@@ -29,7 +22,7 @@ pub(super) async fn erase(client: &Client, args: EraseArgs) -> anyhow::Result<()
         records, groups, payload_bytes, disposals, files, bytes_before, bytes_after, old_versions_stay, ..
     } = outcome;
     let (groups, size) = (groups.join(", "), bytes(payload_bytes));
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     if dry_run {
         writeln!(out, "{records} records would lose {groups}: bodies of {size}. Nothing was erased.")?;
     } else if disposals.is_empty() {
@@ -51,11 +44,11 @@ pub(super) async fn erase(client: &Client, args: EraseArgs) -> anyhow::Result<()
 }
 
 pub(super) async fn hold(client: &Client, command: HoldCommand) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     match command {
         HoldCommand::Add { condition, table, reason, by } => {
             let ask = json!({ "where": condition, "table": table, "reason": reason, "by": by });
-            let answer: Value = post(client, "/api/v1/holds", &ask).await?;
+            let answer: Value = client.post_json("/api/v1/holds", &ask).await?;
             let id = answer["hold"]["id"].as_str().unwrap_or_default();
             writeln!(
                 out,
@@ -80,7 +73,7 @@ pub(super) async fn hold(client: &Client, command: HoldCommand) -> anyhow::Resul
             write!(out, "{}", table(columns, &rows, Terminal::stdout()))?;
         }
         HoldCommand::Release { id } => {
-            let hold: Hold = post(client, &format!("/api/v1/holds/{id}/release"), &json!({})).await?;
+            let hold: Hold = client.post_json(&format!("/api/v1/holds/{id}/release"), &json!({})).await?;
             writeln!(out, "The hold {} is over: {}", hold.id, escape(&hold.reason))?;
         }
     }
@@ -92,7 +85,7 @@ pub(super) async fn retention(client: &Client, command: RetentionCommand) -> any
         RetentionCommand::Plan { ahead, json } => {
             (client.json(&format!("/api/v1/retention?ahead_days={ahead}")).await?, json)
         }
-        RetentionCommand::Run { json } => (post(client, "/api/v1/retention/run", &json!({})).await?, json),
+        RetentionCommand::Run { json } => (client.post_json("/api/v1/retention/run", &json!({})).await?, json),
     };
     if json {
         return Ok(print_json(&serde_json::to_string_pretty(&lines)?)?);
@@ -108,5 +101,5 @@ pub(super) async fn retention(client: &Client, command: RetentionCommand) -> any
             .to_vec()
     };
     let rows: Vec<_> = lines.iter().map(row).collect();
-    Ok(write!(std::io::stdout(), "{}", table(columns, &rows, Terminal::stdout()))?)
+    Ok(write!(stdout(), "{}", table(columns, &rows, Terminal::stdout()))?)
 }

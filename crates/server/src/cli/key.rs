@@ -9,19 +9,29 @@ use onrecord_proof::KeyHistory;
 use serde_json::json;
 
 use super::client::{Client, no_log_in};
-use super::options::KeyCommand;
 use crate::config::{Config, SigningKey};
-use crate::terminal::{print_json, print_line};
+use crate::terminal::{print_json, print_line, stdout};
 
-/// What needs nothing but the folder.
-pub(super) fn key(config: &Config, command: Option<&KeyCommand>) -> anyhow::Result<ExitCode> {
+/// Prints the key that signs.
+pub(super) fn print(config: &Config) -> anyhow::Result<ExitCode> {
+    print_line(&read(&config.data)?.current().to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows the keys, and who holds the one that signs.
+pub(super) fn show(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let keys = read(&config.data)?;
-    match command {
-        None | Some(KeyCommand::Rotate { .. }) => print_line(&keys.current().to_string())?,
-        Some(KeyCommand::Export) => write!(std::io::stdout(), "{keys}")?,
-        Some(KeyCommand::Show { json: true }) => print_json(&format!("{:#}", as_json(&keys, &config.key)))?,
-        Some(KeyCommand::Show { json: false }) => show(&keys, &config.key)?,
+    if json {
+        print_json(&format!("{:#}", as_json(&keys, &config.key)))?;
+    } else {
+        print_line(crate::terminal::escape_lines(&text(&keys, &config.key)).trim_end())?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints all public keys, with what makes each follow the one before.
+pub(super) fn export(config: &Config) -> anyhow::Result<ExitCode> {
+    write!(stdout(), "{}", read(&config.data)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -56,13 +66,13 @@ fn as_json(keys: &KeyHistory, key: &SigningKey) -> serde_json::Value {
     })
 }
 
-fn show(keys: &KeyHistory, key: &SigningKey) -> anyhow::Result<()> {
+fn text(keys: &KeyHistory, key: &SigningKey) -> String {
     let mut text = format!("log     {}\nkey     {}\nheld    {}\n", keys.name(), keys.current(), held(key));
     text += &format!("signs   checkpoints from {} leaves on, Ed25519\n", since(keys));
     for rotation in keys.rotations().iter().rev() {
         text += &format!("before  {}, until {} leaves\n", rotation.from(), rotation.size());
     }
-    Ok(print_line(crate::terminal::escape_lines(&text).trim_end())?)
+    text
 }
 
 /// Gives the log a new key.

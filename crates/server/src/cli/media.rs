@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::client::Client;
 use super::show::read;
 use crate::render::hex;
-use crate::terminal::{bytes, create};
+use crate::terminal::{bytes, create, stdout};
 
 /// Shorter base64 is shown as it is.
 const ELIDED_MIN: usize = 1024;
@@ -98,13 +98,13 @@ pub(super) async fn write(client: &Client, record: &str, number: usize, output: 
     ensure!(output.is_some() || !io::stdout().is_terminal(), "media is not text; name a file for it with -o FILE");
     let record = read(client, record).await?;
     let media = extract(&record, number)?;
-    match output {
-        Some(path) => {
-            create(path)?.write_all(&media).with_context(|| format!("writing {}", path.display()))?;
-            eprintln!("{}, sha256 {}", bytes(media.len() as u64), hex(&Sha256::digest(&media)));
-        }
-        None => io::stdout().write_all(&media)?,
-    }
+    let Some(path) = output else {
+        let mut out = stdout();
+        out.write_all(&media)?;
+        return Ok(out.flush()?);
+    };
+    create(path)?.write_all(&media).with_context(|| format!("writing {}", path.display()))?;
+    eprintln!("{}, sha256 {}", bytes(media.len() as u64), hex(&Sha256::digest(&media)));
     Ok(())
 }
 

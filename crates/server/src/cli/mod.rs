@@ -21,17 +21,18 @@ mod show;
 mod slow;
 mod templates;
 mod trace;
+mod uri;
 mod verify;
 mod witness;
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use crate::config;
+use crate::config::{self, Loaded, Overrides};
 use client::Client;
-use options::{Cli, Command, ConfigCommand, KeyCommand, ShowArgs};
+use options::{Cli, Command, ConfigCommand, Global, KeyCommand, ServeArgs, ShowArgs};
 
 #[cfg(feature = "demo")]
 pub(crate) use format::Calls;
@@ -72,76 +73,86 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
     match command {
-        Command::Completions { shell } => {
-            // Into memory first: the generator panics if its reader has gone.
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "onrecord", &mut script);
-            io::stdout().write_all(&script)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        Command::Check(args) => return check::check(&args),
-        Command::Monitor(args) => return monitor::monitor(global.token.as_deref(), &args).await,
-        Command::Config { command: ConfigCommand::Example } => {
-            crate::terminal::print_line(config::example().trim_end())?;
-            return Ok(ExitCode::SUCCESS);
-        }
+        Command::Completions { shell } => completions(shell),
+        Command::Check(args) => check::check(&args),
+        Command::Monitor(args) => monitor::monitor(global.token.as_deref(), &args).await,
         #[cfg(feature = "demo")]
-        Command::Demo(args) => return crate::demo::demo(args).await,
-        _ => {}
-    }
-    let (listen, upstreams, api) = match &command {
-        Command::Serve(args) => (args.listen.clone(), args.upstream.clone(), args.api.clone()),
-        _ => (None, Vec::new(), None),
-    };
-    let overrides =
-        config::Overrides { config: global.config.clone(), data: global.data.clone(), listen, upstreams, api };
-    let loaded = config::load(&overrides)?;
-    match command {
-        Command::Config { command: ConfigCommand::Check } => setup::config_check(&loaded),
-        Command::Serve(_) => serve::serve(&loaded.config).await,
-        Command::Witness(args) => witness::witness(global.data.as_deref(), &loaded.config.telemetry, &args).await,
-        Command::Token { command } => setup::token(&loaded.config.data, command),
-        Command::Key { command: command @ (None | Some(KeyCommand::Show { .. } | KeyCommand::Export)) } => {
-            key::key(&loaded.config, command.as_ref())
+        Command::Demo(args) => crate::demo::demo(args).await,
+        Command::Config { command: ConfigCommand::Example } => setup::config_example(),
+        Command::Config { command: ConfigCommand::Check } => setup::config_check(&load(&global)?),
+        Command::Serve(args) => serve::serve(&load_to_serve(&global, args)?.config).await,
+        Command::Witness(args) => {
+            witness::witness(global.data.as_deref(), &load(&global)?.config.telemetry, &args).await
         }
-        Command::Verify { json } => verify::verify(&loaded.config, global.remote(), json).await,
-        Command::Fsck(args) => verify::fsck(&loaded.config, args).await,
-        command => ask(command, Client::connect(&loaded.config, global.remote()).await?).await,
+        Command::Token { command } => setup::token(&load(&global)?.config.data, command),
+        Command::Verify { json } => verify::verify(&load(&global)?.config, global.remote(), json).await,
+        Command::Fsck(args) => verify::fsck(&load(&global)?.config, args).await,
+        Command::Key { command: None } => key::print(&load(&global)?.config),
+        Command::Key { command: Some(KeyCommand::Show { json }) } => key::show(&load(&global)?.config, json),
+        Command::Key { command: Some(KeyCommand::Export) } => key::export(&load(&global)?.config),
+        Command::Key { command: Some(KeyCommand::Rotate { json }) } => {
+            ask(&global, async |log| key::rotate(log, json).await).await
+        }
+        Command::Tail(args) => ask(&global, async |log| calls::tail(log, &args).await).await,
+        Command::List(args) => ask(&global, async |log| calls::list(log, &args).await).await,
+        Command::Show(args) => ask(&global, async |log| show(log, args).await).await,
+        Command::Session { session: Some(session), json, .. } => {
+            ask(&global, async |log| session::show(log, &session, json).await).await
+        }
+        Command::Session { session: None, limit, json } => {
+            ask(&global, async |log| session::list(log, limit, json).await).await
+        }
+        Command::Templates { json } => ask(&global, async |log| templates::list(log, json).await).await,
+        Command::Template { command } => ask(&global, async |log| templates::change(log, &command).await).await,
+        Command::ConfigDiff(args) => ask(&global, async |log| configs::diff(log, &args).await).await,
+        Command::Deploy(args) => ask(&global, async |log| configs::deploy(log, &args).await).await,
+        Command::Trace { wanted, json } => ask(&global, async |log| trace::trace(log, &wanted, json).await).await,
+        Command::Feedback(args) => ask(&global, async |log| trace::feedback(log, &args).await).await,
+        Command::Slow(args) => ask(&global, async |log| slow::slow(log, args).await).await,
+        Command::Search(args) => ask(&global, async |log| search::search(log, &args).await).await,
+        Command::Query(args) => ask(&global, async |log| query::query(log, args).await).await,
+        Command::Export(args) => ask(&global, async |log| export::export(log, &args).await).await,
+        Command::Prove(args) => ask(&global, async |log| check::prove(log, &args).await).await,
+        Command::Erase(args) => ask(&global, async |log| keep::erase(log, args).await).await,
+        Command::Hold { command } => ask(&global, async |log| keep::hold(log, command).await).await,
+        Command::Retention { command } => ask(&global, async |log| keep::retention(log, command).await).await,
+        Command::Forward { command } => ask(&global, async |log| forward::forward(log, command).await).await,
+        Command::Stats { json } => ask(&global, async |log| show::stats(log, json).await).await,
     }
 }
 
-/// The commands that ask a log.
-async fn ask(command: Command, client: Client) -> anyhow::Result<ExitCode> {
-    let done = match command {
-        Command::Tail(args) => calls::tail(&client, &args).await,
-        Command::List(args) => calls::list(&client, &args).await,
-        Command::Show(ShowArgs { record, tokens: true, json, .. }) => session::tokens(&client, &record, json).await,
-        Command::Show(ShowArgs { record, media: Some(number), output, .. }) => {
-            media::write(&client, &record, number, output.as_deref()).await
-        }
-        Command::Show(ShowArgs { record, json, .. }) => show::show(&client, &record, json).await,
-        Command::Session { session: Some(session), json, .. } => session::show(&client, &session, json).await,
-        Command::Session { limit, json, .. } => session::list(&client, limit, json).await,
-        Command::Templates { json } => templates::list(&client, json).await,
-        Command::Template { command } => templates::change(&client, &command).await,
-        Command::ConfigDiff(args) => configs::diff(&client, &args).await,
-        Command::Deploy(args) => configs::deploy(&client, &args).await,
-        Command::Trace { wanted, json } => trace::trace(&client, &wanted, json).await,
-        Command::Feedback(args) => trace::feedback(&client, &args).await,
-        Command::Slow(args) => slow::slow(&client, args).await,
-        Command::Search(args) => search::search(&client, &args).await,
-        Command::Query(args) => query::query(&client, args).await,
-        Command::Export(args) => export::export(&client, &args).await,
-        Command::Prove(args) => check::prove(&client, &args).await,
-        Command::Erase(args) => keep::erase(&client, args).await,
-        Command::Hold { command } => keep::hold(&client, command).await,
-        Command::Retention { command } => keep::retention(&client, command).await,
-        Command::Forward { command } => forward::forward(&client, command).await,
-        Command::Key { command: Some(KeyCommand::Rotate { json }) } => key::rotate(&client, json).await,
-        Command::Stats { json } => show::stats(&client, json).await,
-        _ => Ok(()),
-    };
+fn load(global: &Global) -> anyhow::Result<Loaded> {
+    let Global { config, data, .. } = global.clone();
+    Ok(config::load(&Overrides { config, data, ..Overrides::default() })?)
+}
+
+fn load_to_serve(global: &Global, args: ServeArgs) -> anyhow::Result<Loaded> {
+    let (Global { config, data, .. }, ServeArgs { upstream, listen, api }) = (global.clone(), args);
+    Ok(config::load(&Overrides { config, data, listen, upstreams: upstream, api })?)
+}
+
+/// Has a command ask the log.
+async fn ask(global: &Global, command: impl AsyncFnOnce(&Client) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    let client = Client::connect(&load(global)?.config, global.remote()).await?;
+    let done = command(&client).await;
     // The log is closed however the command ended.
     let closed = client.close().await;
     done.and(closed).map(|()| ExitCode::SUCCESS)
+}
+
+async fn show(log: &Client, args: ShowArgs) -> anyhow::Result<()> {
+    let ShowArgs { record, tokens, media, output, json } = args;
+    match media {
+        _ if tokens => session::tokens(log, &record, json).await,
+        Some(number) => media::write(log, &record, number, output.as_deref()).await,
+        None => show::show(log, &record, json).await,
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<ExitCode> {
+    // Into memory first: the generator panics if its reader has gone.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "onrecord", &mut script);
+    crate::terminal::stdout().write_all(&script)?;
+    Ok(ExitCode::SUCCESS)
 }

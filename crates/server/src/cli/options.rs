@@ -380,7 +380,7 @@ pub(crate) struct QueryArgs {
     /// Instead of a table
     #[arg(long, value_enum)]
     pub format: Option<Format>,
-    /// To a file instead of standard output
+    /// To a file instead of standard output; without --format its name says which: .json, .jsonl, .csv, .parquet, .arrow
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// List the tables and columns that there are

@@ -1,8 +1,10 @@
 //! `onrecord query`.
 
 use std::io::{IsTerminal as _, Read as _, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use clap::ValueEnum as _;
 use futures::TryStreamExt as _;
 use http_body_util::BodyExt as _;
 use onrecord_lake::datafusion::arrow::array::RecordBatch;
@@ -13,7 +15,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::options::QueryArgs;
 use crate::api::Format;
-use crate::terminal::{Cell, Column, Terminal, table};
+use crate::terminal::{Cell, Column, Escape, Escaping, Terminal, create, escape_json, escape_lines, stdout, table};
 
 /// A text is cut down to so many columns where a line would get too long.
 const CELL: usize = 12;
@@ -30,26 +32,63 @@ pub(super) async fn query(client: &Client, args: QueryArgs) -> anyhow::Result<()
         Some("-") => read_stdin()?,
         Some(sql) => sql.to_owned(),
     };
-    let (ask, to_file) = (format.unwrap_or(Format::Arrow), output.is_some());
     let params: Vec<Value> = params.into_iter().map(parameter).collect();
-    let body = json!({ "sql": sql, "params": params, "format": ask });
-    let response = client.post("/api/v1/query", &body, None).await?;
-    match format {
-        None if !to_file => print_rows(&response.into_body().collect().await.map_err(broke_off)?.to_bytes()),
-        Some(Format::Parquet | Format::Arrow) if !to_file && std::io::stdout().is_terminal() => {
-            bail!("this format is not for terminals; name a file with -o")
-        }
-        _ => {
-            let mut pieces = response.into_body().into_data_stream();
-            let mut out: Box<dyn Write> = match &output {
-                Some(path) => Box::new(crate::terminal::create(path)?),
-                None => Box::new(std::io::stdout()),
-            };
-            while let Some(piece) = pieces.try_next().await.map_err(broke_off)? {
-                out.write_all(&piece)?;
-            }
-            Ok(out.flush()?)
-        }
+    let format = match &output {
+        Some(path) if format.is_none() => Some(of_extension(path)?),
+        _ => format,
+    };
+    let ask = |format| json!({ "sql": sql, "params": params, "format": format });
+    let Some(format) = format else {
+        let response = client.post("/api/v1/query", &ask(Format::Arrow), None).await?;
+        return print_rows(&response.into_body().collect().await.map_err(broke_off)?.to_bytes());
+    };
+    let to = To::new(format, output, std::io::stdout().is_terminal())?;
+    let response = client.post("/api/v1/query", &ask(format), None).await?;
+    let (mut pieces, mut out) = (response.into_body().into_data_stream(), to.open()?);
+    while let Some(piece) = pieces.try_next().await.map_err(broke_off)? {
+        out.write_all(&piece)?;
+    }
+    Ok(out.flush()?)
+}
+
+/// The format that a file has by its name.
+fn of_extension(path: &Path) -> anyhow::Result<Format> {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    Format::from_str(extension, true).map_err(|_| {
+        anyhow::anyhow!(
+            "the name {} says no format; end it in .json, .jsonl, .csv, .parquet or .arrow, or choose one with --format",
+            path.display()
+        )
+    })
+}
+
+/// Where rows go that are not shown as a table.
+#[derive(Debug)]
+enum To {
+    File(PathBuf),
+    /// Standard output, as it is.
+    Program,
+    /// Standard output, without what a terminal would obey: they hold what strangers wrote.
+    Terminal(Escape),
+}
+
+impl To {
+    fn new(format: Format, output: Option<PathBuf>, interactive: bool) -> anyhow::Result<Self> {
+        Ok(match (output, format) {
+            (Some(path), _) => Self::File(path),
+            (None, _) if !interactive => Self::Program,
+            (None, Format::Json | Format::Jsonl) => Self::Terminal(escape_json),
+            (None, Format::Csv) => Self::Terminal(escape_lines),
+            (None, Format::Parquet | Format::Arrow) => bail!("this format is not for terminals; name a file with -o"),
+        })
+    }
+
+    fn open(self) -> anyhow::Result<Box<dyn Write>> {
+        Ok(match self {
+            Self::File(path) => Box::new(create(&path)?),
+            Self::Program => Box::new(stdout()),
+            Self::Terminal(escape) => Box::new(Escaping::new(stdout(), escape)),
+        })
     }
 }
 
@@ -84,7 +123,7 @@ fn print_rows(stream: &[u8]) -> anyhow::Result<()> {
     for batch in reader {
         rows.extend(cells(&batch?)?);
     }
-    write!(std::io::stdout(), "{}", table(columns.collect(), &rows, Terminal::stdout()))?;
+    write!(stdout(), "{}", table(columns.collect(), &rows, Terminal::stdout()))?;
     eprintln!("{} row{}", rows.len(), if rows.len() == 1 { "" } else { "s" });
     Ok(())
 }
@@ -104,6 +143,43 @@ async fn list_columns(client: &Client) -> anyhow::Result<()> {
     let row = |column: &Value| head.iter().map(|name| column[*name].as_str().unwrap_or_default().into()).collect();
     let rows: Vec<Vec<Cell>> = columns.iter().map(row).collect();
     let titles = head.iter().map(|name| Column::new(*name).cut_to(CELL)).collect();
-    write!(std::io::stdout(), "{}", table(titles, &rows, Terminal::stdout()))?;
+    write!(stdout(), "{}", table(titles, &rows, Terminal::stdout()))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_nothing_to_obey() {
+        let shown = |format| match To::new(format, None, true) {
+            Ok(To::Terminal(escape)) => Some(escape("\u{1b}[2J\n").into_owned()),
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => None,
+        };
+        assert_eq!(shown(Format::Json).unwrap(), "\\u001b[2J\n");
+        assert_eq!(shown(Format::Jsonl).unwrap(), "\\u001b[2J\n");
+        assert_eq!(shown(Format::Csv).unwrap(), "\\u{1b}[2J\n");
+        assert!(shown(Format::Parquet).is_none() && shown(Format::Arrow).is_none());
+        assert!(matches!(To::new(Format::Csv, None, false), Ok(To::Program)));
+        assert!(matches!(To::new(Format::Arrow, Some("rows.arrow".into()), true), Ok(To::File(_))));
+    }
+
+    #[test]
+    fn a_file_has_the_format_of_its_name() {
+        for (name, format) in [
+            ("rows.json", Format::Json),
+            ("rows.JSONL", Format::Jsonl),
+            ("a.b/rows.csv", Format::Csv),
+            ("rows.parquet", Format::Parquet),
+            ("rows.arrow", Format::Arrow),
+        ] {
+            assert_eq!(of_extension(Path::new(name)).unwrap(), format);
+        }
+        for name in ["rows", "rows.xlsx", ".csv", "csv"] {
+            let problem = of_extension(Path::new(name)).unwrap_err().to_string();
+            assert!(problem.contains(name) && problem.contains("--format"), "{problem}");
+        }
+    }
 }

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use http_body_util::BodyExt as _;
 
-use super::calls::{pairs, time};
+use super::calls::time;
 use super::client::Client;
 use super::options::SearchArgs;
+use super::uri;
 use crate::engine::{Hit, Search, SearchAnswer};
 use crate::terminal::{Style, Terminal, clock, count, escape, print_json, print_line};
 
@@ -19,8 +20,8 @@ pub(super) async fn search(client: &Client, args: &SearchArgs) -> anyhow::Result
         newest,
         limit: Some(limit),
     };
-    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs(&search)?).finish();
-    let body = client.get(&format!("/api/v1/search?{query}")).await?.into_body().collect().await?.to_bytes();
+    let body =
+        client.get(&format!("/api/v1/search?{}", uri::query(&search)?)).await?.into_body().collect().await?.to_bytes();
     if json {
         return Ok(print_json(&String::from_utf8_lossy(&body))?);
     }

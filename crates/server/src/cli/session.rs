@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::trace::records;
+use super::uri::segment;
 use crate::engine::{Alternative, Conversation, Decision, Session, Turn};
-use crate::terminal::{Cell, Column, Terminal, clock, duration, escape, escape_lines, print_json, print_line, table};
+use crate::terminal::{
+    Cell, Column, Terminal, clock, duration, escape, escape_lines, print_json, print_line, stdout, table,
+};
 
 /// Alternatives of a token that a line has room for.
 const ALTERNATIVES: usize = 3;
@@ -34,7 +37,7 @@ pub(super) async fn list(client: &Client, limit: usize, json: bool) -> anyhow::R
         Column::new("models"),
     ];
     let rows: Vec<_> = sessions.iter().map(session_cells).collect();
-    Ok(write!(std::io::stdout(), "{}", table(columns, &rows, Terminal::stdout()))?)
+    Ok(write!(stdout(), "{}", table(columns, &rows, Terminal::stdout()))?)
 }
 
 fn session_cells(session: &Session) -> Vec<Cell> {
@@ -58,10 +61,7 @@ fn millis(ms: f64) -> Duration {
 }
 
 pub(super) async fn show(client: &Client, session: &str, json: bool) -> anyhow::Result<()> {
-    let session: String = url::form_urlencoded::byte_serialize(session.as_bytes()).collect();
-    // A space in a path is `%20`, not `+`.
-    let session = session.replace('+', "%20");
-    let conversation: Conversation = client.json(&format!("/api/v1/sessions/{session}")).await?;
+    let conversation: Conversation = client.json(&format!("/api/v1/sessions/{}", segment(session))).await?;
     if json {
         return Ok(print_json(&serde_json::to_string_pretty(&conversation)?)?);
     }
@@ -120,8 +120,7 @@ fn said(mark: &str, text: Option<&str>) -> Vec<String> {
 }
 
 pub(super) async fn tokens(client: &Client, record: &str, json: bool) -> anyhow::Result<()> {
-    let record: String = url::form_urlencoded::byte_serialize(record.as_bytes()).collect();
-    let decisions: Vec<Decision> = client.json(&format!("/api/v1/calls/{record}/tokens")).await?;
+    let decisions: Vec<Decision> = client.json(&format!("/api/v1/calls/{}/tokens", segment(record))).await?;
     if json {
         return Ok(print_json(&serde_json::to_string_pretty(&decisions)?)?);
     }
@@ -140,7 +139,7 @@ pub(super) async fn tokens(client: &Client, record: &str, json: bool) -> anyhow:
         columns.insert(0, right("answer"));
     }
     let rows: Vec<_> = decisions.iter().map(|decision| token_cells(decision, several)).collect();
-    Ok(write!(std::io::stdout(), "{}", table(columns, &rows, Terminal::stdout()))?)
+    Ok(write!(stdout(), "{}", table(columns, &rows, Terminal::stdout()))?)
 }
 
 fn token_cells(decision: &Decision, several: bool) -> Vec<Cell> {

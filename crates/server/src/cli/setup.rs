@@ -1,4 +1,4 @@
-//! `onrecord token` and `config check`.
+//! `onrecord token` and `onrecord config`.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::options::TokenCommand;
 use crate::auth::{Token, Tokens};
-use crate::config::{Effective, Loaded};
-use crate::terminal::{Cell, Column, Terminal, clock, escape, print_json, table};
+use crate::config::{self, Effective, Loaded};
+use crate::terminal::{Cell, Column, Terminal, clock, escape, print_json, print_line, stdout, table};
 
 pub(super) fn token(data: &Path, command: TokenCommand) -> anyhow::Result<ExitCode> {
     let tokens = Tokens::load(data)?;
@@ -17,7 +17,7 @@ pub(super) fn token(data: &Path, command: TokenCommand) -> anyhow::Result<ExitCo
         TokenCommand::Create { role, name } => {
             let (token, text) = tokens.create(&name, role)?;
             eprintln!("Token {} of role {role} for {}. Its text is shown this once:", token.id, escape(&name));
-            writeln!(std::io::stdout(), "{}", text.reveal())?;
+            writeln!(stdout(), "{}", text.reveal())?;
         }
         TokenCommand::List { json: true } => {
             let list: Vec<_> = tokens.list().iter().map(as_json).collect();
@@ -26,7 +26,7 @@ pub(super) fn token(data: &Path, command: TokenCommand) -> anyhow::Result<ExitCo
         TokenCommand::List { json: false } => {
             let columns = ["id", "name", "role", "created", "revoked"].map(Column::new).into();
             let rows: Vec<_> = tokens.list().iter().map(row).collect();
-            write!(std::io::stdout(), "{}", table(columns, &rows, Terminal::stdout()))?;
+            write!(stdout(), "{}", table(columns, &rows, Terminal::stdout()))?;
         }
         TokenCommand::Revoke { id } => {
             tokens.revoke(&id)?;
@@ -47,6 +47,11 @@ fn row(token: &Token) -> Vec<Cell> {
     vec![token.id.as_str().into(), token.name.as_str().into(), token.role.name().into(), created.into(), revoked.into()]
 }
 
+pub(super) fn config_example() -> anyhow::Result<ExitCode> {
+    print_line(config::example().trim_end())?;
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(super) fn config_check(loaded: &Loaded) -> anyhow::Result<ExitCode> {
     match &loaded.file {
         Some(file) => eprintln!("{} is good", file.display()),
@@ -57,6 +62,6 @@ pub(super) fn config_check(loaded: &Loaded) -> anyhow::Result<ExitCode> {
     };
     let rows: Vec<_> = loaded.effective.iter().map(row).collect();
     let columns = ["key", "value", "from"].map(Column::new).into();
-    write!(std::io::stdout(), "{}", table(columns, &rows, Terminal::stdout()))?;
+    write!(stdout(), "{}", table(columns, &rows, Terminal::stdout()))?;
     Ok(ExitCode::SUCCESS)
 }

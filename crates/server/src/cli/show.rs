@@ -6,12 +6,13 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::media;
+use super::uri::segment;
 use crate::engine::Stats;
-use crate::terminal::{bytes, count, duration, escape, print_json};
+use crate::terminal::{bytes, count, duration, escape, print_json, stdout};
 
 pub(super) async fn show(client: &Client, record: &str, json: bool) -> anyhow::Result<()> {
     let mut record = read(client, record).await?;
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     if json {
         return Ok(print_json(&format!("{record:#}"))?);
     }
@@ -21,8 +22,7 @@ pub(super) async fn show(client: &Client, record: &str, json: bool) -> anyhow::R
 
 /// One record, as the API has it.
 pub(super) async fn read(client: &Client, record: &str) -> anyhow::Result<Value> {
-    let record: String = url::form_urlencoded::byte_serialize(record.as_bytes()).collect();
-    client.json(&format!("/api/v1/calls/{record}")).await
+    client.json(&format!("/api/v1/calls/{}", segment(record))).await
 }
 
 /// Everything about one record, for people.
@@ -81,7 +81,7 @@ fn pretty_json(text: &str) -> Option<String> {
 }
 
 pub(super) async fn stats(client: &Client, json: bool) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     if json {
         return Ok(print_json(&format!("{:#}", client.json::<Value>("/api/v1/stats").await?))?);
     }

@@ -2,18 +2,18 @@
 
 use std::io::Write as _;
 
-use super::calls::{pairs, time};
+use super::calls::time;
 use super::client::Client;
 use super::options::SlowArgs;
+use super::uri::query;
 use crate::engine::{Outlier, Slow};
-use crate::terminal::{Cell, Column, Terminal, print_json, table};
+use crate::terminal::{Cell, Column, Terminal, print_json, stdout, table};
 
 pub(super) async fn slow(client: &Client, args: SlowArgs) -> anyhow::Result<()> {
     let SlowArgs { since, until, measure, by, factor, limit, json } = args;
     let since = since.as_deref().map(time).transpose()?;
     let slow = Slow { since, until: until.as_deref().map(time).transpose()?, measure, by, factor, limit };
-    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs(&slow)?).finish();
-    let outliers: Vec<Outlier> = client.json(&format!("/api/v1/slow?{query}")).await?;
+    let outliers: Vec<Outlier> = client.json(&format!("/api/v1/slow?{}", query(&slow)?)).await?;
     if json {
         return Ok(print_json(&serde_json::to_string_pretty(&outliers)?)?);
     }
@@ -36,7 +36,7 @@ pub(super) async fn slow(client: &Client, args: SlowArgs) -> anyhow::Result<()> 
         Column::new("outcome"),
     ];
     let rows: Vec<_> = outliers.iter().map(row).collect();
-    write!(std::io::stdout(), "{}", table(columns, &rows, Terminal::stdout()))?;
+    write!(stdout(), "{}", table(columns, &rows, Terminal::stdout()))?;
     Ok(())
 }
 

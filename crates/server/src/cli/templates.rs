@@ -1,7 +1,6 @@
 //! `onrecord templates` and `onrecord template add`.
 
 use anyhow::Context as _;
-use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -34,8 +33,7 @@ pub(super) async fn change(client: &Client, command: &TemplateCommand) -> anyhow
     let TemplateCommand::Add { name, file } = command;
     let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     let body = json!({ "name": name, "text": text });
-    let answer = client.post("/api/v1/templates", &body, None).await?.into_body().collect().await?.to_bytes();
-    let answer: Value = serde_json::from_slice(&answer)?;
+    let answer: Value = client.post_json("/api/v1/templates", &body).await?;
     print_line(&format!("on record, sha256 {}", escape(answer["sha256"].as_str().unwrap_or_default())))?;
     Ok(())
 }

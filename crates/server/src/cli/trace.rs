@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::options::FeedbackArgs;
+use super::uri::segment;
 use crate::engine::{Node, Trace};
 use crate::terminal::{duration, escape, print_json, print_line};
 
@@ -13,8 +14,7 @@ use crate::terminal::{duration, escape, print_json, print_line};
 const BAR: usize = 24;
 
 pub(super) async fn trace(client: &Client, wanted: &str, json: bool) -> anyhow::Result<()> {
-    let wanted: String = url::form_urlencoded::byte_serialize(wanted.as_bytes()).collect();
-    let trace: Value = client.json(&format!("/api/v1/traces/{wanted}")).await?;
+    let trace: Value = client.json(&format!("/api/v1/traces/{}", segment(wanted))).await?;
     if json {
         return Ok(print_json(&format!("{trace:#}"))?);
     }
@@ -33,7 +33,8 @@ fn lines(trace: &Trace) -> Vec<String> {
         .unwrap_or(begin);
     let total = micros(end.saturating_sub(begin));
     let name = trace.trace_id.as_deref().map_or_else(|| "no trace id".into(), |id| format!("trace {}", escape(id)));
-    let mut lines = vec![format!("{name}, {}, {}", records(trace.nodes.len()), duration(total))];
+    let more = if trace.more { ", and more" } else { "" };
+    let mut lines = vec![format!("{name}, {}, {}{more}", records(trace.nodes.len()), duration(total))];
     let names: Vec<_> = trace.nodes.iter().map(|node| format!("{}{}", "  ".repeat(node.depth), what(node))).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).min(64);
     for (node, name) in trace.nodes.iter().zip(names) {
@@ -99,10 +100,9 @@ pub(super) async fn feedback(client: &Client, args: &FeedbackArgs) -> anyhow::Re
     if let Some(score) = args.score {
         body["score"] = score.into();
     }
-    let answer = client.post("/api/v1/feedback", &body, None).await?;
-    let answer = http_body_util::BodyExt::collect(answer.into_body()).await?.to_bytes();
-    let answer: Value = serde_json::from_slice(&answer)?;
-    Ok(print_line(&format!("{} at leaf {}", answer["id"].as_str().unwrap_or_default(), answer["leaf_index"]))?)
+    let answer: Value = client.post_json("/api/v1/feedback", &body).await?;
+    let id = answer["id"].as_str().unwrap_or_default();
+    Ok(print_line(&format!("{} at leaf {}", escape(id), answer["leaf_index"]))?)
 }
 
 #[cfg(test)]
@@ -134,9 +134,9 @@ mod tests {
             Node { score: Some(1.0), label: Some("good".into()), ..node("feedback", 2, 1_002_400, None) },
         ];
         assert_eq!(
-            lines(&Trace { trace_id: Some("aa".into()), nodes }),
+            lines(&Trace { trace_id: Some("aa".into()), nodes, more: true }),
             [
-                "trace aa, 3 records, 2.40 ms",
+                "trace aa, 3 records, 2.40 ms, and more",
                 "▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇  2.40 ms  chain ask\\u{1b}  completed  0",
                 "······▇▇▇▇▇▇▇▇▇▇▇▇······  1.20 ms    chat tiny      completed  0",
                 "·······················▇               feedback     1 good  0",

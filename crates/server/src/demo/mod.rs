@@ -16,7 +16,7 @@ use crate::cli::{Calls, DemoArgs, report_text, until_told_to_stop};
 use crate::config::{self, Config, Overrides};
 use crate::engine::{Filter, ledger_dir};
 use crate::server::Server;
-use crate::terminal::{Style, Terminal};
+use crate::terminal::{Style, Terminal, print_line};
 
 /// Alternatives for each token that the model is asked for.
 const ALTERNATIVES: u8 = 4;
@@ -33,24 +33,33 @@ pub(crate) async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let at = config::Upstream::at(format!("http://{model}").parse()?);
     let upstream = config::Upstream { decisions: ALTERNATIVES, ..at };
     let server = Server::start(&config, &[upstream]).await?;
-    heading("A small real language model, with onrecord in front of it");
-    println!("  model    http://{model}  tiny-pydoc, 1.9 M parameters: small enough to ship, not clever");
-    println!("  gateway  http://{}  an OpenAI-compatible base URL is http://{}/v1", server.gateway, server.gateway);
-    println!("  log      {}", args.data.display());
-    heading("A few conversations, as they come on record");
-    let good = tour(&server).await?;
-    what_next(&server, &args);
-    if !args.once {
-        println!("\nStill serving; stop with Ctrl-C.");
-        until_told_to_stop().await?;
-    }
+    let shown = show(&server, model, &args).await;
+    // The log is closed whether or not somebody has read this to the end.
     server.stop().await?;
     stop.cancel();
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if shown? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn heading(text: &str) {
-    println!("\n{}", Terminal::stdout().paint.apply(Style::Bold, text));
+/// The tour, and then whatever is asked of the server. True if the log verifies.
+async fn show(server: &Server, model: SocketAddr, args: &DemoArgs) -> anyhow::Result<bool> {
+    let gateway = server.gateway;
+    heading("A small real language model, with onrecord in front of it")?;
+    print_line(&format!("  model    http://{model}  tiny-pydoc, 1.9 M parameters: small enough to ship, not clever"))?;
+    print_line(&format!("  gateway  http://{gateway}  an OpenAI-compatible base URL is http://{gateway}/v1"))?;
+    print_line(&format!("  log      {}", args.data.display()))?;
+    heading("A few conversations, as they come on record")?;
+    let good = tour(server).await?;
+    heading("Try next, in another terminal")?;
+    print_line(&what_next(server, args))?;
+    if !args.once {
+        print_line("\nStill serving; stop with Ctrl-C.")?;
+        until_told_to_stop().await?;
+    }
+    Ok(good)
+}
+
+fn heading(text: &str) -> std::io::Result<()> {
+    print_line(&format!("\n{}", Terminal::stdout().paint.apply(Style::Bold, text)))
 }
 
 /// Only what is a log of ours, or nothing, is removed.
@@ -103,13 +112,13 @@ async fn tour(server: &Server) -> anyhow::Result<bool> {
     let talk = tokio::spawn(conversations::hold(server.gateway));
     let table = Calls::for_rows(&[]);
     let mut next = first;
-    println!("{}", table.header());
+    print_line(&table.header())?;
     loop {
         let over = talk.is_finished();
         let calls = server.engine.list(&Filter { from: Some(next), ..Filter::default() }).await?;
         for call in &calls {
             next = call.leaf_index + 1;
-            println!("{}", table.line(call));
+            print_line(&table.line(call))?;
         }
         if over && calls.is_empty() {
             break;
@@ -117,34 +126,39 @@ async fn tour(server: &Server) -> anyhow::Result<bool> {
         tokio::time::sleep(std::time::Duration::from_millis(30)).await;
     }
     talk.await??;
-    heading("Verifying every record against the tree");
+    heading("Verifying every record against the tree")?;
     let report = server.engine.verify(Arc::new(|_| ())).await?;
-    print!("{}", report_text(&report));
+    print_line(report_text(&report).trim_end())?;
     if let Some(checkpoint) = &report.checkpoint {
-        heading("The signed checkpoint over the whole log");
-        print!("{checkpoint}");
+        heading("The signed checkpoint over the whole log")?;
+        print_line(checkpoint.trim_end())?;
     }
     Ok(report.ok)
 }
 
-fn what_next(server: &Server, args: &DemoArgs) {
-    let data = args.data.display();
-    heading("Try next, in another terminal");
+fn what_next(server: &Server, args: &DemoArgs) -> String {
+    let (gateway, data) = (server.gateway, args.data.display());
+    let mut next = Vec::new();
     if !args.once {
-        println!("  curl http://{}/v1/chat/completions -H 'content-type: application/json' \\", server.gateway);
-        println!(
-            "    -d '{{\"model\":\"tiny-pydoc\",\"messages\":[{{\"role\":\"user\",\"content\":\"What is the capital of France?\"}}]}}'"
+        next.push(format!("curl http://{gateway}/v1/chat/completions -H 'content-type: application/json' \\"));
+        next.push(
+            r#"  -d '{"model":"tiny-pydoc","messages":[{"role":"user","content":"What is the capital of France?"}]}'"#
+                .into(),
         );
     }
-    println!("  onrecord --data {data} tail -f");
-    println!("  onrecord --data {data} show 1");
-    println!("  onrecord --data {data} show 1 --tokens");
-    println!("  onrecord --data {data} session support-1");
-    println!("  onrecord --data {data} search 'capital OR \"os.path\"'");
-    println!(
-        "  onrecord --data {data} query \"SELECT outcome, count(*), avg(duration_ms) FROM interactions GROUP BY outcome\""
+    let commands = [
+        "tail -f",
+        "show 1",
+        "show 1 --tokens",
+        "session support-1",
+        r#"search 'capital OR "os.path"'"#,
+        r#"query "SELECT outcome, count(*), avg(duration_ms) FROM interactions GROUP BY outcome""#,
+        "prove 1 --reveal input,output -o evidence.json",
+    ];
+    next.extend(commands.map(|command| format!("onrecord --data {data} {command}")));
+    next.push(format!("onrecord check evidence.json --key {data}/ledger/key.pub"));
+    next.push(
+        "(the program is target/release/onrecord; put it on your PATH, or write that path for `onrecord`)".into(),
     );
-    println!("  onrecord --data {data} prove 1 --reveal input,output -o evidence.json");
-    println!("  onrecord check evidence.json --key {data}/ledger/key.pub");
-    println!("  (the program is target/release/onrecord; put it on your PATH, or write that path for `onrecord`)");
+    next.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }

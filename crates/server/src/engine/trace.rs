@@ -58,10 +58,13 @@ pub(crate) struct Node {
 
 /// A trace: its records in the order of the tree.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[expect(clippy::struct_field_names, reason = "a trace id is called so everywhere")]
 pub(crate) struct Trace {
     /// None if the record that was named has none; then these are the record and what is about it.
     pub trace_id: Option<String>,
     pub nodes: Vec<Node>,
+    /// True if there are more records than are shown, which began later.
+    pub more: bool,
 }
 
 impl Engine {
@@ -70,19 +73,21 @@ impl Engine {
         let is_trace_id = wanted.len() == 32 && wanted.bytes().all(|b| b.is_ascii_hexdigit());
         if is_trace_id {
             let trace_id = wanted.to_ascii_lowercase();
-            let nodes = self.nodes("trace_id = $1", &trace_id).await?;
+            let (nodes, more) = self.nodes("trace_id = $1", &trace_id, SPANS_MAX).await?;
             if !nodes.is_empty() {
-                return Ok(Some(Trace { trace_id: Some(trace_id), nodes }));
+                return Ok(Some(Trace { trace_id: Some(trace_id), nodes, more }));
             }
         }
         let Ok(wanted) = wanted.parse::<Wanted>() else { return Ok(None) };
         let Some(found) = self.find(wanted).await? else { return Ok(None) };
         let trace_id = found.record.text(&field::TRACE_ID).map(str::to_owned);
-        let nodes = match &trace_id {
-            Some(trace_id) => self.nodes("trace_id = $1", trace_id).await?,
-            None => self.nodes("(id = $1 OR onrecord_subject = $1)", &found.record.id.to_string()).await?,
+        let id = found.record.id.to_string();
+        let (condition, value) = match &trace_id {
+            Some(trace_id) => ("trace_id = $1", trace_id),
+            None => ("(id = $1 OR onrecord_subject = $1)", &id),
         };
-        Ok((!nodes.is_empty()).then_some(Trace { trace_id, nodes }))
+        let (nodes, more) = self.nodes(condition, value, SPANS_MAX).await?;
+        Ok((!nodes.is_empty()).then_some(Trace { trace_id, nodes, more }))
     }
 
     /// What is judged where the spans are, as far as they are on record: the call that a client's span is around, or that came
@@ -103,14 +108,18 @@ impl Engine {
         Ok(spans.iter().filter_map(judged).collect())
     }
 
-    /// The records for which a condition holds, in the order of their tree.
-    async fn nodes(&self, condition: &str, value: &str) -> anyhow::Result<Vec<Node>> {
+    /// The records for which a condition holds, at most so many, in the order of their tree; and whether there are more.
+    async fn nodes(&self, condition: &str, value: &str, most: usize) -> anyhow::Result<(Vec<Node>, bool)> {
         let statement = format!(
-            "SELECT {COLUMNS} FROM records WHERE {condition} AND kind IN ('interaction', 'step', 'feedback') ORDER BY captured_at, leaf_index LIMIT {SPANS_MAX}"
+            "SELECT {COLUMNS} FROM records WHERE {condition} AND kind IN ('interaction', 'step', 'feedback') ORDER BY captured_at, leaf_index LIMIT {}",
+            most + 1
         );
         let values = vec![ScalarValue::from(value)];
-        let limits = QueryLimits { rows: SPANS_MAX, ..self.limits.clone() };
-        Ok(in_order(self.rows(&statement, values, limits).await?))
+        let limits = QueryLimits { rows: most + 1, ..self.limits.clone() };
+        let mut nodes = self.rows(&statement, values, limits).await?;
+        let more = nodes.len() > most;
+        nodes.truncate(most);
+        Ok((in_order(nodes), more))
     }
 }
 
@@ -188,7 +197,32 @@ fn parents(nodes: &[Node]) -> Vec<Option<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use onrecord_proof::Kind;
+
     use super::*;
+    use crate::config::{Overrides, load_only};
+    use crate::engine::new_record;
+
+    #[tokio::test]
+    async fn a_trace_that_is_cut_says_so() {
+        let data = tempfile::tempdir().unwrap();
+        let flags = Overrides { data: Some(data.path().to_owned()), ..Overrides::default() };
+        let options = crate::server::engine_options(&load_only(&flags).unwrap()).unwrap();
+        let engine = Engine::open(data.path(), options).await.unwrap();
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            let mut record = new_record(Kind::Step);
+            record.set(&field::TRACE_ID, "aa");
+            ids.push(record.id.to_string());
+            engine.ledger.append(&record).unwrap().await.unwrap();
+        }
+        for (most, more) in [(1, true), (2, true), (3, false), (4, false)] {
+            let (nodes, cut) = engine.nodes("trace_id = $1", "aa", most).await.unwrap();
+            let shown: Vec<_> = nodes.into_iter().map(|node| node.id).collect();
+            assert_eq!((shown.as_slice(), cut), (&ids[..most.min(3)], more));
+        }
+        engine.close().await.unwrap();
+    }
 
     fn node(id: &str, span: &str, parent: &str, subject: &str) -> Node {
         let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());

@@ -5,6 +5,9 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+/// A form in which text is harmless for a terminal.
+pub(crate) type Escape = fn(&str) -> Cow<'_, str>;
+
 /// Text for one line: also line breaks and tabs become visible.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     replace(text, is_hazard, rust_form)

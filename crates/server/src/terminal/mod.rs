@@ -3,11 +3,12 @@
 
 mod escape;
 mod format;
+mod stdout;
 mod style;
 mod table;
 
 use std::fs::File;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -16,12 +17,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, Telemetry};
 
-pub(crate) use escape::{escape, escape_lines};
+pub(crate) use escape::{Escape, escape, escape_json, escape_lines};
 pub(crate) use format::{bytes, clock, count, duration};
+pub(crate) use stdout::{Escaping, is_broken_pipe, print_json, print_line, stdout};
 pub(crate) use style::Style;
 pub(crate) use table::{Cell, Column, Layout, table};
 
-use escape::escape_json;
 use style::Paint;
 
 /// The width where there is no terminal to ask: a file or another program gets every column whole.
@@ -48,26 +49,6 @@ impl Terminal {
     }
 }
 
-/// Writes a line to standard output. A reader that has left, such as `head`, is an error of kind `BrokenPipe`, which
-/// [`is_broken_pipe`] recognizes; `println!` would panic.
-pub(crate) fn print_line(line: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(line.as_bytes())?;
-    stdout.write_all(b"\n")
-}
-
-/// Writes JSON to standard output: as it is for a program, and with the same value but harmless for a terminal.
-pub(crate) fn print_json(json: &str) -> io::Result<()> {
-    let interactive = io::stdout().is_terminal();
-    print_line(&if interactive { escape_json(json) } else { json.into() })
-}
-
-/// True if the program should just end, since nobody reads what it writes.
-pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let is_broken = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
-    error.chain().filter_map(|cause| cause.downcast_ref()).any(is_broken)
-}
-
 /// Creates a file for a result; one that is there is replaced.
 #[expect(clippy::disallowed_methods, reason = "a result that somebody asked for, not data of the log")]
 pub(crate) fn create(path: &Path) -> anyhow::Result<File> {
@@ -89,16 +70,4 @@ pub(crate) fn log_to_stderr(telemetry: &Telemetry) {
         LogFormat::Json => log.json().try_init(),
     };
     drop(set);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_broken_pipe_is_found_below_its_context() {
-        let pipe = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("printing");
-        let other = anyhow::Error::from(io::Error::from(io::ErrorKind::NotFound)).context("printing");
-        assert!(is_broken_pipe(&pipe) && !is_broken_pipe(&other));
-    }
 }

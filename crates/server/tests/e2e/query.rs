@@ -55,7 +55,7 @@ async fn values_are_bound_and_on_record_and_no_part_of_the_statement() {
     for (wrong, says) in [
         (json!({ "sql": sql, "params": [attack] }), "$"),
         (json!({ "sql": sql, "params": [[1]] }), "the value for $1 must be"),
-        (json!({ "sql": sql, "params": 1 }), "`params` must be an array"),
+        (json!({ "sql": sql, "params": 1 }), "params: invalid type"),
         (json!({ "sql": sql, "param": [] }), "unknown field `param`"),
         (json!({ "sql": "SELECT 1", "format": "xlsx" }), "unknown variant `xlsx`"),
     ] {

@@ -1,7 +1,7 @@
 //! The tour, and a real client: whatever it sent and got is on record, byte for byte.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -30,6 +30,15 @@ fn the_demo_shows_every_kind_of_ending_and_exits() {
     let both = count();
     run(program(folder.path()).args(["demo", "--once", "--fresh", "--data", "log"])).good();
     assert_eq!(both, 2 * count());
+
+    // Whoever reads only its beginning ends it, and leaves a whole log.
+    let mut demo = program(folder.path());
+    demo.args(["demo", "--once", "--data", "unread"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut demo = demo.spawn().unwrap();
+    drop(demo.stdout.take());
+    let ended = demo.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    run(program(folder.path()).args(["--data", "unread", "verify"])).good();
 }
 
 /// A Python with the `openai` package: that of ONRECORD_TEST_PYTHON, or one in a folder that is made once. `None` if

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::options::ExportArgs;
-use crate::terminal::print_json;
+use crate::terminal::{print_json, print_line};
 use part::Part;
 use window::Windows;
 
@@ -166,19 +166,17 @@ fn add_leaves(runs: &mut Vec<(u64, u64)>, leaves: &[u64]) {
 async fn finish(client: &Client, folder: &Path, contents: Contents, as_json: bool) -> anyhow::Result<()> {
     save(folder, SUMS, contents.sums().as_bytes())?;
     let (rows, files) = (contents.row_count(), contents.files.len());
-    let response = client.post("/api/v1/exports", &serde_json::to_value(&contents)?, None).await?;
-    let manifest = response.into_body().collect().await?.to_bytes();
-    serde_json::from_slice::<Manifest>(&manifest)
-        .context("the server's answer is no manifest; are the two of one version?")?;
-    save(folder, MANIFEST, &manifest)?;
+    let manifest: Manifest = client.post_json("/api/v1/exports", &contents).await?;
+    save(folder, MANIFEST, &serde_json::to_vec(&manifest)?)?;
     RealDisk.remove(&folder.join(STATE))?;
     let path = folder.join(MANIFEST);
     if as_json {
         print_json(&format!("{:#}", json!({ "rows": rows, "files": files, "manifest": path })))?;
     } else {
         let counted = |n: u64, what: &str| if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") };
-        println!("exported {} in {} to {}", counted(rows, "row"), counted(files as u64, "file"), folder.display());
-        println!("check it with: onrecord check {} --key \"$(onrecord key)\"", path.display());
+        let (rows, files) = (counted(rows, "row"), counted(files as u64, "file"));
+        print_line(&format!("exported {rows} in {files} to {}", folder.display()))?;
+        print_line(&format!("check it with: onrecord check {} --key \"$(onrecord key)\"", path.display()))?;
     }
     Ok(())
 }

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use onrecord_lake::datafusion::arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, StringArray};
-use onrecord_lake::datafusion::arrow::compute::cast;
-use onrecord_lake::datafusion::arrow::datatypes::{DataType, Field, Schema};
+use onrecord_lake::datafusion::arrow::array::RecordBatch;
+use onrecord_lake::datafusion::arrow::datatypes::Schema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -59,7 +58,6 @@ impl Rows {
 /// Writes rows in a format. Of calls some may not be kept: what has no answer is no conversation.
 pub(super) enum Writer {
     Table(Encoder),
-    Csv(Encoder),
     Lines(fn(&Row) -> Option<Value>),
 }
 
@@ -68,7 +66,7 @@ impl Writer {
         Ok(match rows {
             Rows::Parquet => Self::Table(Encoder::new(Format::Parquet, schema)?),
             Rows::Jsonl => Self::Table(Encoder::new(Format::Jsonl, schema)?),
-            Rows::Csv => Self::Csv(Encoder::new(Format::Csv, schema)?),
+            Rows::Csv => Self::Table(Encoder::new(Format::Csv, schema)?),
             Rows::Chat => Self::Lines(chat::conversation),
             Rows::Ocsf => Self::Lines(ocsf::event),
         })
@@ -78,7 +76,6 @@ impl Writer {
     pub(super) fn write(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> anyhow::Result<Vec<bool>> {
         match self {
             Self::Table(encoder) => out.extend_from_slice(&encoder.write(batch)?),
-            Self::Csv(encoder) => out.extend_from_slice(&encoder.write(&defused(batch)?)?),
             Self::Lines(line) => return lines(*line, batch, out),
         }
         Ok(vec![true; batch.num_rows()])
@@ -86,7 +83,7 @@ impl Writer {
 
     pub(super) fn finish(self) -> anyhow::Result<Vec<u8>> {
         match self {
-            Self::Table(encoder) | Self::Csv(encoder) => Ok(encoder.finish()?.to_vec()),
+            Self::Table(encoder) => Ok(encoder.finish()?.to_vec()),
             Self::Lines(_) => Ok(Vec::new()),
         }
     }
@@ -106,60 +103,4 @@ fn lines(line: fn(&Row) -> Option<Value>, batch: &RecordBatch, out: &mut Vec<u8>
         }
     }
     Ok(kept)
-}
-
-/// The batch with an apostrophe in front of every text that a spreadsheet would take for a formula (OWASP, CSV injection).
-fn defused(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
-    let schema = batch.schema();
-    let (mut fields, mut columns) = (Vec::new(), Vec::new());
-    for (field, column) in schema.fields().iter().zip(batch.columns()) {
-        let is_text = matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
-        fields.push(if is_text { Field::new(field.name(), DataType::Utf8, true) } else { field.as_ref().clone() });
-        columns.push(if is_text { defused_texts(column)? } else { Arc::clone(column) });
-    }
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
-}
-
-fn defused_texts(column: &ArrayRef) -> anyhow::Result<ArrayRef> {
-    let texts = cast(column, &DataType::Utf8)?;
-    let texts = texts.as_string::<i32>();
-    let is_formula = |text: &str| text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    if !(0..texts.len()).any(|row| texts.is_valid(row) && is_formula(texts.value(row))) {
-        return Ok(Arc::new(texts.clone()));
-    }
-    let defused =
-        texts.iter().map(|text| text.map(|text| if is_formula(text) { format!("'{text}") } else { text.to_owned() }));
-    Ok(Arc::new(defused.collect::<StringArray>()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn formulas_are_defused_and_nothing_else() {
-        let texts: ArrayRef = Arc::new(StringArray::from(vec![
-            Some("=1+1"),
-            Some("+1"),
-            Some("-1"),
-            Some("@x"),
-            Some("\tx"),
-            Some("\rx"),
-            Some("a=b"),
-            Some(""),
-            None,
-        ]));
-        let expect: ArrayRef = Arc::new(StringArray::from(vec![
-            Some("'=1+1"),
-            Some("'+1"),
-            Some("'-1"),
-            Some("'@x"),
-            Some("'\tx"),
-            Some("'\rx"),
-            Some("a=b"),
-            Some(""),
-            None,
-        ]));
-        assert_eq!(&defused_texts(&texts).unwrap(), &expect);
-    }
 }

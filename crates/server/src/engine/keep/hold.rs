@@ -83,7 +83,7 @@ impl Engine {
     pub(crate) async fn release_hold(&self, reading: &Reading, id: Uuid) -> anyhow::Result<Hold> {
         let _one = self.disposing.lock().await;
         let hold = self.holds().await?.into_iter().find(|hold| hold.id == id);
-        let hold = hold.ok_or_else(|| Refused::Wrong(format!("there is no hold {id} in force")))?;
+        let hold = hold.ok_or_else(|| Refused::Missing(format!("there is no hold {id} in force")))?;
         let mut record = record_by(Kind::System, RELEASED, reading);
         if let Some(purpose) = &reading.purpose {
             record.set(&field::PURPOSE, purpose.as_str());
