@@ -150,6 +150,7 @@ fn fitting(files: &[Arc<DataFile>], options: &LakeOptions) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wide::Wide;
 
     const MIB: u64 = 1 << 20;
 
@@ -163,7 +164,8 @@ mod tests {
             let (path, origin, commit_date) = ("f".into(), "o".into(), (*day).to_owned());
             let leaves = start..next;
             let (committed_at, captured_at, size) = (None, None, size * MIB);
-            Arc::new(DataFile { path, size, rows: 10, origin, commit_date, leaves, committed_at, captured_at })
+            let wide = Wide::default();
+            Arc::new(DataFile { path, size, rows: 10, origin, commit_date, leaves, committed_at, captured_at, wide })
         };
         let files = files.iter().enumerate().map(file).collect();
         let sealed = Sealed { origin: "o".into(), version: 1, cursor: 0, files };

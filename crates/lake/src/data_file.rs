@@ -20,7 +20,7 @@ use crate::row::{commit_date, write_rows};
 use crate::row_group::{BODY_DICTIONARY_BYTES, RowGroups};
 use crate::schema::{COLUMNS, Column, Source, file_schema};
 use crate::storage::{NewFile, StorageRef};
-use crate::table::files;
+use crate::table::files::{self, Attempt};
 use crate::table::sidecar::Entry;
 
 /// Rows of a page: what is decoded at least to read one of them.
@@ -77,8 +77,8 @@ pub(crate) struct DataFileWriter {
     origin: String,
     day: i32,
     leaves: Range<u64>,
-    /// The version that it is made from, if it takes the place of other files.
-    version: Option<u64>,
+    /// If it takes the place of other files.
+    attempt: Option<Attempt>,
     committed_at: Times,
     captured_at: Times,
     columns: Vec<usize>,
@@ -95,19 +95,19 @@ pub(crate) struct Written {
 
 impl DataFileWriter {
     /// Begins the file in the table's `storage` that holds `leaves`, the first of which was committed at
-    /// `committed_at`. It may end up with fewer leaves. `version` is that of the table if the file takes the place of others.
+    /// `committed_at`. It may end up with fewer leaves. `attempt` if the file takes the place of others.
     pub(crate) fn create(
         storage: &StorageRef,
         origin: &str,
         leaves: Range<u64>,
         committed_at: i64,
-        version: Option<u64>,
+        attempt: Option<Attempt>,
     ) -> Result<Self> {
         let day = commit_date(committed_at);
-        let file = storage.begin(&files::path(origin, &date(day)?, &leaves, version))?;
+        let file = storage.begin(&files::path(origin, &date(day)?, &leaves, attempt))?;
         let rows = (leaves.end - leaves.start).min(ROW_GROUP_ROWS);
         let bodies = (0..COLUMNS.len()).filter(|at| is_body(&COLUMNS[*at]) && !UNIQUE.contains(&COLUMNS[*at].source));
-        let level = if version.is_some() { LASTING } else { FRESH };
+        let level = if attempt.is_some() { LASTING } else { FRESH };
         let (with, without) = (properties(rows, level, true), properties(rows, level, false));
         let row_groups = RowGroups::create(file, bodies.collect(), with, without)?;
         let columns = (0..file_schema().fields().len()).collect();
@@ -118,7 +118,7 @@ impl DataFileWriter {
             origin: origin.to_owned(),
             day,
             leaves,
-            version,
+            attempt,
             committed_at: Times::default(),
             captured_at: Times::default(),
             columns,
@@ -173,8 +173,9 @@ impl DataFileWriter {
         let rows = self.leaves.end - self.leaves.start;
         // The name says which leaves are in it, which is known only now.
         let date = date(self.day)?;
-        let path = files::path(&self.origin, &date, &self.leaves, self.version);
-        let (size, digest) = self.storage.finish(self.row_groups.finish()?, &path).await?;
+        let path = files::path(&self.origin, &date, &self.leaves, self.attempt);
+        let (file, wide) = self.row_groups.finish()?;
+        let (size, digest) = self.storage.finish(file, &path).await?;
         let times = [self.committed_at.texts(), self.captured_at.texts()];
         let add = Add {
             path: path.clone(),
@@ -183,6 +184,7 @@ impl DataFileWriter {
             modification_time: now_ms,
             data_change: true,
             stats: Some(files::stats(rows, &self.leaves, times)),
+            tags: Some(wide.to_tags()),
             ..Add::default()
         };
         Ok(Written { add, entry: Entry { digest, path }, leaves: self.leaves, bytes: size })

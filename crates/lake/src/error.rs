@@ -107,6 +107,11 @@ impl Error {
         Self::Corrupt { place: place.to_string(), problem: problem.to_string() }
     }
 
+    /// The error of work that a panic or the end of the program has stopped.
+    pub(crate) fn stopped(work: &tokio::task::JoinError) -> Self {
+        Self::corrupt("the lake", work)
+    }
+
     /// For `map_err`: the error of an operation on `path`.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.to_owned(), source }

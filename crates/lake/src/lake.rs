@@ -27,6 +27,8 @@ pub struct LakeOptions {
     pub spill: Option<PathBuf>,
     /// The most that all queries together may put there, in bytes.
     pub spill_bytes: u64,
+    /// Memory of the statements that say what is erased, kept or held, in bytes. Other queries bring a limit of their own.
+    pub query_memory: usize,
     /// Rows of a data file at most.
     pub file_rows: u64,
     /// A data file is finished when it holds about so many bytes of payload, before compression.
@@ -50,6 +52,7 @@ impl Default for LakeOptions {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             spill: None,
             spill_bytes: 4 << 30,
+            query_memory: 256 << 20,
             file_rows: 65_536,
             file_bytes: 64 << 20,
             compact_from: 128 << 20,
@@ -268,11 +271,9 @@ impl Lake {
     /// blocking work.
     pub async fn check_files(&self, progress: impl FnMut(CheckProgress) + Send + 'static) -> Result<Vec<FileProblem>> {
         let storage = Arc::clone(&self.inner.storage);
-        let mut sealing = self.inner.table.lock().await;
         // A change of the table that failed half-way is put right first, as the next seal would.
-        if sealing.is_none() {
-            *sealing = Some(self.inner.reopen().await?);
-        }
+        let (mut sealing, table) = self.inner.take_table().await?;
+        *sealing = Some(table);
         // The version keeps its files from being removed while they are compared.
         let version = self.inner.versions.current();
         let unfinished = self.inner.unfinished.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -328,5 +329,5 @@ pub(crate) async fn blocking_while_awaited<T: Send + 'static>(
 /// Runs what blocks where it may.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|stopped| Err(Error::corrupt("the lake", stopped)))
+    done.unwrap_or_else(|stopped| Err(Error::stopped(&stopped)))
 }

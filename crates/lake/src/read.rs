@@ -24,10 +24,10 @@ use crate::row::read_rows;
 use crate::schema::{COLUMNS, Column, Source};
 use crate::sql::QueryLimits;
 use crate::table::{DataFile, Sealed};
+use crate::wide::rows_at_once;
 
-/// Rows of a data file that are decoded at once, and about how many bytes of texts and bodies at most.
+/// Rows of a data file that are decoded at once, if they are not large.
 const BATCH_ROWS: usize = 512;
-const BATCH_BYTES: i64 = 32 << 20;
 /// Leaves that are read for nothing rather than beginning anew behind them.
 const GAP: u64 = 16;
 /// Leaves that one thread looks at in one go: so many that what they share with others, the dictionaries of a row group,
@@ -210,8 +210,8 @@ fn stored(builder: &Rows) -> ProjectionMask {
 fn batch_rows(file: &ParquetMetaData) -> usize {
     let columns = file.row_groups().iter().flat_map(RowGroupMetaData::columns);
     let bytes: i64 = columns.filter_map(ColumnChunkMetaData::unencoded_byte_array_data_bytes).sum();
-    let row = bytes / file.file_metadata().num_rows().max(1) + 1;
-    usize::try_from(BATCH_BYTES / row).unwrap_or_default().clamp(1, BATCH_ROWS)
+    let row = bytes / file.file_metadata().num_rows().max(1);
+    rows_at_once(u64::try_from(row).unwrap_or_default(), BATCH_ROWS)
 }
 
 /// What is read for a search: not the token decisions and the timings, which are most of a record's columns.

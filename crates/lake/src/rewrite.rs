@@ -14,7 +14,8 @@ use crate::lake::{Lake, blocking_while_awaited};
 use crate::row::date_of_text;
 use crate::seal::{Step, now_ms};
 use crate::snapshot::{Replaced, Versions};
-use crate::table::{DataFile, files};
+use crate::table::DataFile;
+use crate::table::files::{self, Attempt};
 
 /// What becomes of rows on their way into another file.
 pub(crate) trait Change: Send {
@@ -64,11 +65,7 @@ impl Lake {
             self.join_indexes(old, &written).await;
         }
         inner.crash_after(Step::DataFile)?;
-        let mut slot = inner.table.lock().await;
-        let mut table = match slot.take() {
-            Some(table) => table,
-            None => inner.reopen().await?,
-        };
+        let (mut slot, mut table) = inner.take_table().await?;
         let removed: Vec<String> = old.iter().map(|file| file.path.to_string()).collect();
         let added = written.entry.path.clone();
         let version = table.replace(old, written.add, change.erases()).await?;
@@ -91,14 +88,14 @@ impl Lake {
 
     async fn write_anew(&self, old: &[Arc<DataFile>], change: &mut dyn Change) -> Result<Written> {
         let inner = &*self.inner;
-        let version = inner.versions.current().version;
+        let attempt = Attempt::from(inner.versions.current().version);
         let (Some(first), Some(last)) = (old.first(), old.last()) else {
             return Err(Error::corrupt("a replacement", "of no file"));
         };
         let leaves = first.leaves.start..last.leaves.end;
         let noon = i64::from(date_of_text(&first.commit_date)?) * 86_400_000_000;
-        *self.unfinished() = Some(files::path(&inner.origin, &first.commit_date, &leaves, Some(version)));
-        let mut file = DataFileWriter::create(&inner.storage, &inner.origin, leaves.clone(), noon, Some(version))?;
+        *self.unfinished() = Some(files::path(&inner.origin, &first.commit_date, &leaves, Some(attempt)));
+        let mut file = DataFileWriter::create(&inner.storage, &inner.origin, leaves.clone(), noon, Some(attempt))?;
         for from in old {
             let mut batches = self.read_file(from, from.leaves.start, from.leaves.end).await?;
             while let Some(mut rows) = batches.try_next().await? {
@@ -124,12 +121,8 @@ impl Lake {
     /// `rewriting`.
     pub(crate) async fn clear_leftovers(&self) -> Result<()> {
         let inner = &*self.inner;
-        let mut slot = inner.table.lock().await;
         // What a failed commit has come to is known when the table was opened again.
-        let table = match slot.take() {
-            Some(table) => table,
-            None => inner.reopen().await?,
-        };
+        let (mut slot, table) = inner.take_table().await?;
         let left = table.leftovers().await;
         *slot = Some(table);
         inner.versions.replaced(left?);

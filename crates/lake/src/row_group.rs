@@ -17,6 +17,7 @@ use datafusion::parquet::file::writer::SerializedFileWriter;
 use crate::error::Result;
 use crate::hash::QuickHash;
 use crate::schema::file_schema;
+use crate::wide::Wide;
 
 /// Distinct pieces of bodies that a row group keeps once, in each column. Parquet gives a dictionary up when it is full and
 /// writes every piece that comes after it as often as it is there, so a row group ends before that. It is also the memory that
@@ -89,10 +90,11 @@ impl<W: Write + Send> RowGroups<W> {
         Ok(())
     }
 
-    /// Writes what is there and gives the file back.
-    pub(crate) fn finish(mut self) -> Result<W> {
+    /// Writes what is there and gives the file back, with its wide columns.
+    pub(crate) fn finish(mut self) -> Result<(W, Wide)> {
         self.end_row_group()?;
-        Ok(self.file.into_inner()?)
+        let wide = Wide::of(self.file.flushed_row_groups());
+        Ok((self.file.into_inner()?, wide))
     }
 
     fn decide(&mut self) -> Result<()> {

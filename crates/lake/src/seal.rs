@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tokio::sync::MutexGuard;
+
 use crate::data_file::{DataFileWriter, Written};
 use crate::error::{Error, Result};
 use crate::lake::{Inner, Lake, compare};
@@ -46,11 +48,7 @@ impl Lake {
     /// calling thread and blocks it on the disk; the server leaves it to a [`Sealer`](crate::Sealer).
     pub async fn seal(&self) -> Result<Option<Seal>> {
         let inner = &*self.inner;
-        let mut slot = inner.table.lock().await;
-        let mut table = match slot.take() {
-            Some(table) => table,
-            None => inner.reopen().await?,
-        };
+        let (mut slot, mut table) = inner.take_table().await?;
         let seal = inner.seal(&mut table).await?;
         *slot = Some(table);
         inner.log.release(inner.versions.releasable());
@@ -93,8 +91,19 @@ impl Inner {
         }
     }
 
+    /// The table, and its place. That is empty until the table is put back: whoever fails in the middle of a change leaves
+    /// it to the next one to open the table again.
+    pub(crate) async fn take_table(&self) -> Result<(MutexGuard<'_, Option<Table>>, Table)> {
+        let mut slot = self.table.lock().await;
+        let table = match slot.take() {
+            Some(table) => table,
+            None => Box::pin(self.reopen()).await?,
+        };
+        Ok((slot, table))
+    }
+
     /// Opens the table again after a change of it that failed half-way, as a new start of the program would.
-    pub(crate) async fn reopen(&self) -> Result<Table> {
+    async fn reopen(&self) -> Result<Table> {
         let table = Table::open(Arc::clone(&self.storage), &self.origin).await?;
         let sealed: Sealed = table.sealed().await?;
         compare(&sealed, self.log.as_ref())?;

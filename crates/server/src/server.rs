@@ -71,6 +71,7 @@ pub(crate) fn engine_options(config: &Config) -> anyhow::Result<engine::Options>
             compact_from: lake.compact_from.bytes(),
             compact_to: lake.compact_to.bytes(),
             store: lake.store.as_ref().map(|store| store.0.clone()),
+            query_memory: lake.query_memory.as_usize(),
             ..LakeOptions::default()
         },
         retention: config.retention.clone(),

@@ -13,8 +13,10 @@ use std::ops::Range;
 use super::bytes::{Input, put, put_all, put_bytes};
 use crate::table::DataFile;
 
-/// The last bytes of an index file. The number changes with the layout, and with what words or texts are.
-pub(super) const MAGIC: &[u8; 8] = b"orsrch01";
+/// The last bytes of an index file: what it is, and a number that changes with the layout, and with what words or texts are.
+pub(super) const MAGIC: &[u8; 8] = b"orsrch02";
+/// Bytes of that before the number.
+pub(super) const KIND: usize = 6;
 /// Length and checksum of the footer, and the magic.
 pub(super) const TAIL: usize = 4 + 4 + MAGIC.len();
 /// Bytes of a block of the dictionary, about: what is read to look a term up.

@@ -7,7 +7,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::bytes::{Input, crc};
-use super::layout::{Block, Covered, EXACT, Footer, INLINE_BYTES, MAGIC, PartLayout, SHARED, Section, TAIL, WORD};
+use super::layout::{
+    Block, Covered, EXACT, Footer, INLINE_BYTES, KIND, MAGIC, PartLayout, SHARED, Section, TAIL, WORD,
+};
 
 /// A footer is never larger: some hundred KB for a file of a few hundred MB.
 const FOOTER_MAX: usize = 256 << 20;
@@ -24,7 +26,7 @@ pub(super) struct Index {
 pub(super) type Encoded = Vec<u8>;
 
 impl Index {
-    /// Opens the index at `place`, if it is one of what is `covered`.
+    /// Opens the index at `place`, if it is one of what is `covered`. One of another version is not found.
     pub(super) fn open(place: &Path, covered: &Covered) -> io::Result<Self> {
         let file = File::open(place)?;
         let end = file.metadata()?.len();
@@ -32,8 +34,12 @@ impl Index {
         let mut tail = [0; TAIL];
         file.read_exact_at(&mut tail, tail_at)?;
         let (numbers, magic) = tail.split_at(8);
-        if magic != MAGIC {
+        if magic[..KIND] != MAGIC[..KIND] {
             return Err(damaged("it does not end as an index does"));
+        }
+        if magic != MAGIC {
+            // As if it were not there, so that it is made anew.
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it is of another version of this program"));
         }
         let (length, sum) = (little(&numbers[..4]), little(&numbers[4..]));
         let at = tail_at.checked_sub(length).filter(|_| length <= FOOTER_MAX as u64);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
@@ -14,10 +15,12 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
+use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use futures::StreamExt;
@@ -40,10 +43,11 @@ use crate::lake::{Lake, LakeOptions};
 use crate::search::table::SearchFunction;
 use crate::storage;
 use crate::table::DataFile;
+use crate::wide::rows_at_once;
 
 /// Queries give way to the gateway, and background work gives way to queries.
 const NICE: i32 = 10;
-/// Rows of a batch. Fewer than DataFusion's 8,192, since a row has two bodies of some KB each.
+/// Rows of a batch, if they are not large. Fewer than DataFusion's 8,192, since a row has two bodies of some KB each.
 const BATCH_ROWS: usize = 2048;
 /// Memory for the footers of data files, in bytes.
 const FOOTER_CACHE: usize = 96 << 20;
@@ -82,10 +86,8 @@ impl Lake {
         values: Vec<ScalarValue>,
         limits: QueryLimits,
     ) -> Result<QueryResult> {
-        let snapshot = Arc::new(self.snapshot());
-        let view = QueryView { lake: self.clone(), snapshot, log: Arc::clone(&self.inner.log) };
         let query = Query::Text { statement: statement.to_owned(), values };
-        self.inner.engine.run(&self.inner.engine.base, query, limits, view).await
+        self.inner.engine.run(&self.inner.engine.base, query, limits, QueryView::now(self)).await
     }
 
     /// What every query's session begins with: the table, the views and the functions. Another language than plain SQL
@@ -112,10 +114,8 @@ impl Lake {
         values: ParamValues,
         limits: QueryLimits,
     ) -> Result<QueryResult> {
-        let snapshot = Arc::new(self.snapshot());
-        let view = QueryView { lake: self.clone(), snapshot, log: Arc::clone(&self.inner.log) };
         let query = Query::Plan { plan: Box::new(plan), values };
-        self.inner.engine.run(session, query, limits, view).await
+        self.inner.engine.run(session, query, limits, QueryView::now(self)).await
     }
 }
 
@@ -163,7 +163,7 @@ impl Engine {
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         let Some(threads) = &self.threads else { return Err(Error::corrupt("the lake", "it is closed")) };
-        threads.spawn(work).await.unwrap_or_else(|stopped| Err(Error::corrupt("the lake", stopped)))
+        threads.spawn(work).await.unwrap_or_else(|stopped| Err(Error::stopped(&stopped)))
     }
 
     /// The same, as long as somebody waits for it.
@@ -177,7 +177,7 @@ impl Engine {
         }
         match tasks.join_next().await {
             Some(Ok(done)) => done,
-            Some(Err(stopped)) => Err(Error::corrupt("the lake", stopped)),
+            Some(Err(stopped)) => Err(Error::stopped(&stopped)),
             None => Err(Error::corrupt("the lake", "it is closed")),
         }
     }
@@ -209,29 +209,24 @@ impl Engine {
         let time = limits.time;
         let flag = Arc::clone(&truncated);
         let task = async move {
-            let failed = batches.clone();
             let run = async move {
-                match plan(session, query, &limits).await {
-                    Ok(stream) => {
-                        // The other side may be gone; then so is this task in a moment.
-                        let _ = begun.send(Ok(stream.schema()));
-                        pump(stream, batches, &limits, &flag).await;
-                    }
-                    Err(error) => drop(begun.send(Err(error))),
-                }
+                let stream = plan(session, query, &limits).await?;
+                // The other side may be gone; then so is this task in a moment.
+                let _ = begun.send(stream.schema());
+                pump(stream, batches, &limits, &flag).await
             };
-            if timeout(time, run).await.is_err() {
-                let _ = failed.send(Err(too_long(time))).await;
-            }
+            let done = timeout(time, run).await.unwrap_or_else(|_| Err(too_long(time)));
             drop(snapshot);
+            done
         };
         let mut work = JoinSet::new();
         if let Some(threads) = &self.threads {
             work.spawn_on(task, threads.handle());
         }
-        // Nobody answers if the time ran out.
-        let schema = schema.await.unwrap_or_else(|_| Err(too_long(time)))?;
-        Ok(QueryResult::new(schema, received, truncated, work))
+        match schema.await {
+            Ok(schema) => Ok(QueryResult::new(schema, received, truncated, work)),
+            Err(_) => Err(ended(&mut work).await),
+        }
     }
 }
 
@@ -241,6 +236,15 @@ impl Drop for Engine {
         if let Some(threads) = self.threads.take() {
             threads.shutdown_background();
         }
+    }
+}
+
+/// Why a query ended before its first row.
+async fn ended(work: &mut JoinSet<Result<()>>) -> Error {
+    match work.join_next().await {
+        Some(Ok(Err(error))) => error,
+        Some(Err(stopped)) => Error::stopped(&stopped),
+        Some(Ok(Ok(()))) | None => Error::corrupt("the lake", "it is closed"),
     }
 }
 
@@ -319,7 +323,25 @@ async fn plan_rows(
     let frame = DataFrame::new(session, plan);
     // One more than may be given shows that there are more; and a sort keeps no more than these.
     let frame = if about_a_plan { frame } else { frame.limit(0, Some(rows.saturating_add(1)))? };
-    frame.execute_stream().await
+    let (session, plan) = frame.into_parts();
+    let plan = session.create_physical_plan(&plan).await?;
+    let at_once = rows_at_once(QueryView::of(&session)?.row_bytes(), BATCH_ROWS);
+    if at_once == BATCH_ROWS {
+        return execute_stream(plan, session.task_ctx());
+    }
+    let config = session.config().clone().with_batch_size(at_once);
+    let task = TaskContext::from(&session).with_session_config(config);
+    execute_stream(filtered_in_batches(plan, at_once)?, Arc::new(task))
+}
+
+/// The plan with filters that put no more than so many rows together. All else goes by the task, and filters by how they were
+/// planned.
+fn filtered_in_batches(plan: Arc<dyn ExecutionPlan>, rows: usize) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    let plan = plan.transform_up(|part| match part.downcast_ref::<FilterExec>() {
+        Some(filter) => Ok(Transformed::yes(Arc::new(filter.with_batch_size(rows)?) as Arc<dyn ExecutionPlan>)),
+        None => Ok(Transformed::no(part)),
+    })?;
+    Ok(plan.data)
 }
 
 /// The plan, if it changes nothing.
@@ -332,22 +354,22 @@ fn read_only(plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
 /// Hands the rows over until there are no more, or as many as there may be, or nobody takes them.
 async fn pump(
     mut stream: SendableRecordBatchStream,
-    batches: Sender<Result<RecordBatch>>,
+    batches: Sender<RecordBatch>,
     limits: &QueryLimits,
     truncated: &AtomicBool,
-) {
+) -> Result<()> {
     let mut left = limits.rows;
     while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(|error| explain(error, limits));
-        let rows = batch.as_ref().map_or(0, RecordBatch::num_rows);
-        let last = batch.is_err() || rows > left;
-        if rows > left {
+        let batch = batch.map_err(|error| explain(error, limits))?;
+        let rows = batch.num_rows().min(left);
+        let is_last = batch.num_rows() > left;
+        if is_last {
             truncated.store(true, Ordering::Release);
         }
-        let batch = batch.map(|batch| batch.slice(0, rows.min(left)));
-        left -= rows.min(left);
-        if batches.send(batch).await.is_err() || last {
-            return;
+        left -= rows;
+        if batches.send(batch.slice(0, rows)).await.is_err() || is_last {
+            break;
         }
     }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
@@ -29,7 +30,6 @@ use super::bounds;
 use super::hot::HotRows;
 use super::readers::Readers;
 use crate::lake::{Lake, blocking};
-use crate::log::Log;
 use crate::row::date_of_text;
 use crate::schema::{COLUMNS, Source, file_schema, partition_columns, table_schema};
 use crate::search::Conditions;
@@ -43,10 +43,21 @@ const STORE: &str = "onrecord://lake";
 pub(crate) struct QueryView {
     pub(crate) lake: Lake,
     pub(crate) snapshot: Arc<Snapshot>,
-    pub(super) log: Arc<dyn Log>,
+    /// Bytes of a row that it reads, where these are most, as far as it is planned.
+    row_bytes: AtomicU64,
 }
 
 impl QueryView {
+    /// Of everything that is committed now.
+    pub(super) fn now(lake: &Lake) -> Self {
+        Self { lake: lake.clone(), snapshot: Arc::new(lake.snapshot()), row_bytes: AtomicU64::new(0) }
+    }
+
+    /// Bytes of the largest rows that the query reads, once it is planned.
+    pub(super) fn row_bytes(&self) -> u64 {
+        self.row_bytes.load(Ordering::Relaxed)
+    }
+
     /// That of the query that is being planned.
     pub(crate) fn of(state: &dyn Session) -> Result<Arc<Self>> {
         let view = state.config().get_extension::<Self>();
@@ -68,12 +79,15 @@ impl RecordsTable {
     }
 
     /// The scan of the data files.
-    fn sealed(
-        &self,
-        state: &dyn Session,
-        files: Vec<PartitionedFile>,
-        columns: &[usize],
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    fn sealed(&self, state: &dyn Session, files: Vec<SomeRows>, columns: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
+        let files = files.into_iter().map(|(file, rows)| {
+            let file = partitioned_file(&file)?;
+            Ok(match rows {
+                Some(rows) => file.with_extension(ParquetRowSelection::new(rows)),
+                None => file,
+            })
+        });
+        let files = files.collect::<Result<_>>()?;
         let cache = state.runtime_env().cache_manager.get_file_metadata_cache();
         let readers = Readers::new(Arc::clone(&self.store), cache);
         let options =
@@ -115,10 +129,13 @@ impl TableProvider for RecordsTable {
         let columns = projection.cloned().unwrap_or_else(|| (0..COLUMNS.len()).collect());
         let leaves = bounds::leaves(filters);
         let conditions = Conditions::of(filters);
-        let hot = HotRows::new(Arc::clone(&view.log), Arc::clone(&view.snapshot), &leaves, &conditions, &columns)?;
+        let log = Arc::clone(&view.lake.inner.log);
+        let hot = HotRows::new(log, Arc::clone(&view.snapshot), &leaves, &conditions, &columns)?;
         let schema = Arc::new(table_schema().project(&columns)?);
         let mut parts = Vec::new();
         let files = files(&view, leaves, conditions).await?;
+        let row_bytes = files.iter().map(|(file, _)| file.wide.row_bytes(&columns)).max().unwrap_or_default();
+        view.row_bytes.fetch_max(row_bytes, Ordering::Relaxed);
         if !files.is_empty() {
             parts.push(self.sealed(state, files, &columns)?);
         }
@@ -134,27 +151,30 @@ impl TableProvider for RecordsTable {
     }
 }
 
+/// A data file, and which of its rows are read if not all.
+type SomeRows = (Arc<DataFile>, Option<RowSelection>);
+
 /// The data files that may have rows which fulfil the conditions, the newest first, each with these rows if its index
 /// tells them.
-async fn files(view: &QueryView, leaves: Range<u64>, conditions: Conditions) -> Result<Vec<PartitionedFile>> {
+async fn files(view: &QueryView, leaves: Range<u64>, conditions: Conditions) -> Result<Vec<SomeRows>> {
     let (lake, snapshot) = (view.lake.clone(), Arc::clone(&view.snapshot));
     let may_have = move |file: &&Arc<DataFile>| file.leaves.start < leaves.end && leaves.start < file.leaves.end;
     if conditions.is_empty() {
         let files = snapshot.sealed.files.iter().rev().filter(may_have);
-        return files.map(|file| partitioned_file(file)).collect();
+        return Ok(files.map(|file| (Arc::clone(file), None)).collect());
     }
     let find = move || {
         let some = |file: &Arc<DataFile>| match lake.inner.indexes.rows(file, &conditions) {
-            None => Some(partitioned_file(file)),
+            None => Some((Arc::clone(file), None)),
             Some(rows) if rows.is_empty() => None,
             Some(rows) => {
                 let selection = RowSelection::from_consecutive_ranges(rows.into_iter(), file.rows as usize);
-                Some(partitioned_file(file).map(|file| file.with_extension(ParquetRowSelection::new(selection))))
+                Some((Arc::clone(file), Some(selection)))
             }
         };
-        Ok(snapshot.sealed.files.iter().rev().filter(may_have).filter_map(some).collect::<Result<_>>())
+        Ok(snapshot.sealed.files.iter().rev().filter(may_have).filter_map(some).collect())
     };
-    blocking(find).await.map_err(|error| DataFusionError::External(Box::new(error)))?
+    blocking(find).await.map_err(|error| DataFusionError::External(Box::new(error)))
 }
 
 /// The files in groups that are read at the same time. Each group has some of the newest, so that whoever wants these

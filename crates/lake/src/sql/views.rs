@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::error::{Error, Result};
 use crate::schema::COLUMNS;
 use crate::search;
 
@@ -425,12 +426,21 @@ const CONFIGS: View = View {
 impl View {
     /// The statement that creates it.
     pub(super) fn statement(&self) -> String {
+        format!("CREATE VIEW {} AS SELECT {} FROM {}", self.name, self.list().trim_end_matches(", "), self.from)
+    }
+
+    /// Its columns, each with a comma behind it.
+    fn list(&self) -> String {
         let mut columns = String::new();
         for (name, expression, _) in self.columns {
             let _ = write!(columns, "{expression} AS \"{name}\", ");
         }
-        let columns = columns.trim_end_matches(", ");
-        format!("CREATE VIEW {} AS SELECT {columns} FROM {}", self.name, self.from)
+        columns
+    }
+
+    /// Whether each of its rows is a record.
+    fn is_of_records(&self) -> bool {
+        self.columns.iter().any(|(name, expression, _)| (*name, *expression) == ("id", "id"))
     }
 
     fn docs(&self) -> impl Iterator<Item = ColumnDoc> + '_ {
@@ -441,6 +451,16 @@ impl View {
             doc: if doc.is_empty() { doc_of_column(expression) } else { (*doc).to_owned() },
         })
     }
+}
+
+/// The statement that gives the rows of a view of records, with `more` columns besides its own, over those of `records`.
+pub(crate) fn rows_of_view(name: &str, more: &str) -> Result<String> {
+    let view = VIEWS.iter().find(|view| view.name == name && view.is_of_records());
+    let view = view.ok_or_else(|| {
+        let views = VIEWS.iter().filter(|view| view.is_of_records()).map(|view| view.name).collect::<Vec<_>>();
+        Error::Query(format!("there is no view {name:?} of single records; there are records, {}", views.join(", ")))
+    })?;
+    Ok(format!("SELECT {}{more} FROM {}", view.list(), view.from))
 }
 
 fn doc_of_column(name: &str) -> String {

@@ -1,8 +1,6 @@
 //! The table's folder as a prefix of a bucket. An object is there whole or not at all, and durable once the store has
 //! answered; a commit is put on the condition that nobody else has put that version.
 
-#![allow(clippy::disallowed_methods, reason = "removes its own drafts")]
-
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -162,12 +160,10 @@ impl Storage for Bucket {
     }
 
     async fn finish(&self, file: NewFile, path: &str) -> Result<(u64, Sha)> {
-        let draft = file.unfinished().to_owned();
         let (size, digest) = file.written();
-        let uploaded = self.upload(&draft, size, path).await;
-        // It need not be kept for another try: the rows are still where they came from.
-        std::fs::remove_file(&draft).map_err(Error::io(&draft))?;
-        uploaded.map(|()| (size, digest))
+        // With `file` the draft goes. It need not be kept for another try: the rows are still where they came from.
+        self.upload(file.unfinished(), size, path).await?;
+        Ok((size, digest))
     }
 
     async fn make_durable(&self, _: &str) -> Result<()> {

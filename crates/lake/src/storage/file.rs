@@ -13,11 +13,13 @@ use crate::error::{Error, Result};
 /// The end of the name of a file that is being written.
 const UNFINISHED: &str = ".tmp";
 
-/// A file on its way to its place: it gets its name when everything is on the disk.
+/// A file on its way to its place: it gets its name when everything is on the disk. If it does not get one, it is removed
+/// with this, since what was written of it may be erased elsewhere.
 #[derive(Debug)]
 pub(crate) struct NewFile {
     file: File,
     unfinished: PathBuf,
+    has_name: bool,
     hash: Sha256,
     size: u64,
 }
@@ -29,13 +31,14 @@ impl NewFile {
         fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let unfinished = unfinished(place);
         let file = File::create(&unfinished).map_err(Error::io(&unfinished))?;
-        Ok(Self { file, unfinished, hash: Sha256::new(), size: 0 })
+        Ok(Self { file, unfinished, has_name: false, hash: Sha256::new(), size: 0 })
     }
 
     /// Makes the file durable under its name; gives its size in bytes and its SHA-256.
-    pub(crate) fn finish(self, place: &Path) -> Result<(u64, [u8; 32])> {
+    pub(crate) fn finish(mut self, place: &Path) -> Result<(u64, [u8; 32])> {
         self.file.sync_all().map_err(Error::io(&self.unfinished))?;
         fs::rename(&self.unfinished, place).map_err(Error::io(place))?;
+        self.has_name = true;
         sync_folders(place).map_err(Error::io(place))?;
         Ok(self.written())
     }
@@ -45,9 +48,24 @@ impl NewFile {
         &self.unfinished
     }
 
-    /// Its size in bytes and its SHA-256, for one that gets its name elsewhere.
-    pub(super) fn written(self) -> (u64, [u8; 32]) {
-        (self.size, self.hash.finalize().into())
+    /// Its size in bytes and its SHA-256.
+    pub(super) fn written(&self) -> (u64, [u8; 32]) {
+        (self.size, self.hash.clone().finalize().into())
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if self.has_name {
+            return;
+        }
+        match fs::remove_file(&self.unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let path = self.unfinished.display();
+                tracing::error!(%path, %error, "an unfinished file cannot be removed; the next start tries again");
+            }
+            _ => {}
+        }
     }
 }
 
@@ -157,4 +175,22 @@ pub(super) fn sync_folders(place: &Path) -> io::Result<()> {
     let folder = parent(place);
     File::open(folder)?.sync_all()?;
     File::open(parent(folder))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_finished_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("below/file");
+        let mut file = NewFile::create(&place).unwrap();
+        file.write_all(b"secret").unwrap();
+        assert_eq!(files(folder.path()).unwrap(), ["below/file.tmp"]);
+        drop(file);
+        assert!(files(folder.path()).unwrap().is_empty());
+        write(&place, b"kept").unwrap();
+        assert_eq!(files(folder.path()).unwrap(), ["below/file"]);
+    }
 }

@@ -9,9 +9,11 @@ use deltalake_core::table::state::DeltaTableState;
 use object_store::path::Path;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::table::sidecar::hex;
+use crate::wide::Wide;
 
 /// One version of the table.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub(crate) struct DataFile {
     pub(crate) committed_at: Option<(i64, i64)>,
     /// The same of the times when its records began.
     pub(crate) captured_at: Option<(i64, i64)>,
+    /// The columns with many bytes in each row, as far as they are known.
+    pub(crate) wide: Wide,
 }
 
 impl Sealed {
@@ -85,18 +89,20 @@ impl DataFile {
             leaves,
             committed_at: None,
             captured_at: None,
+            wide: Wide::default(),
         })
     }
 
     fn read(file: &LogicalFileView) -> Result<Self> {
         let bad = |problem: &str| Error::corrupt(file.path(), problem);
-        let stats: Value = serde_json::from_str(&file.stats().ok_or_else(|| bad("no statistics"))?)
+        #[expect(deprecated, reason = "nothing else has the tags")]
+        let Add { stats, tags, mut partition_values, .. } = file.add_action();
+        let stats: Value = serde_json::from_str(&stats.ok_or_else(|| bad("no statistics"))?)
             .map_err(|_| bad("its statistics are not JSON"))?;
         let number = |value: &Value| value.as_u64().ok_or_else(|| bad("its statistics have no leaf index"));
         let first = number(&stats["minValues"]["leaf_index"])?;
         let last = number(&stats["maxValues"]["leaf_index"])?;
-        let mut partition = file.partition_values_map();
-        let mut part = |name| partition.remove(name).flatten().ok_or_else(|| bad("it is in no partition"));
+        let mut part = |name| partition_values.remove(name).flatten().ok_or_else(|| bad("it is in no partition"));
         let time = |bounds: &str, column: &str| micros(stats[bounds][column].as_str()?);
         // Other writers cut times to milliseconds.
         let span =
@@ -110,6 +116,7 @@ impl DataFile {
             leaves: first..last + 1,
             committed_at: span("committed_at"),
             captured_at: span("captured_at"),
+            wide: tags.as_ref().map(Wide::of_tags).unwrap_or_default(),
         })
     }
 }
@@ -137,11 +144,26 @@ pub(crate) fn prefix(origin: &str) -> String {
     hex(&Sha256::digest(origin)[..4])
 }
 
-/// The path of a data file, relative to the table's folder. One that takes the place of others bears the version of the
-/// table that it was made from: the same leaves may be written again and again.
-pub(crate) fn path(origin: &str, commit_date: &str, leaves: &Range<u64>, version: Option<u64>) -> String {
-    let version = version.map(|version| format!("-{version:020}")).unwrap_or_default();
-    format!("commit_date={commit_date}/{}-{:020}-{:020}{version}.parquet", prefix(origin), leaves.start, leaves.end)
+/// What the name of a file that takes the place of others has besides its leaves, which may be written again and again: the
+/// version of the table that it was made from, and an id. What a failed attempt has left may be removed after the next one
+/// succeeded, so no two may have one name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt {
+    version: u64,
+    id: Uuid,
+}
+
+impl Attempt {
+    /// A new one from that version on.
+    pub(crate) fn from(version: u64) -> Self {
+        Self { version, id: Uuid::now_v7() }
+    }
+}
+
+/// The path of a data file, relative to the table's folder; `attempt` if it takes the place of others.
+pub(crate) fn path(origin: &str, commit_date: &str, leaves: &Range<u64>, attempt: Option<Attempt>) -> String {
+    let attempt = attempt.map(|Attempt { version, id }| format!("-{version:020}-{}", id.simple())).unwrap_or_default();
+    format!("commit_date={commit_date}/{}-{:020}-{:020}{attempt}.parquet", prefix(origin), leaves.start, leaves.end)
 }
 
 /// What the name of a data file says of it: its writer's prefix, its leaves, and whether it was to take the place of others.
@@ -150,8 +172,11 @@ pub(crate) fn parse(path: &str) -> Option<(&str, Range<u64>, bool)> {
     folder.strip_prefix("commit_date=").filter(|date| !date.contains('/'))?;
     let mut parts = name.strip_suffix(".parquet")?.split('-');
     let (writer, first, end) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    let version = parts.next();
-    let is_whole = writer.len() == 8 && parts.next().is_none() && version.is_none_or(|v| v.parse::<u64>().is_ok());
+    let (version, id) = (parts.next(), parts.next());
+    // Names that are older than the ids have none.
+    let is_attempt =
+        version.is_none_or(|v| v.parse::<u64>().is_ok()) && id.is_none_or(|id| Uuid::try_parse(id).is_ok());
+    let is_whole = writer.len() == 8 && is_attempt && parts.next().is_none();
     is_whole.then_some((writer, first..end, version.is_some()))
 }
 

@@ -62,6 +62,15 @@ async fn every_record_is_there_once_whatever_step_came_last() {
 }
 
 #[tokio::test]
+async fn a_seal_that_fails_leaves_no_draft() {
+    let fixture = fixture(calls(100)).await;
+    fixture.log.change(90, |row| row.index = 7);
+    let failed = fixture.lake.seal().await.unwrap_err().to_string();
+    assert!(failed.contains("are not in order"), "{failed}");
+    assert_eq!(files(&fixture.folder.path().join("lake")).unwrap(), ["store"]);
+}
+
+#[tokio::test]
 async fn a_checkpoint_is_written_and_read_and_listed() {
     let mut fixture = fixture(Vec::new()).await;
     for index in 0..66 {

@@ -70,6 +70,7 @@ async fn what_a_crash_leaves_is_told_from_what_came_from_elsewhere() {
         beside(250, 260, ".parquet"),
         beside(250, 260, ".parquet.tmp"),
         beside(0, 200, "-00000000000000000003.parquet"),
+        beside(0, 200, "-00000000000000000003-019ac2f3b6d07c11a0de4f0b5a1c7e22.parquet"),
         "_delta_log/00000000000000000009.json.tmp".into(),
         "_delta_log/00000000000000000009.checkpoint.parquet".into(),
         "_onrecord/00000000000000000009.sha256.tmp".into(),
@@ -77,6 +78,7 @@ async fn what_a_crash_leaves_is_told_from_what_came_from_elsewhere() {
     let foreign = [
         beside(260, 270, ".parquet"),
         beside(200, 260, "-00000000000000000003.parquet"),
+        beside(0, 200, "-00000000000000000003-copy.parquet"),
         "_delta_log/00000000000000000009.json".into(),
         "other.parquet".into(),
     ];

@@ -77,6 +77,23 @@ async fn nothing_is_lost_whatever_step_a_compaction_came_to() {
 }
 
 #[tokio::test]
+async fn what_a_failed_attempt_left_is_not_the_file_of_the_next_one() {
+    let fixture = Fixture::new(calls(430)).await;
+    fixture.lake.seal().await.unwrap().unwrap();
+    let reader = fixture.lake.inner.versions.current();
+    while fixture.lake.seal().await.unwrap().is_some_and(|seal| seal.until < 400) {}
+    *fixture.lake.inner.crash_after.lock().unwrap() = Some(Step::DataFile);
+    fixture.lake.compact().await.unwrap_err();
+    *fixture.lake.inner.crash_after.lock().unwrap() = None;
+    fixture.lake.compact().await.unwrap().unwrap();
+    assert_eq!(data_files(&fixture).len(), 6, "the reader keeps all that was there");
+    drop(reader);
+    assert_eq!(fixture.lake.remove_unread().await.unwrap(), 0);
+    assert_eq!(data_files(&fixture).len(), 1);
+    check(&fixture, "after").await;
+}
+
+#[tokio::test]
 async fn rows_that_are_not_what_the_tree_says_are_not_written_again() {
     let mut fixture = four_files().await;
     let before = data_files(&fixture);

@@ -1,11 +1,14 @@
 //! Crashes between the steps of a seal, and lakes that do not fit their log.
 
+use onrecord_proof::field;
+
 use super::log::TestLog;
 use super::records::calls;
 use super::{Fixture, open};
 use crate::Error;
 use crate::log::Log;
 use crate::seal::Step;
+use crate::wide::Wide;
 
 fn crash(fixture: &Fixture, step: Option<Step>) {
     *fixture.lake.inner.crash_after.lock().unwrap() = step;
@@ -52,16 +55,22 @@ async fn a_torn_checkpoint_and_unfinished_files_are_removed() {
 #[tokio::test]
 async fn a_checkpoint_is_written_and_listed_and_read() {
     let mut fixture = Fixture::new(Vec::new()).await;
-    for index in 0..66 {
-        fixture.log.append([super::records::call(index)]);
+    let mut records = calls(66);
+    records[3].record.set(&field::INPUT_BODY, vec![b'x'; 5000]);
+    for record in &records {
+        fixture.log.append([record.clone()]);
         fixture.lake.seal().await.unwrap().unwrap();
     }
+    let wide = |fixture: &Fixture| fixture.lake.inner.versions.current().files[3].wide.clone();
+    let noted = wide(&fixture);
+    assert_ne!(noted, Wide::default());
     let checkpoint = fixture.lake.table().join("_delta_log/00000000000000000064.checkpoint.parquet");
     assert!(checkpoint.exists());
     assert_eq!(fixture.lake.check_files(|_| ()).await.unwrap(), []);
     std::fs::remove_file(fixture.lake.table().join("_delta_log/00000000000000000003.json")).unwrap();
     fixture.reopen().await;
-    assert_eq!(fixture.all().await, calls(66));
+    assert_eq!(fixture.all().await, records);
+    assert_eq!(wide(&fixture), noted);
     assert_eq!(fixture.query("SELECT count(*) FROM records WHERE leaf_index IN (3, 65)").await, ["2"]);
 }
 

@@ -45,6 +45,24 @@ async fn a_changed_index_is_found_out_and_built_again() {
 }
 
 #[tokio::test]
+async fn an_index_of_another_version_is_none_and_is_built_again() {
+    let mut fixture = indexed(calls(250)).await;
+    let expected = hits(&fixture, "\"question 3\"").await;
+    let good: Vec<_> = index_files(&fixture).into_iter().map(|place| (std::fs::read(&place).unwrap(), place)).collect();
+    for (bytes, place) in &good {
+        let mut older = bytes.clone();
+        older.splice(bytes.len() - 2.., *b"01");
+        std::fs::write(place, older).unwrap();
+    }
+    fixture.reopen().await;
+    let missing = fixture.lake.check_indexes().await.unwrap();
+    assert!(missing.len() == 3 && missing.iter().all(|(_, damage)| damage.is_none()), "{missing:?}");
+    assert_eq!(hits(&fixture, "\"question 3\"").await, expected);
+    assert_eq!(fixture.lake.index().await.unwrap(), 3);
+    assert!(good.iter().all(|(bytes, place)| std::fs::read(place).unwrap() == *bytes));
+}
+
+#[tokio::test]
 async fn the_folder_can_be_removed_at_any_time() {
     let fixture = indexed(calls(250)).await;
     let expected = hits(&fixture, "\"question 3\"").await;

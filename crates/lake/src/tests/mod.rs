@@ -15,6 +15,7 @@ mod queries;
 pub(crate) mod records;
 mod sealing;
 mod search;
+mod selection;
 mod upgrade;
 
 use std::sync::Arc;

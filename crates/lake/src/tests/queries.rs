@@ -1,8 +1,17 @@
 //! SQL: the same answers hot and sealed, its limits, and what it may not do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::ParamValues;
+use datafusion::common::cast::as_int64_array;
+use datafusion::config::Dialect;
+use datafusion::execution::FunctionRegistry;
+use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
 use futures::TryStreamExt;
+use onrecord_ledger::Committed;
+use onrecord_proof::field;
 
 use super::Fixture;
 use super::records::{call, calls};
@@ -140,6 +149,63 @@ async fn a_query_stops_when_its_result_is_dropped() {
     drop(query);
     while fixture.lake.inner.versions.has_readers() {
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn who_stops_reading_keeps_nothing_once_the_time_is_up() {
+    let fixture = Fixture::new(calls(2000)).await;
+    let limits = QueryLimits { time: Duration::from_millis(300), ..QueryLimits::default() };
+    let query = fixture.lake.query("SELECT a.id FROM records a, records b", limits).await.unwrap();
+    let released = async {
+        while fixture.lake.inner.versions.has_readers() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), released).await.expect("the snapshot is still held");
+    let error = query.try_collect::<Vec<_>>().await.unwrap_err();
+    assert!(matches!(error, Error::QueryTime { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn rows_that_a_panic_cuts_off_are_no_answer() {
+    let fixture = Fixture::new(calls(200)).await;
+    let fails = |values: &[ColumnarValue]| {
+        let leaves = values[0].to_array(1)?;
+        assert!(as_int64_array(&leaves)?.iter().all(|leaf| leaf < Some(150)), "a defect of a function");
+        Ok(values[0].clone())
+    };
+    let fails = create_udf("fails", vec![DataType::Int64], DataType::Int64, Volatility::Volatile, Arc::new(fails));
+    let mut session = fixture.lake.session();
+    session.register_udf(Arc::new(fails)).unwrap();
+    let statement = session.sql_to_statement("SELECT fails(leaf_index) FROM records", &Dialect::PostgreSQL).unwrap();
+    let limits = QueryLimits::default();
+    let plan = fixture.lake.plan(session.clone(), statement, limits.clone()).await.unwrap();
+    let query = fixture.lake.run(&session, plan, ParamValues::List(Vec::new()), limits).await.unwrap();
+    let error = query.try_collect::<Vec<_>>().await.unwrap_err().to_string();
+    assert!(error.contains("a defect of a function"), "{error}");
+}
+
+#[tokio::test]
+async fn of_large_rows_few_are_read_at_once() {
+    let image = "iVBOR/+9".repeat(260_000);
+    let large = |mut row: Committed| {
+        let body = format!(r#"{{"messages":[{{"image":"{image}"}}]}}"#);
+        row.record.set(&field::INPUT_BODY, body.into_bytes());
+        row
+    };
+    let mut fixture = Fixture::new(calls(40).into_iter().map(large).collect()).await;
+    fixture.lake.seal().await.unwrap();
+    fixture.reopen().await;
+    // By the last condition no file is read, so what fulfils it is put together above.
+    for (statement, most) in [
+        ("SELECT leaf_index FROM records", 40),
+        ("SELECT leaf_index, onrecord_input_body FROM records", 16),
+        ("SELECT input FROM interactions WHERE input LIKE '%iVBOR%'", 16),
+    ] {
+        let query = fixture.lake.query(statement, QueryLimits::default()).await.unwrap();
+        let rows: Vec<_> = query.map_ok(|batch| batch.num_rows()).try_collect().await.unwrap();
+        assert_eq!((rows.iter().sum::<usize>(), rows.iter().max()), (40, Some(&most)), "{statement}");
     }
 }
 
