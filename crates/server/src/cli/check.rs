@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use onrecord_lake::LeafSet;
 use onrecord_proof::cosignature::{Cosigned, Witness, cosigned};
 use onrecord_proof::evidence::{Checked, CheckedEntry, Evidence};
-use onrecord_proof::{Group, KeyHistory, Kind, Malformed, Map, field};
+use onrecord_proof::{Group, KeyHistory, Kind, Malformed, field};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
@@ -64,8 +64,11 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let bytes = std::fs::read(&args.evidence).with_context(|| format!("reading {}", args.evidence.display()))?;
     if export::is_manifest(&bytes) {
         return export::check(args, &bytes, &key, |checked| {
-            stamped(checked, args.tsa.as_deref())?;
-            witnessed(checked, &witnesses, quorum)
+            Ok(Vouched {
+                by: witnessed(checked, &witnesses, quorum)?,
+                stamp: stamped(checked, args.tsa.as_deref())?,
+                authority: args.tsa.is_some(),
+            })
         });
     }
     let checked = serde_json::from_slice::<Evidence>(&bytes)
@@ -74,7 +77,7 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         .and_then(|checked| {
             let by = witnessed(&checked, &witnesses, quorum)?;
             let stamp = stamped(&checked, args.tsa.as_deref())?;
-            Ok(Good { checked, by, stamp, authority: args.tsa.is_some() })
+            Ok(Good { checked, vouched: Vouched { by, stamp, authority: args.tsa.is_some() } })
         });
     say(args, checked.map(|good| (good.text(), good.json())))
 }
@@ -98,13 +101,18 @@ pub(super) fn say(args: &CheckArgs, checked: anyhow::Result<(String, Value)>) ->
     Ok(code)
 }
 
-/// What evidence proves.
-struct Good {
-    checked: Checked,
-    by: Vec<Cosigned>,
+/// What others say of a checkpoint.
+pub(super) struct Vouched {
+    pub by: Vec<Cosigned>,
     stamp: Option<Stamp>,
     /// The stamp leads to an authority that was named.
     authority: bool,
+}
+
+/// What evidence proves.
+struct Good {
+    checked: Checked,
+    vouched: Vouched,
 }
 
 /// Who has cosigned the checkpoint; an error if that is not enough.
@@ -131,7 +139,9 @@ fn stamped(checked: &Checked, authority: Option<&Path>) -> anyhow::Result<Option
         ensure!(authority.is_none(), "it has no timestamp");
         return Ok(None);
     };
-    crate::timestamp::verify(token, &crate::timestamp::digest(&checked.note), &certificates).map(Some)
+    let stamp = crate::timestamp::verify(token, &crate::timestamp::digest(&checked.note), &certificates);
+    // Where nobody was named to believe, one that is wrong says as little as none.
+    if authority.is_none() { Ok(stamp.ok()) } else { stamp.map(Some) }
 }
 
 /// A key, or a file that holds one.
@@ -143,9 +153,33 @@ pub(super) fn read_key<K: FromStr<Err = Malformed>>(key: &str) -> anyhow::Result
     text.parse().with_context(|| format!("{key:?} is neither a public key nor a file with one"))
 }
 
-fn entry_json(checked: &Checked, entry: &CheckedEntry) -> Value {
+/// What the disposals in the evidence say: which leaf erased which groups of which leaves.
+struct Disposals(Vec<(u64, LeafSet, Vec<String>)>);
+
+impl Disposals {
+    fn of(checked: &Checked) -> Self {
+        let entries = checked.entries.iter().filter(|entry| entry.leaf.kind == Kind::Disposal);
+        let disposal = |entry: &CheckedEntry| {
+            let context = entry.groups.iter().find(|(group, _)| *group == Group::Context)?.1.as_ref()?;
+            let leaves = context.get(DISPOSAL_LEAVES)?.as_text()?.parse().ok()?;
+            let groups = context.get(field::DISPOSAL_GROUPS.name)?.as_array()?.iter();
+            Some((entry.index, leaves, groups.filter_map(|name| name.as_text().map(str::to_owned)).collect()))
+        };
+        Self(entries.filter_map(disposal).collect())
+    }
+
+    /// The leaf of the disposal that erased this group of this leaf.
+    fn erased(&self, leaf: u64, group: Group) -> Option<u64> {
+        let says_so = |(_, leaves, groups): &&(u64, LeafSet, Vec<String>)| {
+            leaves.contains(leaf) && groups.iter().any(|name| name == group.name())
+        };
+        self.0.iter().find(says_so).map(|(index, ..)| *index)
+    }
+}
+
+fn entry_json(disposals: &Disposals, entry: &CheckedEntry) -> Value {
     let groups = entry.groups.iter().map(|(group, fields)| {
-        let hidden = || match erased_by(checked, entry, *group) {
+        let hidden = || match disposals.erased(entry.index, *group) {
             Some(leaf) => json!({ "erased_by_leaf": leaf }),
             None => json!("hidden"),
         };
@@ -161,25 +195,8 @@ fn entry_json(checked: &Checked, entry: &CheckedEntry) -> Value {
     })
 }
 
-/// The leaf of a disposal in the evidence that says that this group of that record was erased.
-fn erased_by(checked: &Checked, of: &CheckedEntry, group: Group) -> Option<u64> {
-    let says_so = |entry: &&CheckedEntry| {
-        let context = entry.groups.iter().find(|(group, _)| *group == Group::Context);
-        entry.leaf.kind == Kind::Disposal
-            && context.and_then(|(_, fields)| fields.as_ref()).is_some_and(|fields| is_erased(fields, of.index, group))
-    };
-    checked.entries.iter().find(says_so).map(|entry| entry.index)
-}
-
-/// True if the context of a disposal names the leaf and the group.
-fn is_erased(context: &Map, leaf: u64, group: Group) -> bool {
-    let leaves = context.get(DISPOSAL_LEAVES).and_then(|leaves| leaves.as_text()?.parse::<LeafSet>().ok());
-    let groups = context.get(field::DISPOSAL_GROUPS.name).and_then(|groups| groups.as_array()).unwrap_or_default();
-    leaves.is_some_and(|leaves| leaves.contains(leaf)) && groups.iter().any(|name| name.as_text() == Some(group.name()))
-}
-
 /// What is proved, what is hidden, what was erased.
-fn entry_text(checked: &Checked, entry: &CheckedEntry) -> String {
+fn entry_text(checked: &Checked, disposals: &Disposals, entry: &CheckedEntry) -> String {
     let (origin, size) = (escape(&checked.checkpoint.origin), checked.checkpoint.size);
     let mut out = format!("PROVED  {entry} of the log {origin}, which had {size} records and was signed\n");
     out += &format!(
@@ -189,7 +206,7 @@ fn entry_text(checked: &Checked, entry: &CheckedEntry) -> String {
     );
     for (group, fields) in &entry.groups {
         let Some(fields) = fields else {
-            out += &match erased_by(checked, entry, *group) {
+            out += &match disposals.erased(entry.index, *group) {
                 Some(leaf) => format!("  {group}: ERASED, as the disposal at leaf {leaf} says\n"),
                 None => format!("  {group}: hidden\n"),
             };
@@ -203,27 +220,8 @@ fn entry_text(checked: &Checked, entry: &CheckedEntry) -> String {
     out
 }
 
-impl Good {
-    fn json(&self) -> Value {
-        let Self { checked, by, stamp, authority } = self;
-        json!({
-            "ok": true,
-            "origin": checked.checkpoint.origin,
-            "checkpoint_size": checked.checkpoint.size,
-            "key": checked.keys.current().to_string(),
-            "witnesses": by.iter().map(|by| json!({ "name": by.witness, "at": seconds(by.at) })).collect::<Vec<_>>(),
-            "timestamp": stamp.as_ref().map(|stamp| json!({ "at": stamp.time(), "authority_checked": authority })),
-            "entries": checked.entries.iter().map(|entry| entry_json(checked, entry)).collect::<Vec<_>>(),
-        })
-    }
-
-    fn text(&self) -> String {
-        let entries = self.checked.entries.iter().map(|entry| entry_text(&self.checked, entry));
-        let witnesses = self.by.iter().map(|by| format!("WITNESSED  by {}, {}\n", escape(&by.witness), seconds(by.at)));
-        entries.chain(witnesses).chain(self.stamp_text()).collect::<String>() + &self.not_proved()
-    }
-
-    fn stamp_text(&self) -> Option<String> {
+impl Vouched {
+    pub(super) fn stamp_text(&self) -> Option<String> {
         let at = self.stamp.as_ref()?.time();
         Some(if self.authority {
             format!("TIMESTAMPED  {at}: all of it was there by then, says the authority\n")
@@ -232,16 +230,45 @@ impl Good {
         })
     }
 
+    pub(super) fn stamp_json(&self) -> Option<Value> {
+        let stamp = self.stamp.as_ref()?;
+        Some(json!({ "at": stamp.time(), "authority_checked": self.authority }))
+    }
+}
+
+impl Good {
+    fn json(&self) -> Value {
+        let Self { checked, vouched } = self;
+        let disposals = Disposals::of(checked);
+        json!({
+            "ok": true,
+            "origin": checked.checkpoint.origin,
+            "checkpoint_size": checked.checkpoint.size,
+            "key": checked.keys.current().to_string(),
+            "witnesses": vouched.by.iter().map(|by| json!({ "name": by.witness, "at": seconds(by.at) })).collect::<Vec<_>>(),
+            "timestamp": vouched.stamp_json(),
+            "entries": checked.entries.iter().map(|entry| entry_json(&disposals, entry)).collect::<Vec<_>>(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let disposals = Disposals::of(&self.checked);
+        let entries = self.checked.entries.iter().map(|entry| entry_text(&self.checked, &disposals, entry));
+        let by = self.vouched.by.iter();
+        let witnesses = by.map(|by| format!("WITNESSED  by {}, {}\n", escape(&by.witness), seconds(by.at)));
+        entries.chain(witnesses).chain(self.vouched.stamp_text()).collect::<String>() + &self.not_proved()
+    }
+
     /// What no evidence can prove, or this does not.
     fn not_proved(&self) -> String {
         let mut not = Vec::new();
         if self.checked.entries.iter().flat_map(|entry| &entry.groups).any(|(_, fields)| fields.is_none()) {
             not.push("what the hidden groups contain, and whether they were erased since");
         }
-        if self.by.is_empty() {
+        if self.vouched.by.is_empty() {
             not.push("that the log shows this history to everybody (UNWITNESSED; name its witnesses with --witness)");
         }
-        not.push(match (&self.stamp, self.authority) {
+        not.push(match (&self.vouched.stamp, self.vouched.authority) {
             (Some(_), true) => "that the recorder's clock was right before the timestamp",
             _ => "that the recorder's clock was right: a time without a timestamp is a claim",
         });

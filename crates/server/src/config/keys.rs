@@ -347,7 +347,7 @@ section! {
         /// A statement over the views. Each row that it gives is something to be told, once, until it is gone; rows are told
         /// apart by their texts and times, while numbers may change. `note` is what is said of it; `id`, `session`, `model` and
         /// `upstream` what it is about; `score` what raised it.
-        query: Option<Statement> = unset("SELECT model, count(*) AS failed FROM interactions WHERE time > now() - INTERVAL '5 minutes' AND error_type IS NOT NULL GROUP BY model HAVING count(*) >= 5");
+        query: Option<Statement> = unset("SELECT model, count(*) AS failed FROM interactions WHERE committed_at > now() - INTERVAL '5 minutes' AND error_type IS NOT NULL GROUP BY model HAVING count(*) >= 5");
         /// How often it is looked at.
         interval: Duration = text("1m").between("1s", "24h");
         /// Where it is posted to as JSON, http:// or https://. Its member `text` says it in words, as chat programs want it.

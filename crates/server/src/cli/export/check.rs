@@ -5,14 +5,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use onrecord_proof::cosignature::Cosigned;
 use onrecord_proof::evidence::Checked;
 use onrecord_proof::manifest::{CheckedManifest, Contents, FORMAT, File, Manifest};
 use onrecord_proof::{Group, KeyHistory, field};
 use serde_json::{Value, json};
 
 use super::part;
-use crate::cli::check::say;
+use crate::cli::check::{Vouched, say};
 use crate::cli::options::CheckArgs;
 use crate::terminal::escape;
 
@@ -28,11 +27,11 @@ pub(in crate::cli) fn check(
     args: &CheckArgs,
     bytes: &[u8],
     key: &KeyHistory,
-    witnessed: impl FnOnce(&Checked) -> anyhow::Result<Vec<Cosigned>>,
+    vouched: impl FnOnce(&Checked) -> anyhow::Result<Vouched>,
 ) -> anyhow::Result<ExitCode> {
     let checked = serde_json::from_slice::<Manifest>(bytes).map_err(anyhow::Error::from).and_then(|manifest| {
         let checked = manifest.check(key)?;
-        let by = witnessed(&checked.checked)?;
+        let by = vouched(&checked.checked)?;
         let damaged = damaged(&args.evidence, &manifest.contents);
         if !damaged.is_empty() {
             bail!("{}", damaged.join("; "));
@@ -63,12 +62,13 @@ fn damaged(manifest: &Path, contents: &Contents) -> Vec<String> {
     contents.files.iter().filter_map(&mut problem).collect()
 }
 
-fn json(contents: &Contents, CheckedManifest { checked, leaves }: &CheckedManifest, by: &[Cosigned]) -> Value {
+fn json(contents: &Contents, CheckedManifest { checked, leaves }: &CheckedManifest, vouched: &Vouched) -> Value {
     json!({
         "ok": true,
         "origin": checked.checkpoint.origin,
         "checkpoint_size": checked.checkpoint.size,
-        "witnesses": by.iter().map(|by| &by.witness).collect::<Vec<_>>(),
+        "witnesses": vouched.by.iter().map(|by| &by.witness).collect::<Vec<_>>(),
+        "timestamp": vouched.stamp_json(),
         "export": checked.entries.first().map(|entry| json!({ "id": entry.leaf.id, "leaf_index": entry.index })),
         "exported_by": exporter(checked),
         "view": contents.view,
@@ -79,7 +79,7 @@ fn json(contents: &Contents, CheckedManifest { checked, leaves }: &CheckedManife
 }
 
 /// What is proved, and what is not.
-fn text(contents: &Contents, CheckedManifest { checked, leaves }: &CheckedManifest, by: &[Cosigned]) -> String {
+fn text(contents: &Contents, CheckedManifest { checked, leaves }: &CheckedManifest, vouched: &Vouched) -> String {
     let mut out = format!(
         "PROVED  {} rows of `{}` are of as many leaves of the log {}, which had {} records and was signed\n",
         leaves.len(),
@@ -97,10 +97,11 @@ fn text(contents: &Contents, CheckedManifest { checked, leaves }: &CheckedManife
     if let Some(entry) = checked.entries.first() {
         out += &format!("  the export is record {} at leaf {} of that log\n", entry.leaf.id, entry.index);
     }
-    for by in by {
+    for by in &vouched.by {
         out += &format!("WITNESSED  by {}\n", escape(&by.witness));
     }
-    if by.is_empty() {
+    out.extend(vouched.stamp_text());
+    if vouched.by.is_empty() {
         out += "UNWITNESSED  that the log shows this history to everybody is its own word; a witness is named with --witness\n";
     }
     out + "Not proved: that a row says what its record holds, which file has which of the rows, and that no other record meets the condition. The log has \
