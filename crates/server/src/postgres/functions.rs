@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion_postgres::pgwire::api::Type;
-use onrecord_lake::datafusion::arrow::array::{Array as _, ArrayRef, AsArray as _, StringArray};
+use onrecord_lake::datafusion::arrow::array::{Array as _, ArrayRef, AsArray, StringArray};
 use onrecord_lake::datafusion::arrow::compute::cast;
 use onrecord_lake::datafusion::arrow::datatypes::DataType;
 use onrecord_lake::datafusion::common::ScalarValue;
@@ -68,12 +68,12 @@ impl ScalarUDFImpl for Format {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let texts = ColumnarValue::values_to_arrays(&args.args)?;
         let texts = texts.iter().map(|values| Ok(cast(values, &DataType::Utf8)?)).collect::<Result<Vec<ArrayRef>>>()?;
-        let texts: Vec<_> = texts.iter().map(|values| values.as_string::<i32>()).collect();
         let Some((forms, values)) = texts.split_first() else {
             return Err(DataFusionError::Plan("format() has no format".into()));
         };
-        let rows = forms.iter().enumerate().map(|(row, form)| {
-            let mut values = values.iter().map(|values| values.is_valid(row).then(|| values.value(row)));
+        let rows = forms.as_string::<i32>().iter().enumerate().map(|(row, form)| {
+            let values = values.iter().map(AsArray::as_string::<i32>);
+            let mut values = values.map(|values| values.is_valid(row).then(|| values.value(row)));
             form.map(|form| formatted(form, &mut values)).transpose()
         });
         Ok(ColumnarValue::Array(Arc::new(rows.collect::<Result<StringArray>>()?)))

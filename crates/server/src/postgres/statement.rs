@@ -56,14 +56,13 @@ impl Postgres {
             return Err(error::read_only(command));
         }
         nothing::settle(&mut ast);
-        let plan = match nothing::plan(&ast) {
-            Some(plan) => plan,
-            None => {
-                let planned = Planned::Statement(Box::new(ast));
-                let limits = self.engine.limits.clone();
-                let plan = self.engine.lake.plan(self.catalog.clone(), planned, limits).await;
-                plan.map_err(|failed| error::of_lake(&failed))?
-            }
+        let plan = if let Some(plan) = nothing::plan(&ast) {
+            plan
+        } else {
+            let planned = Planned::Statement(Box::new(ast));
+            let limits = self.engine.limits.clone();
+            let plan = self.engine.lake.plan(self.catalog.clone(), planned, limits).await;
+            plan.map_err(|failed| error::of_lake(&failed))?
         };
         Ok(Statement::Query(Arc::new(Query { text: text.to_owned(), plan })))
     }
