@@ -107,6 +107,7 @@ def settings(connection):
         return connection.execute("SHOW onrecord.purpose").fetchone()[0]
 
     connection.execute("SET onrecord.purpose = 'one'")
+    connection.commit()
     with connection.transaction():
         connection.execute("SET LOCAL onrecord.purpose = 'two'")
         assert purpose() == "two"

@@ -69,7 +69,6 @@ async fn psql_reads_and_is_on_record() {
         ("\\d", "sessions"),
         ("\\d interactions", "first_token_ms|double precision"),
         ("\\d records", "captured_at|timestamp with time zone"),
-        ("\\d+ interactions", "first_token_ms|double precision"),
         ("\\dt+", "records"),
         ("\\dv+", "interactions"),
         ("\\l", "onrecord"),
