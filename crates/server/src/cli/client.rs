@@ -207,7 +207,8 @@ mod tests {
             let base = format!("{scheme}://{}", listener.local_addr().unwrap());
             let client = Client::Server { http: Box::new(http()), base, token: None, purpose: None };
             let accept = async { listener.accept().await.unwrap().0.read_u8().await.unwrap() };
-            let (byte, refused) = tokio::join!(accept, client.get("/health"));
+            let both = async { tokio::join!(accept, client.get("/health")) };
+            let (byte, refused) = tokio::time::timeout(CONNECT, both).await.expect("the server is spoken to");
             assert_eq!(byte, first, "{scheme}");
             assert!(refused.unwrap_err().to_string().contains("cannot be reached"), "nobody answers");
         }
