@@ -18,6 +18,9 @@ use crate::engine::{Engine, Wanted, new_record};
 const QUEUE: usize = 64;
 /// A larger request is left alone.
 const BODY_MAX: usize = 1 << 20;
+/// How long the record of a call is waited for, and how often it is looked for.
+const RECORD_PATIENCE: Duration = Duration::from_secs(10);
+const BREATH: Duration = Duration::from_millis(100);
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// What of a call its prompt's step has too, so that it is found like the call.
@@ -152,11 +155,21 @@ impl Prompter {
         step.set(&field::DURATION, i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX));
         step.set(&field::OUTCOME, "completed");
         // It may have been erased meanwhile.
-        let found = self.engine.find(Wanted::Id(call)).await?;
-        if found.is_some_and(|found| found.record.get(&field::INPUT_BODY).is_some()) {
+        if self.recorded(call).await?.is_some_and(|record| record.get(&field::INPUT_BODY).is_some()) {
             self.engine.ledger.append(&step)?.await?;
         }
         Ok(())
+    }
+
+    /// The record of a call that has just ended. The model server may be quicker with its answer than the disk with the record.
+    async fn recorded(&self, call: Uuid) -> anyhow::Result<Option<Record>> {
+        let begun = Instant::now();
+        loop {
+            match self.engine.find(Wanted::Id(call)).await? {
+                None if begun.elapsed() < RECORD_PATIENCE => tokio::time::sleep(BREATH).await,
+                found => return Ok(found.map(|found| found.record)),
+            }
+        }
     }
 }
 
