@@ -24,6 +24,7 @@ mod lock;
 mod measures;
 mod needles;
 mod offline;
+mod pace;
 mod pending;
 mod publisher;
 mod queue;

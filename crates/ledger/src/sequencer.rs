@@ -14,6 +14,7 @@ use crate::Measures;
 use crate::disk::{Disk, DiskFile};
 use crate::frame::{self, FrameKind, HEADER, Mark};
 use crate::identity::random;
+use crate::pace::{self, Pace};
 use crate::queue::{Commitments, Op, Queue, Receipt, Reply, Taken};
 use crate::segment::{self, LEAF_HEAD, LeafHead, Place, SegmentHead};
 use crate::tree::Tree;
@@ -29,10 +30,6 @@ const STALLED_MAX: usize = 16_384;
 const AHEAD_BATCHES: u64 = 32;
 const AHEAD_MIN: u64 = 256 << 10;
 const AHEAD_MAX: u64 = 2 << 20;
-/// So many operations in one batch come from many calls at a time: each has two.
-const CROWD: usize = 8;
-/// How long a batch waits for a crowd to gather: a few syncs of a quick disk.
-const GRACE: Duration = Duration::from_micros(500);
 /// Leaves that may wait to be hashed before the publisher does it; no answer waits for that.
 const UNHASHED: usize = 1024;
 /// Leaves that may wait at most, if the publisher is busy, say with a key that takes its time to sign.
@@ -107,21 +104,21 @@ impl Begun {
 impl Sequencer {
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self) {
+        let mut pace = Pace::new(Instant::now());
         let mut expected = 1;
         loop {
             let patience = (!self.stalled.is_empty()).then_some(RETRY);
-            let taken = self.shared.queue.take(patience, expected, GRACE);
+            let taken = self.shared.queue.take(patience, expected, pace::GRACE);
             let closing = matches!(taken, Taken::Closed);
             let mut ops = std::mem::take(&mut self.stalled);
             if let Taken::Ops(new) = taken {
+                pace.came(new.len(), Instant::now());
                 ops.extend(new);
             }
-            // Those who are answered now often send the next record at once. If they are many, half of them may do so first:
-            // fewer syncs leave more of a busy machine to the calls, and the other half comes during the sync. A few are not
-            // made to wait.
-            expected = if ops.len() >= CROWD { ops.len() / 2 } else { 1 };
+            let answered = ops.len();
             self.rotate_as_asked();
             self.work(ops);
+            expected = pace.expected(answered.max(self.open.len()));
             if closing {
                 break;
             }
