@@ -48,13 +48,18 @@ const BLOOM: [Source; 4] =
 /// The columns by whose bounds pages are passed over, since their values follow the order of the log. Of the others the
 /// bounds of a row group do: with a page's of two hundred columns, what is kept of each file would be several MB.
 const PAGE_STATISTICS: [Source; 4] = [Source::LeafIndex, Source::Id, Source::CapturedAt, Source::CommittedAt];
-/// The columns whose values hardly come again. A dictionary of them would save nothing, and be read with every row.
-const UNIQUE: [Source; 15] = [
+/// The columns whose values hardly come again, as those of [times](is_time) do not either. A dictionary of them would save
+/// nothing, and be read with every row.
+const UNIQUE: [Source; 19] = [
     Source::LeafIndex,
     Source::Id,
+    Source::CapturedAt,
+    Source::CommittedAt,
     Source::Secret,
     Source::Field(&field::REQUEST_ID),
+    Source::Field(&field::TRACE_ID),
     Source::Field(&field::SPAN_ID),
+    Source::Field(&field::PARENT_SPAN_ID),
     Source::Field(&field::RESPONSE_ID),
     Source::Field(&field::INPUT_TEXT),
     Source::Field(&field::INPUT_SHA256),
@@ -106,7 +111,7 @@ impl DataFileWriter {
         let day = commit_date(committed_at);
         let file = storage.begin(&files::path(origin, &date(day)?, &leaves, attempt))?;
         let rows = (leaves.end - leaves.start).min(ROW_GROUP_ROWS);
-        let bodies = (0..COLUMNS.len()).filter(|at| is_body(&COLUMNS[*at]) && !UNIQUE.contains(&COLUMNS[*at].source));
+        let bodies = (0..COLUMNS.len()).filter(|at| is_body(&COLUMNS[*at]) && !is_unique(&COLUMNS[*at]));
         let level = if attempt.is_some() { LASTING } else { FRESH };
         let (with, without) = (properties(rows, level, true), properties(rows, level, false));
         let row_groups = RowGroups::create(file, bodies.collect(), with, without)?;
@@ -261,7 +266,7 @@ fn properties(rows: u64, level: i32, with_dictionaries: bool) -> WriterPropertie
         if PAGE_STATISTICS.contains(&column.source) {
             properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::Page);
         }
-        if UNIQUE.contains(&column.source) || is_body(column) && !with_dictionaries {
+        if is_unique(column) || is_body(column) && !with_dictionaries {
             properties = properties.set_column_dictionary_enabled(path.clone(), false);
         }
         if TEXTS.contains(&column.source) {
@@ -273,6 +278,15 @@ fn properties(rows: u64, level: i32, with_dictionaries: bool) -> WriterPropertie
         }
     }
     properties.build()
+}
+
+fn is_unique(column: &Column) -> bool {
+    UNIQUE.contains(&column.source) || is_time(column)
+}
+
+/// How long something took, in microseconds.
+fn is_time(column: &Column) -> bool {
+    matches!(column.source, Source::Field(field) if field.shape == Shape::Int && field.name.ends_with("_us"))
 }
 
 fn is_body(column: &Column) -> bool {
@@ -293,4 +307,25 @@ fn with_bloom_filter(properties: WriterPropertiesBuilder, path: ColumnPath, rows
         .set_column_bloom_filter_enabled(path.clone(), true)
         .set_column_bloom_filter_fpp(path.clone(), BLOOM_FALSE_POSITIVES)
         .set_column_bloom_filter_max_ndv(path, rows.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hardly_comes_again_has_no_dictionary() {
+        let properties = properties(1000, LASTING, true);
+        let has_one = |field: &str| {
+            let column = COLUMNS.iter().find(|column| column.field.name() == field);
+            properties.dictionary_enabled(&path(column.expect(field)))
+        };
+        for field in ["leaf_index", "captured_at", "trace_id", "onrecord_duration_us", "onrecord_upstream_prefill_us"] {
+            assert!(!has_one(field), "{field}");
+        }
+        for field in ["gen_ai_request_model", "gen_ai_conversation_id", "http_request_body_size", "onrecord_input_body"]
+        {
+            assert!(has_one(field), "{field}");
+        }
+    }
 }

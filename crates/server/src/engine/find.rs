@@ -43,7 +43,7 @@ const COLUMNS: &str = "leaf_index, id, time, session, request_id, coalesce(respo
 /// Rows of a list at most.
 const LIST_MAX: usize = 1_000_000;
 /// The newest calls are looked for among the newest leaves, so many at first, then in each step so many times as many of
-/// those before, until there are enough.
+/// those before, until there are enough. Some calls among all begin with the second step: of fifty models each has enough there.
 const NEWEST: u64 = 1024;
 const FURTHER: u64 = 16;
 
@@ -112,7 +112,8 @@ impl Engine {
         if filter.from.is_some() || filter.names_few() {
             return self.list_of(filter, filter.from.unwrap_or(0)..u64::MAX, most).await;
         }
-        let (mut found, mut step) = (Vec::new(), NEWEST.max(most as u64));
+        let first = if filter.restricts() { NEWEST * FURTHER } else { NEWEST };
+        let (mut found, mut step) = (Vec::new(), first.max(most as u64));
         let mut leaves = self.reader().size().saturating_sub(step)..u64::MAX;
         loop {
             found.extend(self.list_of(filter, leaves.clone(), most - found.len()).await?);
@@ -149,6 +150,11 @@ impl Engine {
 }
 
 impl Filter {
+    /// True if not every call passes it.
+    const fn restricts(&self) -> bool {
+        self.model.is_some() || self.outcome.is_some() || self.tag.is_some()
+    }
+
     /// True if it names a session or a request, of which there are few records and an index knows which.
     fn names_few(&self) -> bool {
         self.session.is_some() || self.request_id.is_some()
