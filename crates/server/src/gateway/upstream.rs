@@ -27,6 +27,9 @@ use super::body::UpBody;
 
 /// llama-server closes idle connections after 5 s, others later.
 const IDLE_MAX: Duration = Duration::from_secs(4);
+/// How long a connection rests after an answer whose length was not stated. llama-server says that it keeps the connection and
+/// closes it some microseconds after the end of a stream, later on a busy machine; a request that is on its way by then is lost.
+const REST: Duration = Duration::from_millis(50);
 /// How often an HTTP/2 connection is asked whether the model server is still there, and how long the answer may take. Nothing
 /// else tells of one that a router between the two has forgotten.
 const PING: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 20_000 });
@@ -51,7 +54,7 @@ pub(crate) struct Pool {
     connector: Connector,
     url: Uri,
     /// HTTP/1.1 connections that nobody uses, the one that was used last at the end.
-    idle: Mutex<Vec<(Box<Line>, Instant)>>,
+    idle: Mutex<Vec<Idle>>,
     /// The HTTP/2 connection, if the model server speaks that.
     shared: Mutex<Option<http2::SendRequest<UpBody>>>,
 }
@@ -61,6 +64,14 @@ struct Line {
     sender: http1::SendRequest<UpBody>,
     /// None once it has ended.
     connection: Option<Connection>,
+}
+
+/// A connection that nobody uses.
+struct Idle {
+    line: Box<Line>,
+    since: Instant,
+    /// Not before it has rested.
+    rests: bool,
 }
 
 enum Connected {
@@ -81,6 +92,8 @@ pub(crate) struct AnswerBody {
     incoming: Incoming,
     line: Option<Box<Line>>,
     pool: Arc<Pool>,
+    /// Its head says how long it is.
+    is_sized: bool,
 }
 
 impl Line {
@@ -174,7 +187,8 @@ impl Pool {
         // That of this hop, and not of the next one (RFC 9110 §2.5): with 1.0 a client could not tell an answer that breaks
         // off from one that ends.
         parts.version = Version::HTTP_11;
-        Answer { parts, body: AnswerBody { incoming, line, pool: Arc::clone(self) }, connecting }
+        let is_sized = incoming.size_hint().exact().is_some();
+        Answer { parts, body: AnswerBody { incoming, line, pool: Arc::clone(self), is_sized }, connecting }
     }
 
     async fn open(&self) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, SendError> {
@@ -185,7 +199,7 @@ impl Pool {
 
     /// Closes connections that were not used for a while.
     pub(crate) fn prune(&self) {
-        lock(&self.idle).retain(|(_, since)| since.elapsed() < IDLE_MAX);
+        lock(&self.idle).retain(|idle| idle.since.elapsed() < IDLE_MAX);
     }
 
     /// A connection that is open and free.
@@ -194,11 +208,18 @@ impl Pool {
             return Some(Connected::Shared(sender.clone()));
         }
         loop {
-            let (mut line, since) = lock(&self.idle).pop()?;
+            let Idle { mut line, since, .. } = self.rested()?;
             if since.elapsed() < IDLE_MAX && line.is_free() {
                 return Some(Connected::Line(line));
             }
         }
+    }
+
+    /// The connection that was used last of those that need not rest any more.
+    fn rested(&self) -> Option<Idle> {
+        let mut idle = lock(&self.idle);
+        let at = idle.iter().rposition(|idle| !idle.rests || idle.since.elapsed() >= REST)?;
+        Some(idle.remove(at))
     }
 
     async fn connect(&self) -> Result<Connected, SendError> {
@@ -222,7 +243,7 @@ impl AnswerBody {
         if let Some(mut line) = self.line.take()
             && line.is_free()
         {
-            lock(&self.pool.idle).push((line, Instant::now()));
+            lock(&self.pool.idle).push(Idle { line, since: Instant::now(), rests: !self.is_sized });
         }
     }
 }
@@ -306,6 +327,35 @@ mod tests {
         let answer = pool.send(request(&format!("{url}a?b"))).await.unwrap();
         assert_eq!(answer.parts.version, Version::HTTP_11);
         assert_eq!(answer.body.collect().await.unwrap().to_bytes(), "yes");
+    }
+
+    /// As llama-server does it: the end of a stream and, in a moment, that of its connection.
+    #[tokio::test]
+    async fn a_connection_that_is_closed_after_a_stream_loses_no_request() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            for answer in ["transfer-encoding: chunked\r\n\r\n3\r\nyes\r\n0\r\n\r\n", "content-length: 3\r\n\r\nyes"] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let mut asked = [0; 1024];
+                    while stream.read(&mut asked).await.unwrap() > 0 {
+                        stream.write_all(format!("HTTP/1.1 200 OK\r\n{answer}").as_bytes()).await.unwrap();
+                        if answer.contains("chunked") {
+                            tokio::time::sleep(REST / 10).await;
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        let uri: Uri = url.parse().unwrap();
+        let pool = Arc::new(Pool::new(connector(&uri, Duration::from_secs(5)).unwrap(), uri));
+        for is_new in [true, true, false, false] {
+            let answer = pool.send(request(&url)).await.unwrap();
+            assert_eq!(answer.connecting > Duration::ZERO, is_new);
+            assert_eq!(answer.body.collect().await.unwrap().to_bytes(), "yes");
+        }
     }
 
     /// A certificate for `localhost`: what a server serves with it, and what a client that believes it has.
