@@ -78,7 +78,7 @@ mod tests {
         // A burst after an hour says nothing of what comes next.
         let now = Instant::now();
         let mut pace = Pace::new(now);
-        pace.came(400, now + Duration::from_secs(3600));
+        pace.came(400, now + Duration::from_hours(1));
         assert_eq!(pace.expected(400), 1);
     }
 

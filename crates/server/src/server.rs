@@ -27,6 +27,9 @@ use crate::shipping::Shipping;
 use crate::timestamp::Timestamps;
 use crate::tls;
 
+/// How long a log that another command reads is waited for.
+const READ_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Where the command line finds a running server, in its data folder. Readable by its owner alone.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Contact {
@@ -87,6 +90,23 @@ pub(crate) fn engine_options(config: &Config) -> anyhow::Result<engine::Options>
     })
 }
 
+/// Opens a log. One that a command reads for a moment, which no server has, is waited for.
+pub(crate) async fn open_when_free(data: &Path, options: engine::Options) -> anyhow::Result<Arc<Engine>> {
+    let begun = tokio::time::Instant::now();
+    loop {
+        let opened = Engine::open(data, options.clone()).await;
+        let is_in_use = |error: &anyhow::Error| {
+            matches!(error.downcast_ref(), Some(onrecord_ledger::Error::InUse { .. })) && contact(data).is_none()
+        };
+        match opened {
+            Err(error) if is_in_use(&error) && begun.elapsed() < READ_PATIENCE => {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
 fn outside(config: &Config) -> anyhow::Result<Outside> {
     let AnchorSettings { place, every } = &config.anchor;
     let anchor = place.as_ref().map(|place| match place {
@@ -116,6 +136,28 @@ fn upstream_settings(upstream: &config::Upstream) -> anyhow::Result<UpstreamSett
         models: upstream.models.iter().map(Glob::new).collect(),
         path_prefix: upstream.path_prefix.as_ref().map(|prefix| prefix.0.clone()),
     })
+}
+
+/// Refuses a model server at the gateway's own address, which would call itself until no call is left.
+fn not_itself(gateway: SocketAddr, upstreams: &[config::Upstream]) -> anyhow::Result<()> {
+    let is_here = |host: Option<url::Host<&str>>| match host {
+        Some(url::Host::Domain(name)) => {
+            name == "localhost" && (gateway.ip().is_loopback() || gateway.ip().is_unspecified())
+        }
+        Some(url::Host::Ipv4(ip)) => gateway.ip() == ip || gateway.ip().is_unspecified() && ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => gateway.ip() == ip || gateway.ip().is_unspecified() && ip.is_loopback(),
+        None => false,
+    };
+    let own = |upstream: &&config::Upstream| {
+        upstream.url.port_or_known_default() == Some(gateway.port()) && is_here(upstream.url.host())
+    };
+    if let Some(upstream) = upstreams.iter().find(own) {
+        anyhow::bail!(
+            "the upstream {} is this gateway itself; give it the address of the model server, or let the gateway listen on another port",
+            upstream.url
+        );
+    }
+    Ok(())
 }
 
 fn routes(config: &Config, upstreams: &[config::Upstream]) -> anyhow::Result<Routes> {
@@ -190,10 +232,11 @@ impl Server {
         let api_listener = bind(config.api.listen, "API", "api.listen").await?;
         let spans = Listeners::bind(&config.ingest).await?;
         let postgres_listener = postgres::Listener::bind(&config.postgres).await?;
+        not_itself(gateway_listener.local_addr()?, upstreams)?;
         let ways = routes(config, upstreams)?;
         let mut options = engine_options(config)?;
         options.outside.ask_first = true;
-        let engine = Engine::open(&config.data, options).await?;
+        let engine = open_when_free(&config.data, options).await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         // First, so that a destination that is new gets the start too.
         if let Some(shipping) = Shipping::start(&engine, &stop).await? {
@@ -360,6 +403,47 @@ pub(crate) fn contact(data: &Path) -> Option<Contact> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_log_that_a_command_reads_is_waited_for() {
+        let data = tempfile::tempdir().unwrap();
+        let flags = config::Overrides { data: Some(data.path().to_owned()), ..Default::default() };
+        let options = || engine_options(&config::load_only(&flags).unwrap()).unwrap();
+        let first = Engine::open(data.path(), options()).await.unwrap();
+        let second = open_when_free(data.path(), options());
+        let end_of_first = async {
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            first.close().await.unwrap();
+            drop(first);
+        };
+        let (second, ()) = tokio::join!(second, end_of_first);
+        let second = second.unwrap();
+        // A server is not waited for.
+        tell(&data.path().join(CONTACT), SocketAddr::from(([127, 0, 0, 1], 4180))).unwrap();
+        let begun = std::time::Instant::now();
+        let refused = open_when_free(data.path(), options()).await.err().unwrap().to_string();
+        assert!(refused.contains("is in use by process") && begun.elapsed() < READ_PATIENCE / 2, "{refused}");
+        second.close().await.unwrap();
+    }
+
+    #[test]
+    fn a_gateway_is_not_its_own_model_server() {
+        for (listens, url, is_refused) in [
+            ("127.0.0.1:4100", "http://127.0.0.1:4100", true),
+            ("127.0.0.1:4100", "http://localhost:4100/v1", true),
+            ("0.0.0.0:4100", "http://127.0.0.1:4100", true),
+            ("[::]:4100", "http://[::1]:4100", true),
+            ("0.0.0.0:80", "http://localhost", true),
+            ("127.0.0.1:4100", "http://127.0.0.1:11434", false),
+            ("127.0.0.1:4100", "http://10.0.0.7:4100", false),
+            ("10.0.0.8:4100", "http://localhost:4100", false),
+            ("127.0.0.1:4100", "http://models.internal:4100", false),
+        ] {
+            let upstream = config::Upstream::at(url.parse().unwrap());
+            let checked = not_itself(listens.parse().unwrap(), &[upstream]);
+            assert_eq!(checked.is_err(), is_refused, "{listens} {url}");
+        }
+    }
 
     #[tokio::test]
     async fn an_address_counts_while_its_server_has_the_log() {

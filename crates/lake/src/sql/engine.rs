@@ -268,7 +268,10 @@ fn base_state(options: &LakeOptions) -> Result<SessionState> {
         .with_information_schema(true)
         .with_target_partitions(options.threads.max(1))
         .with_batch_size(BATCH_ROWS);
-    let parquet = &mut config.options_mut().execution.parquet;
+    let execution = &mut config.options_mut().execution;
+    // As the columns' times: `now()` without a zone would mean another moment in every place.
+    execution.time_zone = Some("UTC".to_owned());
+    let parquet = &mut execution.parquet;
     parquet.pushdown_filters = true;
     parquet.reorder_filters = true;
     let state = SessionStateBuilder::new().with_default_features().with_config(config);

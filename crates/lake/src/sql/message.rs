@@ -13,6 +13,13 @@ const NAMES_MAX: usize = 200;
 
 /// The error of a query that was planned or run with `limits`.
 pub(super) fn explain(error: DataFusionError, limits: &QueryLimits) -> Error {
+    // Wherever it is met, in a filter within a file too. The engine names the value, which is somebody's.
+    if error.to_string().contains("Cannot cast string '") {
+        return Error::Query(
+            "a text is compared with a number, and not every one of these texts is one; put the number into quotes, as a value of a parameter too"
+                .to_owned(),
+        );
+    }
     match error.find_root() {
         DataFusionError::External(ours) if matches!(ours.downcast_ref(), Some(Error::Query(_))) => {
             Error::Query(ours.to_string())

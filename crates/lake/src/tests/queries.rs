@@ -71,6 +71,31 @@ async fn answers_are_whole_while_sealing_goes_on() {
 }
 
 #[tokio::test]
+async fn now_is_a_moment_as_the_times_of_records_are() {
+    let fixture = Fixture::new(calls(3)).await;
+    let statement = "SELECT now() AT TIME ZONE 'Europe/Berlin' = now(), count(now() - time) FROM interactions";
+    assert_eq!(fixture.query(statement).await, ["true|3"]);
+    assert_eq!(fixture.query("SELECT arrow_typeof(now()) LIKE '%UTC%'").await, ["true"]);
+}
+
+#[tokio::test]
+async fn a_text_that_is_compared_with_a_number_is_not_told() {
+    let fixture = Fixture::new(calls(20)).await;
+    fixture.lake.seal_all().await.unwrap();
+    for statement in
+        ["SELECT id FROM interactions WHERE session = 17", "SELECT CAST(request_id AS INT) FROM interactions"]
+    {
+        let result =
+            async { fixture.lake.query(statement, QueryLimits::default()).await?.try_collect::<Vec<_>>().await };
+        let Err(Error::Query(problem)) = result.await else { panic!("{statement}") };
+        assert!(
+            problem.contains("quotes") && !problem.contains("request-") && !problem.contains("session-"),
+            "{problem}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_query_only_reads() {
     let fixture = Fixture::new(calls(3)).await;
     for statement in [

@@ -1,8 +1,8 @@
 //! The disk of this machine.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{FallocateFlags, fallocate};
@@ -35,7 +35,8 @@ fn allocate(file: &File, size: u64) -> io::Result<()> {
 impl Disk for RealDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let missing: Vec<_> = path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
-        fs::create_dir_all(path)?;
+        // What is below has prompts and answers. Whoever wants others to read it can say so of the folder.
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         missing.into_iter().try_for_each(sync_parent)?;
         sync_parent(path)
     }

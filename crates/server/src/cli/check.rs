@@ -22,7 +22,7 @@ use super::options::{CheckArgs, ProveArgs};
 use crate::api::UNWITNESSED;
 use crate::engine::{DISPOSAL_LEAVES, Prove};
 use crate::render;
-use crate::terminal::{escape, print_json, stdout};
+use crate::terminal::{NewFile, escape, print_json, stdout};
 use crate::timestamp::Stamp;
 
 pub(super) async fn prove(client: &Client, args: &ProveArgs) -> anyhow::Result<()> {
@@ -40,12 +40,10 @@ pub(super) async fn prove(client: &Client, args: &ProveArgs) -> anyhow::Result<(
     match &args.output {
         None => Ok(print_json(&String::from_utf8_lossy(&body))?),
         Some(path) => {
-            crate::terminal::create(path)?.write_all(&body)?;
-            eprintln!(
-                "wrote {}; check it with: onrecord check {} --key \"$(onrecord key)\"",
-                path.display(),
-                path.display()
-            );
+            let mut file = NewFile::create(path)?;
+            file.write_all(&body)?;
+            file.finish()?;
+            eprintln!("wrote {}; check it with: {}", path.display(), client.how_to_check(path));
             Ok(())
         }
     }
@@ -61,13 +59,14 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let key: KeyHistory = read_key(key)?;
     let witnesses = args.witness.iter().map(|key| read_key(key)).collect::<anyhow::Result<Vec<Witness>>>()?;
     let quorum = args.quorum.unwrap_or(witnesses.len());
+    let authority = args.tsa.as_deref().map(certificates).transpose()?;
     let bytes = std::fs::read(&args.evidence).with_context(|| format!("reading {}", args.evidence.display()))?;
     if export::is_manifest(&bytes) {
         return export::check(args, &bytes, &key, |checked| {
             Ok(Vouched {
                 by: witnessed(checked, &witnesses, quorum)?,
-                stamp: stamped(checked, args.tsa.as_deref())?,
-                authority: args.tsa.is_some(),
+                stamp: stamped(checked, authority.as_deref())?,
+                authority: authority.is_some(),
             })
         });
     }
@@ -76,8 +75,8 @@ pub(super) fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         .and_then(|evidence| Ok(evidence.check(&key)?))
         .and_then(|checked| {
             let by = witnessed(&checked, &witnesses, quorum)?;
-            let stamp = stamped(&checked, args.tsa.as_deref())?;
-            Ok(Good { checked, vouched: Vouched { by, stamp, authority: args.tsa.is_some() } })
+            let stamp = stamped(&checked, authority.as_deref())?;
+            Ok(Good { checked, vouched: Vouched { by, stamp, authority: authority.is_some() } })
         });
     say(args, checked.map(|good| (good.text(), good.json())))
 }
@@ -125,21 +124,22 @@ fn witnessed(checked: &Checked, witnesses: &[Witness], quorum: usize) -> anyhow:
 }
 
 /// The timestamp, which must be there and lead to one of these certificates if they are named.
-fn stamped(checked: &Checked, authority: Option<&Path>) -> anyhow::Result<Option<Stamp>> {
-    let certificates = match authority {
-        None => Vec::new(),
-        Some(file) => {
-            let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-            let certificates = read.map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?;
-            ensure!(!certificates.is_empty(), "there is no certificate in {}", file.display());
-            certificates
-        }
-    };
+/// The certificates of an authority for timestamps.
+fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let certificates = read.map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?;
+    ensure!(!certificates.is_empty(), "there is no certificate in {}", file.display());
+    Ok(certificates)
+}
+
+/// The time that the authority states, if it is named; else that of a timestamp of whomever, if it is good.
+fn stamped(checked: &Checked, authority: Option<&[CertificateDer<'static>]>) -> anyhow::Result<Option<Stamp>> {
     let Some(token) = &checked.timestamp else {
         ensure!(authority.is_none(), "it has no timestamp");
         return Ok(None);
     };
-    let stamp = crate::timestamp::verify(token, &crate::timestamp::digest(&checked.note), &certificates);
+    let stamp =
+        crate::timestamp::verify(token, &crate::timestamp::digest(&checked.note), authority.unwrap_or_default());
     // Where nobody was named to believe, one that is wrong says as little as none.
     if authority.is_none() { Ok(stamp.ok()) } else { stamp.map(Some) }
 }

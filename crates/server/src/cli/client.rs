@@ -1,6 +1,6 @@
 //! How the command line reaches a log: a server over HTTP, or a folder that nobody has open, through the same API.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -47,9 +47,9 @@ impl Http {
 /// A log to ask.
 pub(crate) enum Client {
     /// A running server.
-    Server { http: Box<Http>, base: String, token: Option<String>, purpose: Option<String> },
+    Server { http: Box<Http>, base: String, token: Option<String>, purpose: Option<String>, key: Option<PathBuf> },
     /// A folder that this process has opened.
-    Folder { router: axum::Router, engine: Arc<Engine>, purpose: Option<String> },
+    Folder { router: axum::Router, engine: Arc<Engine>, purpose: Option<String>, key: PathBuf },
 }
 
 /// Which log, where it is not that of the data folder.
@@ -65,6 +65,11 @@ pub(crate) struct Remote {
 #[error("{0}")]
 pub(crate) struct TooMuch(pub String);
 
+/// The file of the key that a log is checked with.
+fn public_key(data: &Path) -> PathBuf {
+    crate::engine::ledger_dir(data).join("key.pub")
+}
+
 fn http() -> Http {
     Http::default()
 }
@@ -79,20 +84,33 @@ impl Client {
                 base: url.trim_end_matches('/').to_owned(),
                 token,
                 purpose,
+                key: None,
             });
         }
         if let Some(contact) = server::contact(&config.data) {
             let base = format!("http://{}", contact.api);
-            return Ok(Self::Server { http: Box::new(http()), base, token: Some(contact.token), purpose });
+            let key = Some(public_key(&config.data));
+            return Ok(Self::Server { http: Box::new(http()), base, token: Some(contact.token), purpose, key });
         }
         Self::open(config, purpose).await
     }
 
+    /// The command that checks a file with the key of this log.
+    pub(crate) fn how_to_check(&self, file: &Path) -> String {
+        let check = format!("onrecord check {} --key", file.display());
+        match self {
+            Self::Server { key: Some(key), .. } | Self::Folder { key, .. } => format!("{check} {}", key.display()),
+            Self::Server { key: None, .. } => {
+                format!("{check} KEY, where KEY is what `onrecord key` prints beside the log")
+            }
+        }
+    }
+
     async fn open(config: &Config, purpose: Option<String>) -> anyhow::Result<Self> {
         no_log_in(&config.data)?;
-        let engine = Engine::open(&config.data, server::engine_options(config)?).await?;
+        let engine = server::open_when_free(&config.data, server::engine_options(config)?).await?;
         let router = api::router(Api { engine: Arc::clone(&engine), access: Access::Local, public_log: false });
-        Ok(Self::Folder { router, engine, purpose })
+        Ok(Self::Folder { router, engine, purpose, key: public_key(&config.data) })
     }
 
     /// What a path answers; an error if it is one.
@@ -205,7 +223,7 @@ mod tests {
         for (scheme, first) in [("https", 22), ("http", b'G')] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let base = format!("{scheme}://{}", listener.local_addr().unwrap());
-            let client = Client::Server { http: Box::new(http()), base, token: None, purpose: None };
+            let client = Client::Server { http: Box::new(http()), base, token: None, purpose: None, key: None };
             let accept = async { listener.accept().await.unwrap().0.read_u8().await.unwrap() };
             let both = async { tokio::join!(accept, client.get("/health")) };
             let (byte, refused) = tokio::time::timeout(CONNECT, both).await.expect("the server is spoken to");

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::client::Client;
 use super::show::read;
 use crate::render::hex;
-use crate::terminal::{bytes, create, stdout};
+use crate::terminal::{NewFile, bytes, stdout};
 
 /// Shorter base64 is shown as it is.
 const ELIDED_MIN: usize = 1024;
@@ -103,7 +103,9 @@ pub(super) async fn write(client: &Client, record: &str, number: usize, output: 
         out.write_all(&media)?;
         return Ok(out.flush()?);
     };
-    create(path)?.write_all(&media).with_context(|| format!("writing {}", path.display()))?;
+    let mut file = NewFile::create(path)?;
+    file.write_all(&media)?;
+    file.finish()?;
     eprintln!("{}, sha256 {}", bytes(media.len() as u64), hex(&Sha256::digest(&media)));
     Ok(())
 }

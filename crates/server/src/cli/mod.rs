@@ -84,12 +84,14 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Witness(args) => {
             witness::witness(global.data.as_deref(), &load(&global)?.config.telemetry, &args).await
         }
-        Command::Token { command } => setup::token(&load(&global)?.config.data, command),
+        Command::Token { command } => setup::token(&load_here(&global, "tokens")?.config.data, command),
         Command::Verify { json } => verify::verify(&load(&global)?.config, global.remote(), json).await,
         Command::Fsck(args) => verify::fsck(&load(&global)?.config, args).await,
-        Command::Key { command: None } => key::print(&load(&global)?.config),
-        Command::Key { command: Some(KeyCommand::Show { json }) } => key::show(&load(&global)?.config, json),
-        Command::Key { command: Some(KeyCommand::Export) } => key::export(&load(&global)?.config),
+        Command::Key { command: None } => key::print(&load_here(&global, "keys")?.config),
+        Command::Key { command: Some(KeyCommand::Show { json }) } => {
+            key::show(&load_here(&global, "keys")?.config, json)
+        }
+        Command::Key { command: Some(KeyCommand::Export) } => key::export(&load_here(&global, "keys")?.config),
         Command::Key { command: Some(KeyCommand::Rotate { json }) } => {
             ask(&global, async |log| key::rotate(log, json).await).await
         }
@@ -119,6 +121,15 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Forward { command } => ask(&global, async |log| forward::forward(log, command).await).await,
         Command::Stats { json } => ask(&global, async |log| show::stats(log, json).await).await,
     }
+}
+
+/// The configuration, for a command about what is in the data folder and not to be had from a server.
+fn load_here(global: &Global, what: &str) -> anyhow::Result<Loaded> {
+    anyhow::ensure!(
+        global.server.is_none(),
+        "{what} are in the data folder, and not to be had from a server: leave --server out, and name the folder with --data"
+    );
+    load(global)
 }
 
 fn load(global: &Global) -> anyhow::Result<Loaded> {

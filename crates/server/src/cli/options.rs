@@ -374,7 +374,7 @@ pub(crate) struct FeedbackArgs {
 pub(crate) struct QueryArgs {
     /// The statement; `-` reads it from standard input
     pub sql: Option<String>,
-    /// A value for `$1`, the next one for `$2`, and so on: a number, true, false, null, or else a text
+    /// A value for `$1`, the next one for `$2`, and so on: a number, true, false, null, or else a text; in double quotes always a text
     #[arg(long = "param", value_name = "VALUE", allow_hyphen_values = true)]
     pub params: Vec<String>,
     /// Instead of a table

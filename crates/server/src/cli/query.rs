@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::options::QueryArgs;
 use crate::api::Format;
-use crate::terminal::{Cell, Column, Escape, Escaping, Terminal, create, escape_json, escape_lines, stdout, table};
+use crate::terminal::{Cell, Column, Escape, Escaping, NewFile, Terminal, escape_json, escape_lines, stdout, table};
 
 /// A text is cut down to so many columns where a line would get too long.
 const CELL: usize = 12;
@@ -48,7 +48,7 @@ pub(super) async fn query(client: &Client, args: QueryArgs) -> anyhow::Result<()
     while let Some(piece) = pieces.try_next().await.map_err(broke_off)? {
         out.write_all(&piece)?;
     }
-    Ok(out.flush()?)
+    out.finish()
 }
 
 /// The format that a file has by its name.
@@ -83,19 +83,41 @@ impl To {
         })
     }
 
-    fn open(self) -> anyhow::Result<Box<dyn Write>> {
+    fn open(self) -> anyhow::Result<Out> {
         Ok(match self {
-            Self::File(path) => Box::new(create(&path)?),
-            Self::Program => Box::new(stdout()),
-            Self::Terminal(escape) => Box::new(Escaping::new(stdout(), escape)),
+            Self::File(path) => Out::File(NewFile::create(&path)?),
+            Self::Program => Out::Stream(Box::new(stdout())),
+            Self::Terminal(escape) => Out::Stream(Box::new(Escaping::new(stdout(), escape))),
         })
     }
 }
 
-/// What is typed for a parameter is a text unless it reads as another value.
+/// Where rows go while they come.
+enum Out {
+    File(NewFile),
+    Stream(Box<dyn Write>),
+}
+
+impl Out {
+    fn write_all(&mut self, piece: &[u8]) -> anyhow::Result<()> {
+        match self {
+            Self::File(file) => file.write_all(piece),
+            Self::Stream(stream) => Ok(stream.write_all(piece)?),
+        }
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        match self {
+            Self::File(file) => file.finish(),
+            Self::Stream(mut stream) => Ok(stream.flush()?),
+        }
+    }
+}
+
+/// What is typed for a parameter is a text unless it reads as another value. In double quotes it is one in any case.
 fn parameter(typed: String) -> Value {
     match serde_json::from_str(&typed) {
-        Ok(value @ (Value::Null | Value::Bool(_) | Value::Number(_))) => value,
+        Ok(value @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_))) => value,
         _ => Value::String(typed),
     }
 }
@@ -164,6 +186,20 @@ mod tests {
         assert!(shown(Format::Parquet).is_none() && shown(Format::Arrow).is_none());
         assert!(matches!(To::new(Format::Csv, None, false), Ok(To::Program)));
         assert!(matches!(To::new(Format::Arrow, Some("rows.arrow".into()), true), Ok(To::File(_))));
+    }
+
+    #[test]
+    fn a_parameter_is_the_value_that_it_reads_as() {
+        for (typed, value) in [
+            ("17", json!(17)),
+            ("\"17\"", json!("17")),
+            ("true", json!(true)),
+            ("null", Value::Null),
+            ("support-1", json!("support-1")),
+            ("[1]", json!("[1]")),
+        ] {
+            assert_eq!(parameter(typed.to_owned()), value);
+        }
     }
 
     #[test]

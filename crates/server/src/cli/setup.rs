@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::options::TokenCommand;
 use crate::auth::{Token, Tokens};
-use crate::config::{self, Effective, Loaded};
+use crate::config::{self, Config, Effective, Loaded};
 use crate::terminal::{Cell, Column, Terminal, clock, escape, print_json, print_line, stdout, table};
 
 pub(super) fn token(data: &Path, command: TokenCommand) -> anyhow::Result<ExitCode> {
@@ -52,7 +52,17 @@ pub(super) fn config_example() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Reads what the configuration names elsewhere, as the server does when it starts: keys of the environment, certificates.
+fn try_out(config: &Config) -> anyhow::Result<()> {
+    if config.gateway.upstream.is_some() || !config.upstreams.is_empty() {
+        config.upstreams()?;
+    }
+    config.tls.clone().map(crate::tls::server_config).transpose()?;
+    crate::server::engine_options(config).map(drop)
+}
+
 pub(super) fn config_check(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    try_out(&loaded.config)?;
     match &loaded.file {
         Some(file) => eprintln!("{} is good", file.display()),
         None => eprintln!("there is no onrecord.toml; these are the defaults"),

@@ -50,7 +50,7 @@ async fn show(server: &Server, model: SocketAddr, args: &DemoArgs) -> anyhow::Re
     heading("A few conversations, as they come on record")?;
     let good = tour(server).await?;
     heading("Try next, in another terminal")?;
-    print_line(&what_next(server, args))?;
+    print_line(&what_next(server, args).await?)?;
     if !args.once {
         print_line("\nStill serving; stop with Ctrl-C.")?;
         until_told_to_stop().await?;
@@ -136,8 +136,10 @@ async fn tour(server: &Server) -> anyhow::Result<bool> {
     Ok(report.ok)
 }
 
-fn what_next(server: &Server, args: &DemoArgs) -> String {
+async fn what_next(server: &Server, args: &DemoArgs) -> anyhow::Result<String> {
     let (gateway, data) = (server.gateway, args.data.display());
+    let first = Filter { from: Some(0), session: Some("support-1".to_owned()), limit: Some(1), ..Filter::default() };
+    let call = server.engine.list(&first).await?.first().map_or(0, |call| call.leaf_index);
     let mut next = Vec::new();
     if !args.once {
         next.push(format!("curl http://{gateway}/v1/chat/completions -H 'content-type: application/json' \\"));
@@ -148,17 +150,17 @@ fn what_next(server: &Server, args: &DemoArgs) -> String {
     }
     let commands = [
         "tail -f",
-        "show 1",
-        "show 1 --tokens",
+        &format!("show {call}"),
+        &format!("show {call} --tokens"),
         "session support-1",
         r#"search 'capital OR "os.path"'"#,
         r#"query "SELECT outcome, count(*), avg(duration_ms) FROM interactions GROUP BY outcome""#,
-        "prove 1 --reveal input,output -o evidence.json",
+        &format!("prove {call} --reveal input,output -o evidence.json"),
     ];
     next.extend(commands.map(|command| format!("onrecord --data {data} {command}")));
     next.push(format!("onrecord check evidence.json --key {data}/ledger/key.pub"));
     next.push(
         "(the program is target/release/onrecord; put it on your PATH, or write that path for `onrecord`)".into(),
     );
-    next.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+    Ok(next.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n"))
 }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Engine;
+use super::{Engine, Moment};
 
 /// One line about a call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -51,11 +51,13 @@ const FURTHER: u64 = 16;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Filter {
-    /// Microseconds since 1970-01-01 UTC, inclusive.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// RFC 3339, or microseconds since 1970-01-01 UTC, inclusive.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "Moment::optional")]
+    #[schemars(with = "Option<Moment>")]
     pub since: Option<i64>,
-    /// Microseconds since 1970-01-01 UTC, exclusive.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// RFC 3339, or microseconds since 1970-01-01 UTC, exclusive.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "Moment::optional")]
+    #[schemars(with = "Option<Moment>")]
     pub until: Option<i64>,
     /// Asked for or answered.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,7 @@ mod find;
 mod flips;
 mod fsck;
 mod keep;
+mod moment;
 mod receipt;
 mod report;
 mod rows;
@@ -50,6 +51,7 @@ use keep::interactions;
 pub(crate) use keep::{
     AddHold, DISPOSAL_LEAVES, Disposal, Erase, Hold, Outcome, PAYLOAD, PlanLine, Refused, Retention, Rule, disposals,
 };
+pub(crate) use moment::Moment;
 pub(crate) use receipt::Receipt;
 pub(crate) use report::{Phase, Report};
 pub(crate) use search::{Hit, Search, SearchAnswer};

@@ -4,7 +4,7 @@ use onrecord_lake::{SearchHit, SearchOptions};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Engine;
+use super::{Engine, Moment};
 
 /// Hits to show if it is not said how many.
 const HITS: usize = 50;
@@ -15,11 +15,13 @@ const HITS: usize = 50;
 pub(crate) struct Search {
     /// The query, in the language of searches.
     pub q: String,
-    /// Microseconds since 1970-01-01 UTC, inclusive.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// RFC 3339, or microseconds since 1970-01-01 UTC, inclusive.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "Moment::optional")]
+    #[schemars(with = "Option<Moment>")]
     pub since: Option<i64>,
-    /// Microseconds since 1970-01-01 UTC, exclusive.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// RFC 3339, or microseconds since 1970-01-01 UTC, exclusive.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "Moment::optional")]
+    #[schemars(with = "Option<Moment>")]
     pub until: Option<i64>,
     /// The newest first, instead of the best.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -4,7 +4,7 @@ use onrecord_lake::datafusion::scalar::ScalarValue;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Engine;
+use super::{Engine, Moment};
 
 /// Of fewer calls the slowest one of a hundred says nothing.
 const P99_FROM: usize = 100;
@@ -53,11 +53,13 @@ pub(crate) enum By {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Slow {
-    /// Microseconds since 1970-01-01 UTC, inclusive.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// RFC 3339, or microseconds since 1970-01-01 UTC, inclusive.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "Moment::optional")]
+    #[schemars(with = "Option<Moment>")]
     pub since: Option<i64>,
-    /// Microseconds since 1970-01-01 UTC, exclusive.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// RFC 3339, or microseconds since 1970-01-01 UTC, exclusive.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "Moment::optional")]
+    #[schemars(with = "Option<Moment>")]
     pub until: Option<i64>,
     #[serde(default)]
     pub measure: Measure,

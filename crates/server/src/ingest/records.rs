@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{NotTaken, commit};
-use crate::engine::{Engine, new_record};
+use crate::engine::{Engine, Moment, new_record};
 
 /// Names, ids and the like are at most so long, in bytes.
 pub(super) const TEXT_MAX: usize = 4096;
@@ -39,7 +39,7 @@ pub(crate) struct Item {
     /// `step`, which is assumed, or `interaction`.
     kind: Option<String>,
     /// When it began: RFC 3339, or microseconds since 1970-01-01 UTC. Now, without it.
-    time: Option<Time>,
+    time: Option<Moment>,
     duration_us: Option<i64>,
     /// What kind of step, e.g. `retrieval`, `rerank`, `guardrail`, `tool`, `template`, `tokenization`.
     step: Option<String>,
@@ -71,22 +71,6 @@ pub(crate) struct Item {
     /// Whatever else there is to say.
     #[serde(default)]
     attributes: std::collections::BTreeMap<String, Box<RawValue>>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-enum Time {
-    Micros(i64),
-    Text(jiff::Timestamp),
-}
-
-impl Time {
-    fn micros(&self) -> i64 {
-        match self {
-            Self::Micros(micros) => *micros,
-            Self::Text(time) => time.as_microsecond(),
-        }
-    }
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

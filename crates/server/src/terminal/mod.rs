@@ -3,15 +3,13 @@
 
 mod escape;
 mod format;
+mod new_file;
 mod stdout;
 mod style;
 mod table;
 
-use std::fs::File;
 use std::io::{self, IsTerminal as _};
-use std::path::Path;
 
-use anyhow::Context as _;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
@@ -19,6 +17,7 @@ use crate::config::{LogFormat, Telemetry};
 
 pub(crate) use escape::{Escape, escape, escape_json, escape_lines};
 pub(crate) use format::{bytes, clock, count, duration};
+pub(crate) use new_file::NewFile;
 pub(crate) use stdout::{Escaping, is_broken_pipe, print_json, print_line, stdout};
 pub(crate) use style::Style;
 pub(crate) use table::{Cell, Column, Layout, table};
@@ -47,12 +46,6 @@ impl Terminal {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self { width, paint: Paint::new(interactive && wanted) }
     }
-}
-
-/// Creates a file for a result; one that is there is replaced.
-#[expect(clippy::disallowed_methods, reason = "a result that somebody asked for, not data of the log")]
-pub(crate) fn create(path: &Path) -> anyhow::Result<File> {
-    File::create(path).with_context(|| format!("writing {}", path.display()))
 }
 
 /// Sends the program's own messages to standard error, as the configuration says.

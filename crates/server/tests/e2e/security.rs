@@ -169,6 +169,7 @@ fn secrets_are_for_their_owner_alone() {
     log.run(&["token", "create", "--role", "call", "--name", "app"]).good();
     let server = log.serve("http://127.0.0.1:9");
     let mode = |name: &str| std::fs::metadata(log.data().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(""), mode("ledger"), mode("ledger/segments")), (0o700, 0o700, 0o700));
     assert_eq!((mode("ledger/key"), mode("server.json"), mode("tokens.json")), (0o600, 0o600, 0o600));
     server.stop();
 }

@@ -94,6 +94,7 @@ async fn begin(client: &Client, args: &ExportArgs) -> anyhow::Result<State> {
     );
     let (windows, total) = Windows::over(client, &args.view, args.condition.as_deref()).await?;
     ensure!(total > 0, "no record of `{}` meets the condition; nothing was exported", args.view);
+    window::try_columns(client, &args.view, &columns).await?;
     let contents = Contents {
         view: args.view.clone(),
         condition: args.condition.clone(),
@@ -176,7 +177,7 @@ async fn finish(client: &Client, folder: &Path, contents: Contents, as_json: boo
         let counted = |n: u64, what: &str| if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") };
         let (rows, files) = (counted(rows, "row"), counted(files as u64, "file"));
         print_line(&format!("exported {rows} in {files} to {}", folder.display()))?;
-        print_line(&format!("check it with: onrecord check {} --key \"$(onrecord key)\"", path.display()))?;
+        print_line(&format!("check it with: {}", client.how_to_check(&path)))?;
     }
     Ok(())
 }

@@ -52,6 +52,13 @@ fn meets(condition: Option<&str>) -> String {
     condition.map(|condition| format!(" AND ({condition}\n)")).unwrap_or_default()
 }
 
+/// Asks for no row of these columns, so that a wrong one is found before anything is written.
+pub(super) async fn try_columns(client: &Client, view: &str, columns: &str) -> anyhow::Result<()> {
+    let body = json!({ "sql": format!("SELECT {columns} FROM {view} LIMIT 0"), "format": Format::Json });
+    let _: Value = client.post_json("/api/v1/query", &body).await?;
+    Ok(())
+}
+
 impl Windows {
     /// Over all leaves that there are now, and how many rows they have.
     pub(super) async fn over(client: &Client, view: &str, condition: Option<&str>) -> anyhow::Result<(Self, u64)> {
