@@ -22,7 +22,7 @@ impl NewFile {
         // The file that a link leads to is replaced, not the link.
         let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let is_special = place.metadata().is_ok_and(|there| !there.is_file());
-        let unfinished = (!is_special).then(|| place.with_added_extension("new"));
+        let unfinished = (!is_special).then(|| place.with_added_extension(format!("{}.new", std::process::id())));
         let file = File::create(unfinished.as_ref().unwrap_or(&place));
         let file = file.with_context(|| format!("writing {}", place.display()))?;
         Ok(Self { file, place, unfinished })
@@ -77,7 +77,7 @@ mod tests {
                 drop(file);
             }
             assert_eq!(fs::read_to_string(&path).ok().as_deref(), after);
-            assert!(!path.with_added_extension("new").exists());
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), usize::from(after.is_some()));
         }
     }
 

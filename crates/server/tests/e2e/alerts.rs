@@ -64,9 +64,8 @@ async fn what_a_rule_finds_is_told_once_and_when_it_is_over() {
         upstream::script([answer("500 Internal Server Error", "content-type: application/json\r\n", FAILED)]).await;
     let call = || chat("Hello!", json!({ "model": "m" }));
     let server = log.serve(&model);
-    for _ in 0..2 {
-        assert_eq!(post(server.gateway, &[], call()).await.status, 500);
-    }
+    // One: of two the rule may see the first alone.
+    assert_eq!(post(server.gateway, &[], call()).await.status, 500);
     let found = wait_for_alerts(&log, 2);
     for (found, outcome) in found.iter().zip(["raised", "resolved"]) {
         assert_eq!(found["event"], "failures");
@@ -74,7 +73,7 @@ async fn what_a_rule_finds_is_told_once_and_when_it_is_over() {
         assert!(found["occurrence"].as_str().unwrap().starts_with("failures-"), "{found}");
         assert_eq!(found["model"], "m");
     }
-    assert_eq!(found.iter().map(|found| &found["note"]).collect::<Vec<_>>(), ["failed 2, model m", "model m"]);
+    assert_eq!(found.iter().map(|found| &found["note"]).collect::<Vec<_>>(), ["failed 1, model m", "model m"]);
     assert_eq!(found[0]["occurrence"], found[1]["occurrence"]);
     let sent = wait_for("the webhook", || Some(hook.all()).filter(|all| all.len() >= 3));
     assert_eq!(sent[0], sent[1], "what it refused comes again");
