@@ -6,7 +6,9 @@
 Streamed chat completions of 1 KB in and so many tokens out, first as they are, then with `decisions = 5`. The server is
 what `.ci/llama-server.sh` builds; its model has 1.9 M parameters, so a call costs it some hundredth of what one of a model
 that people use does. CPU time is that of the processes, all their threads, in the kernel and outside, from their start of
-work to two seconds after it, so that sealing and indexing are in it.
+work to two seconds after it, so that sealing and indexing are in it. Beside it nginx as a plain proxy, if it is there
+(Debian: apt-get install -y nginx-light): each token is an event that comes alone and is passed on alone, and that costs any
+proxy more than events that come together.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import socket
 import statistics
 import subprocess
@@ -36,8 +39,12 @@ def main():
     with Llama(args.llama_server) as llama:
         ask_all(llama.port, args, calls=20)
         base = measure(args, llama)
-        print(f"{'':24} {'onrecord':>16} {'llama-server':>16} {'share':>8} {'tokens':>7} {'median':>9}")
+        print(f"{'':24} {'proxy':>16} {'llama-server':>16} {'share':>8} {'tokens':>7} {'median':>9}")
         show("llama-server alone", base)
+        if nginx := shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
+            with Nginx(nginx, llama.port) as proxy:
+                ask_all(proxy.port, args, calls=20)
+                show("behind nginx", measure(args, llama, proxy))
         for name, decisions in (("recorded", 0), ("with decisions = 5", 5)):
             with Gateway(args.binary, llama.port, decisions) as gateway:
                 ask_all(gateway.port, args, calls=20)
@@ -73,12 +80,17 @@ def measure(args, llama, gateway=None):
 
 
 def cpu(server):
-    """CPU seconds of a process so far."""
+    """CPU seconds of a process and those that it has started, so far."""
     if server is None:
         return 0.0
-    with open(f"/proc/{server.process.pid}/stat") as stat:
-        fields = stat.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    pid, ticks = server.process.pid, 0
+    with open(f"/proc/{pid}/task/{pid}/children") as children:
+        pids = [pid, *map(int, children.read().split())]
+    for pid in pids:
+        with open(f"/proc/{pid}/stat") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def ask_all(port, args, calls):
@@ -169,6 +181,25 @@ class Llama(Server):
         model = os.path.join(ROOT, "crates/demo-model/model/tiny-pydoc.gguf")
         options = "--alias tiny-pydoc --host 127.0.0.1 -c 8192 -np 4 -t 1 --offline --no-ui --metrics --props --slots"
         super().__init__([program, "-m", model, "--port", str(port), *options.split()], port, port)
+
+
+class Nginx(Server):
+    def __init__(self, program, upstream):
+        self.folder = tempfile.TemporaryDirectory()
+        port, folder = free_port(), self.folder.name
+        paths = "".join(f"{kind}_temp_path {folder}/{kind}; " for kind in ("proxy", "fastcgi", "uwsgi", "scgi"))
+        config = os.path.join(folder, "nginx.conf")
+        with open(config, "w") as file:
+            file.write(
+                f"{'user root; ' if os.geteuid() == 0 else ''}worker_processes 2; daemon off; pid {folder}/pid; error_log {folder}/log;\n"
+                f"events {{}}\nhttp {{ access_log off; client_body_temp_path {folder}/body; {paths}proxy_http_version 1.1;\n"
+                f"proxy_buffering off; server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{upstream}; }} }} }}\n"
+            )
+        super().__init__([program, "-e", f"{folder}/log", "-c", config], port, port)
+
+    def __exit__(self, *exit):
+        super().__exit__(*exit)
+        self.folder.cleanup()
 
 
 class Gateway(Server):

@@ -30,7 +30,8 @@ impl Checkpoint {
 
     /// Reads the text of a note. Extension lines after the root are allowed and passed over.
     pub fn from_text(text: &str) -> Result<Self, Malformed> {
-        let mut lines = text.lines();
+        // Not `lines`, to which a carriage return at the end is nothing: one log would have several names.
+        let mut lines = text.split('\n');
         let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
             return Err(Malformed::new("checkpoint", "it has fewer than three lines"));
         };
@@ -60,6 +61,17 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_ends_of_lines_are_not_its_own() {
+        let checkpoint = Checkpoint { origin: "a/log".into(), size: 3, root: [9; 32] };
+        let text = checkpoint.to_text();
+        assert_eq!(Checkpoint::from_text(&text).unwrap(), checkpoint);
+        assert!(Checkpoint::from_text(&text.replace('\n', "\r\n")).is_err());
+        let named = Checkpoint::from_text(&text.replacen('\n', "\r\n", 1)).unwrap();
+        assert_eq!(named.origin, "a/log\r", "another log");
+        assert_eq!(Checkpoint::from_text(&named.to_text()).unwrap(), named);
+    }
 
     #[test]
     fn a_signed_checkpoint_opens_with_its_key_only() {
