@@ -18,8 +18,10 @@ pub struct Rebuild(Tree);
 
 impl Rebuild {
     /// Begins with an empty tree in the folder of a log.
-    pub fn begin(disk: Arc<dyn Disk>, dir: &Path) -> Self {
-        Self(Tree::anew(disk, &dir.join("tree")))
+    pub fn begin(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, Error> {
+        let dir = dir.join("tree");
+        disk.create_dir(&dir).map_err(|e| Error::io("create", &dir, &e))?;
+        Ok(Self(Tree::anew(disk, &dir)))
     }
 
     /// Adds the next leaf.

@@ -153,7 +153,7 @@ async fn rebuild_tree(
     signed: u64,
     progress: &Progress,
 ) -> anyhow::Result<u64> {
-    let mut tree = Rebuild::begin(Arc::clone(disk), ledger);
+    let mut tree = Rebuild::begin(Arc::clone(disk), ledger)?;
     let mut leaves = lake.look_at(0..signed, |committed| (committed.index, committed.leaf().hash()));
     while let Some((index, leaf)) = leaves.try_next().await? {
         tree.push(leaf)?;

@@ -99,7 +99,12 @@ fn damaged_tree(log: &Log) {
     let report = copy.fsck(0, &["--repair"]);
     assert!(report["repaired"][0].as_str().unwrap().contains("wrote the tree"), "{report:#}");
     assert!(std::fs::read(&leaves).unwrap() == good[&leaves], "the tree is what it was");
-    // A file that is cut off, and one that is gone.
+    // The folder is gone, a file is cut off, and one is gone.
+    std::fs::remove_dir_all(leaves.parent().unwrap()).unwrap();
+    let report = copy.fsck(1, &[]);
+    assert_eq!((&report["tampered"], &report["missing"]), (&0.into(), &0.into()), "{report:#}");
+    copy.fsck(0, &["--repair"]);
+    assert!(std::fs::read(&leaves).unwrap() == good[&leaves], "the tree is what it was");
     std::fs::write(&leaves, &good[&leaves][..32]).unwrap();
     copy.fsck(0, &["--repair"]);
     std::fs::remove_file(&leaves).unwrap();
