@@ -5,8 +5,8 @@
 
 Streamed chat completions of 1 KB in and so many tokens out, first as they are, then with `decisions = 5`. The server is
 what `.ci/llama-server.sh` builds; its model has 1.9 M parameters, so a call costs it some hundredth of what one of a model
-that people use does. CPU time is that of the processes, all their threads, in the kernel and outside, from their start of
-work to two seconds after it, so that sealing and indexing are in it. Beside it nginx as a plain proxy, if it is there
+that people use does. CPU time is that of the processes, all their threads, in the kernel and outside, without what seals and
+indexes the records a minute later. Beside it nginx as a plain proxy, if it is there
 (Debian: apt-get install -y nginx-light): each token is an event that comes alone and is passed on alone, and that costs any
 proxy more than events that come together.
 """
@@ -27,7 +27,6 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CACHE = os.path.join(os.path.expanduser("~"), ".cache/onrecord")
-SETTLE = 2.0
 
 
 def main():
@@ -74,7 +73,6 @@ def measure(args, llama, gateway=None):
     front = gateway or llama
     before = [cpu(server) for server in (gateway, llama)]
     tokens, durations = ask_all(front.port, args, args.calls)
-    time.sleep(SETTLE)
     own, model = [(cpu(server) - start) / args.calls for server, start in zip((gateway, llama), before)]
     return own, model, tokens / args.calls, statistics.median(durations)
 

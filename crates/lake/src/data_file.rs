@@ -48,7 +48,7 @@ const BLOOM: [Source; 4] =
 /// The columns by whose bounds pages are passed over, since their values follow the order of the log. Of the others the
 /// bounds of a row group do: with a page's of two hundred columns, what is kept of each file would be several MB.
 const PAGE_STATISTICS: [Source; 4] = [Source::LeafIndex, Source::Id, Source::CapturedAt, Source::CommittedAt];
-/// The columns whose values hardly come again, as those of [times](is_time) do not either. A dictionary of them would save
+/// The columns whose values hardly come again, as those of [durations](is_duration) do not either. A dictionary of them would save
 /// nothing, and be read with every row.
 const UNIQUE: [Source; 19] = [
     Source::LeafIndex,
@@ -281,11 +281,11 @@ fn properties(rows: u64, level: i32, with_dictionaries: bool) -> WriterPropertie
 }
 
 fn is_unique(column: &Column) -> bool {
-    UNIQUE.contains(&column.source) || is_time(column)
+    UNIQUE.contains(&column.source) || is_duration(column)
 }
 
 /// How long something took, in microseconds.
-fn is_time(column: &Column) -> bool {
+fn is_duration(column: &Column) -> bool {
     matches!(column.source, Source::Field(field) if field.shape == Shape::Int && field.name.ends_with("_us"))
 }
 

@@ -263,8 +263,11 @@ impl Stored<'_> {
 
 /// Hashes behind the last checkpoint, which a crash between the two leaves there.
 fn behind_the_checkpoint(disk: &dyn Disk, dir: &Path, size: u64, unfinished: &mut Vec<Problem>) -> Result<(), Error> {
-    // Without its folder, all of the tree is missing, which is told elsewhere.
-    let names = disk.list(dir).unwrap_or_default();
+    let names = match disk.list(dir) {
+        // Without its folder, all of the tree is missing, which is told where it is read.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        names => names.map_err(|e| Error::io("list", dir, &e))?,
+    };
     for (name, level) in names.iter().filter_map(|name| Some((name, name.parse::<u32>().ok()?))) {
         let path = dir.join(name);
         let len = disk.open(&path).and_then(|file| file.len()).map_err(|e| Error::io("read", &path, &e))?;

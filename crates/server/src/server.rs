@@ -1,13 +1,15 @@
 //! The running server: engine, gateway and API together, from start to an orderly end.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use onrecord_lake::{CompactPolicy, LakeOptions, QueryLimits, SealPolicy};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,8 +29,12 @@ use crate::shipping::Shipping;
 use crate::timestamp::Timestamps;
 use crate::tls;
 
+/// What `localhost` stands for.
+const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 /// How long a log that another command reads is waited for.
-const READ_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+const READ_PATIENCE: Duration = Duration::from_secs(10);
+/// How long until it is tried again.
+const READ_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where the command line finds a running server, in its data folder. Readable by its owner alone.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -92,16 +98,13 @@ pub(crate) fn engine_options(config: &Config) -> anyhow::Result<engine::Options>
 
 /// Opens a log. One that a command reads for a moment, which no server has, is waited for.
 pub(crate) async fn open_when_free(data: &Path, options: engine::Options) -> anyhow::Result<Arc<Engine>> {
-    let begun = tokio::time::Instant::now();
+    let is_read = |error: &anyhow::Error| {
+        matches!(error.downcast_ref(), Some(onrecord_ledger::Error::InUse { .. })) && contact(data).is_none()
+    };
+    let begun = Instant::now();
     loop {
-        let opened = Engine::open(data, options.clone()).await;
-        let is_in_use = |error: &anyhow::Error| {
-            matches!(error.downcast_ref(), Some(onrecord_ledger::Error::InUse { .. })) && contact(data).is_none()
-        };
-        match opened {
-            Err(error) if is_in_use(&error) && begun.elapsed() < READ_PATIENCE => {
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            }
+        match Engine::open(data, options.clone()).await {
+            Err(error) if is_read(&error) && begun.elapsed() < READ_PATIENCE => sleep(READ_PAUSE).await,
             opened => return opened,
         }
     }
@@ -140,12 +143,11 @@ fn upstream_settings(upstream: &config::Upstream) -> anyhow::Result<UpstreamSett
 
 /// Refuses a model server at the gateway's own address, which would call itself until no call is left.
 fn not_itself(gateway: SocketAddr, upstreams: &[config::Upstream]) -> anyhow::Result<()> {
+    let is_own = |ip: IpAddr| gateway.ip() == ip || gateway.ip().is_unspecified() && ip.is_loopback();
     let is_here = |host: Option<url::Host<&str>>| match host {
-        Some(url::Host::Domain(name)) => {
-            name == "localhost" && (gateway.ip().is_loopback() || gateway.ip().is_unspecified())
-        }
-        Some(url::Host::Ipv4(ip)) => gateway.ip() == ip || gateway.ip().is_unspecified() && ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => gateway.ip() == ip || gateway.ip().is_unspecified() && ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost" && LOOPBACK.into_iter().any(is_own),
+        Some(url::Host::Ipv4(ip)) => is_own(ip.into()),
+        Some(url::Host::Ipv6(ip)) => is_own(ip.into()),
         None => false,
     };
     let own = |upstream: &&config::Upstream| {
@@ -322,7 +324,7 @@ impl Server {
 }
 
 /// Puts on record that nothing happened.
-async fn heartbeats(engine: Arc<Engine>, every: std::time::Duration, stop: CancellationToken) {
+async fn heartbeats(engine: Arc<Engine>, every: Duration, stop: CancellationToken) {
     let mut before = engine.reader().size();
     while tokio::time::timeout(every, stop.cancelled()).await.is_err() {
         let size = engine.reader().size();
@@ -336,7 +338,7 @@ async fn heartbeats(engine: Arc<Engine>, every: std::time::Duration, stop: Cance
 }
 
 /// Disposes of what is due by the retention policy, now and then.
-async fn follow_policy(engine: Arc<Engine>, every: std::time::Duration, stop: CancellationToken) {
+async fn follow_policy(engine: Arc<Engine>, every: Duration, stop: CancellationToken) {
     let reading = engine::Reading { principal: "retention".to_owned(), address: None, purpose: None, user: None };
     while tokio::time::timeout(every, stop.cancelled()).await.is_err() {
         tokio::select! {
@@ -360,7 +362,7 @@ async fn serve_api(router: axum::Router, listener: TcpListener, stop: Cancellati
     // A reader that follows the log never ends by itself.
     let patience = async move {
         ended.cancelled().await;
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        sleep(Duration::from_secs(1)).await;
     };
     tokio::select! {
         served = serve => if let Err(error) = served {
@@ -412,7 +414,7 @@ mod tests {
         let first = Engine::open(data.path(), options()).await.unwrap();
         let second = open_when_free(data.path(), options());
         let end_of_first = async {
-            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            sleep(READ_PAUSE * 3).await;
             first.close().await.unwrap();
             drop(first);
         };
@@ -420,7 +422,7 @@ mod tests {
         let second = second.unwrap();
         // A server is not waited for.
         tell(&data.path().join(CONTACT), SocketAddr::from(([127, 0, 0, 1], 4180))).unwrap();
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let refused = open_when_free(data.path(), options()).await.err().unwrap().to_string();
         assert!(refused.contains("is in use by process") && begun.elapsed() < READ_PATIENCE / 2, "{refused}");
         second.close().await.unwrap();

@@ -16,7 +16,7 @@ pub(super) fn explain(error: DataFusionError, limits: &QueryLimits) -> Error {
     // Wherever it is met, in a filter within a file too. The engine names the value, which is somebody's.
     if error.to_string().contains("Cannot cast string '") {
         return Error::Query(
-            "a text is compared with a number, and not every one of these texts is one; put the number into quotes, as a value of a parameter too"
+            "a text is read as a value of another type, and not every one of these texts is one: compare texts with a text, in quotes (as a value of a parameter too), or use try_cast"
                 .to_owned(),
         );
     }

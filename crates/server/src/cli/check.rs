@@ -123,7 +123,6 @@ fn witnessed(checked: &Checked, witnesses: &[Witness], quorum: usize) -> anyhow:
     Ok(by)
 }
 
-/// The timestamp, which must be there and lead to one of these certificates if they are named.
 /// The certificates of an authority for timestamps.
 fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
@@ -132,7 +131,7 @@ fn certificates(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     Ok(certificates)
 }
 
-/// The time that the authority states, if it is named; else that of a timestamp of whomever, if it is good.
+/// The timestamp, which must be there and lead to one of the authority's certificates if they are named.
 fn stamped(checked: &Checked, authority: Option<&[CertificateDer<'static>]>) -> anyhow::Result<Option<Stamp>> {
     let Some(token) = &checked.timestamp else {
         ensure!(authority.is_none(), "it has no timestamp");

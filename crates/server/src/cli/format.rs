@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::Summary;
-use crate::terminal::{Cell, Column, Layout, Style, Terminal, clock, duration};
+use crate::terminal::{Cell, Column, Layout, Style, Terminal, clock_of, duration};
 
 const NOTHING: &str = "–";
 
@@ -48,11 +48,9 @@ fn row(call: &Summary) -> Vec<Cell> {
     let millis = |ms: Option<f64>| {
         ms.map_or_else(|| NOTHING.to_owned(), |ms| duration(Duration::from_secs_f64(ms.max(0.0) / 1e3))).into()
     };
-    let time =
-        call.time.parse::<jiff::Timestamp>().map_or_else(|_| call.time.clone(), |time| clock(time.as_microsecond()));
     let what = call.model.clone().or_else(|| Some(format!("{} {}", call.method.as_deref()?, call.path.as_deref()?)));
     vec![
-        time.into(),
+        clock_of(&call.time).into(),
         call.id.clone().into(),
         call.session.as_deref().unwrap_or(NOTHING).into(),
         what.as_deref().unwrap_or(NOTHING).into(),

@@ -127,7 +127,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 fn load_here(global: &Global, what: &str) -> anyhow::Result<Loaded> {
     anyhow::ensure!(
         global.server.is_none(),
-        "{what} are in the data folder, and not to be had from a server: leave --server out, and name the folder with --data"
+        "{what} are in the data folder, and not to be had from a server: leave --server (or ONRECORD_SERVER) out, and name the folder with --data"
     );
     load(global)
 }

@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use axum::body::Body;
 use clap::ValueEnum as _;
 use futures::TryStreamExt as _;
 use http_body_util::BodyExt as _;
@@ -43,12 +44,16 @@ pub(super) async fn query(client: &Client, args: QueryArgs) -> anyhow::Result<()
         return print_rows(&response.into_body().collect().await.map_err(broke_off)?.to_bytes());
     };
     let to = To::new(format, output, std::io::stdout().is_terminal())?;
-    let response = client.post("/api/v1/query", &ask(format), None).await?;
-    let (mut pieces, mut out) = (response.into_body().into_data_stream(), to.open()?);
-    while let Some(piece) = pieces.try_next().await.map_err(broke_off)? {
-        out.write_all(&piece)?;
+    let body = client.post("/api/v1/query", &ask(format), None).await?.into_body();
+    match to {
+        To::File(path) => {
+            let mut file = NewFile::create(&path)?;
+            pour(body, &mut file).await?;
+            file.finish()
+        }
+        To::Program => pour(body, &mut stdout()).await,
+        To::Terminal(escape) => pour(body, &mut Escaping::new(stdout(), escape)).await,
     }
-    out.finish()
 }
 
 /// The format that a file has by its name.
@@ -82,36 +87,15 @@ impl To {
             (None, Format::Parquet | Format::Arrow) => bail!("this format is not for terminals; name a file with -o"),
         })
     }
-
-    fn open(self) -> anyhow::Result<Out> {
-        Ok(match self {
-            Self::File(path) => Out::File(NewFile::create(&path)?),
-            Self::Program => Out::Stream(Box::new(stdout())),
-            Self::Terminal(escape) => Out::Stream(Box::new(Escaping::new(stdout(), escape))),
-        })
-    }
 }
 
-/// Where rows go while they come.
-enum Out {
-    File(NewFile),
-    Stream(Box<dyn Write>),
-}
-
-impl Out {
-    fn write_all(&mut self, piece: &[u8]) -> anyhow::Result<()> {
-        match self {
-            Self::File(file) => file.write_all(piece),
-            Self::Stream(stream) => Ok(stream.write_all(piece)?),
-        }
+/// Writes what comes, as it comes.
+async fn pour(body: Body, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut pieces = body.into_data_stream();
+    while let Some(piece) = pieces.try_next().await.map_err(broke_off)? {
+        out.write_all(&piece)?;
     }
-
-    fn finish(self) -> anyhow::Result<()> {
-        match self {
-            Self::File(file) => file.finish(),
-            Self::Stream(mut stream) => Ok(stream.flush()?),
-        }
-    }
+    Ok(out.flush()?)
 }
 
 /// What is typed for a parameter is a text unless it reads as another value. In double quotes it is one in any case.
@@ -122,8 +106,10 @@ fn parameter(typed: String) -> Value {
     }
 }
 
+/// Each error on the way from the log to here says the same in other words; the first one says why.
 fn broke_off(error: axum::Error) -> anyhow::Error {
-    anyhow::Error::from(error).context("the query broke off; what was printed is not all of it")
+    let why = anyhow::Error::from(error);
+    anyhow::anyhow!("the query broke off, so these are not all of its rows: {}", why.root_cause())
 }
 
 fn read_stdin() -> anyhow::Result<String> {

@@ -9,7 +9,7 @@ use super::client::Client;
 use super::options::SearchArgs;
 use super::uri;
 use crate::engine::{Hit, Search, SearchAnswer};
-use crate::terminal::{Style, Terminal, clock, count, escape, print_json, print_line};
+use crate::terminal::{Style, Terminal, clock_of, count, escape, print_json, print_line};
 
 pub(super) async fn search(client: &Client, args: &SearchArgs) -> anyhow::Result<()> {
     let SearchArgs { query, since, until, newest, limit, json } = args.clone();
@@ -39,9 +39,7 @@ pub(super) async fn search(client: &Client, args: &SearchArgs) -> anyhow::Result
 
 /// A line that names the record, and one with the snippet, if the record has texts.
 fn shown(hit: &Hit, terminal: Terminal) -> String {
-    let time =
-        hit.time.parse::<jiff::Timestamp>().map_or_else(|_| hit.time.clone(), |time| clock(time.as_microsecond()));
-    let mut text = format!("{time}  {}", terminal.paint.apply(Style::Bold, &escape(&hit.id)));
+    let mut text = format!("{}  {}", clock_of(&hit.time), terminal.paint.apply(Style::Bold, &escape(&hit.id)));
     // Where nothing but values was asked for, all are as good.
     if hit.score > 0.0 {
         let _ = write!(text, "  score {:.2}", hit.score);

@@ -7,7 +7,7 @@ use super::client::Client;
 use super::options::SlowArgs;
 use super::uri::query;
 use crate::engine::{Outlier, Slow};
-use crate::terminal::{Cell, Column, Terminal, clock, print_json, stdout, table};
+use crate::terminal::{Cell, Column, Terminal, clock_of, print_json, stdout, table};
 
 pub(super) async fn slow(client: &Client, args: SlowArgs) -> anyhow::Result<()> {
     let SlowArgs { since, until, measure, by, factor, limit, json } = args;
@@ -42,10 +42,8 @@ pub(super) async fn slow(client: &Client, args: SlowArgs) -> anyhow::Result<()> 
 
 fn row(outlier: &Outlier) -> Vec<Cell> {
     let number = |number: Option<i64>| number.map_or_else(|| "–".to_owned(), |number| number.to_string());
-    let time = outlier.time.parse::<jiff::Timestamp>();
-    let time = time.map_or_else(|_| outlier.time.clone(), |time| clock(time.as_microsecond()));
     vec![
-        time.into(),
+        clock_of(&outlier.time).into(),
         outlier.leaf_index.to_string().into(),
         outlier.among.as_deref().unwrap_or("–").into(),
         outlier.calls.to_string().into(),

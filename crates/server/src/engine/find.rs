@@ -114,7 +114,7 @@ impl Engine {
         if filter.from.is_some() || filter.names_few() {
             return self.list_of(filter, filter.from.unwrap_or(0)..u64::MAX, most).await;
         }
-        let first = if filter.restricts() { NEWEST * FURTHER } else { NEWEST };
+        let first = if filter.picks() { NEWEST * FURTHER } else { NEWEST };
         let (mut found, mut step) = (Vec::new(), first.max(most as u64));
         let mut leaves = self.reader().size().saturating_sub(step)..u64::MAX;
         loop {
@@ -152,8 +152,8 @@ impl Engine {
 }
 
 impl Filter {
-    /// True if not every call passes it.
-    const fn restricts(&self) -> bool {
+    /// True if some of the calls of any time pass it, and others do not.
+    const fn picks(&self) -> bool {
         self.model.is_some() || self.outcome.is_some() || self.tag.is_some()
     }
 

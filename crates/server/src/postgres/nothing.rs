@@ -35,8 +35,7 @@ const EMPTY: [&str; 12] = [
 const AGGREGATES: [&str; 9] = ["array_agg", "avg", "bool_and", "bool_or", "count", "max", "min", "string_agg", "sum"];
 
 /// Functions of the catalogue that have nothing to say here.
-const SILENT: [&str; 5] =
-    ["col_description", "obj_description", "pg_get_serial_sequence", "pg_get_viewdef", "shobj_description"];
+const SILENT: [&str; 4] = ["col_description", "obj_description", "pg_get_viewdef", "shobj_description"];
 
 /// Puts NULL in the place of what has no answer: descriptions, and in questions to the catalogue alone the sizes of tables.
 pub(super) fn settle(statement: &mut Statement) {

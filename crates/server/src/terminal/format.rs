@@ -53,6 +53,11 @@ pub(crate) fn clock(micros: i64) -> String {
     in_zone(micros, TimeZone::system(), "%Y-%m-%d %H:%M:%S")
 }
 
+/// The same of a time in RFC 3339; what is none is shown as it is.
+pub(crate) fn clock_of(time: &str) -> String {
+    time.parse::<Timestamp>().map_or_else(|_| time.to_owned(), |time| clock(time.as_microsecond()))
+}
+
 fn in_zone(micros: i64, zone: TimeZone, format: &str) -> String {
     match Timestamp::from_microsecond(micros) {
         Ok(time) => time.to_zoned(zone).strftime(format).to_string(),

@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{LogFormat, Telemetry};
 
 pub(crate) use escape::{Escape, escape, escape_json, escape_lines};
-pub(crate) use format::{bytes, clock, count, duration};
+pub(crate) use format::{bytes, clock, clock_of, count, duration};
 pub(crate) use new_file::NewFile;
 pub(crate) use stdout::{Escaping, is_broken_pipe, print_json, print_line, stdout};
 pub(crate) use style::Style;

@@ -1,57 +1,76 @@
-//! Files for results that somebody asked for, which are not data of the log.
+//! Files for results that somebody asked for.
 
-#![expect(clippy::disallowed_methods, reason = "a result is written again if it is lost")]
+#![expect(clippy::disallowed_methods, reason = "a result, not data of the log: whoever asked can ask again")]
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use tempfile::NamedTempFile;
+
+/// What is asked of the system for a new file; the umask takes from it.
+const MODE: u32 = 0o666;
 
 /// A file that is in its place once it is whole. Until then, and if it does not come to that, what was there before stays.
 #[derive(Debug)]
 pub(crate) struct NewFile {
-    file: File,
     place: PathBuf,
-    /// Where it is while it is written. `None` for what is no file, as a pipe, which is written to at once.
-    unfinished: Option<PathBuf>,
+    file: Writing,
+}
+
+#[derive(Debug)]
+enum Writing {
+    Beside(NamedTempFile),
+    /// What is no file, as a pipe, is written to at once.
+    There(File),
 }
 
 impl NewFile {
     pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
         // The file that a link leads to is replaced, not the link.
         let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let is_special = place.metadata().is_ok_and(|there| !there.is_file());
-        let unfinished = (!is_special).then(|| place.with_added_extension(format!("{}.new", std::process::id())));
-        let file = File::create(unfinished.as_ref().unwrap_or(&place));
-        let file = file.with_context(|| format!("writing {}", place.display()))?;
-        Ok(Self { file, place, unfinished })
-    }
-
-    pub(crate) fn write_all(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        self.file.write_all(bytes).with_context(|| format!("writing {}", self.place.display()))
+        let file = Writing::begin(&place).with_context(|| format!("writing {}", place.display()))?;
+        Ok(Self { place, file })
     }
 
     /// All of it is written.
-    pub(crate) fn finish(mut self) -> anyhow::Result<()> {
-        if let Some(unfinished) = self.unfinished.take() {
-            fs::rename(&unfinished, &self.place).with_context(|| format!("writing {}", self.place.display()))?;
+    pub(crate) fn finish(self) -> anyhow::Result<()> {
+        if let Writing::Beside(file) = self.file {
+            file.persist(&self.place).with_context(|| format!("writing {}", self.place.display()))?;
         }
         Ok(())
     }
 }
 
-impl Drop for NewFile {
-    fn drop(&mut self) {
-        if let Some(unfinished) = &self.unfinished {
-            // It may be gone already; and who asked for the result hears of the error that led here.
-            drop(fs::remove_file(unfinished));
+impl Writing {
+    fn begin(place: &Path) -> io::Result<Self> {
+        if place.metadata().is_ok_and(|there| !there.is_file()) {
+            return File::options().write(true).open(place).map(Self::There);
         }
+        let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        tempfile::Builder::new().permissions(Permissions::from_mode(MODE)).tempfile_in(folder).map(Self::Beside)
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.file {
+            Writing::Beside(file) => file.write(bytes),
+            Writing::There(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -79,6 +98,15 @@ mod tests {
             assert_eq!(fs::read_to_string(&path).ok().as_deref(), after);
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), usize::from(after.is_some()));
         }
+    }
+
+    #[test]
+    fn whoever_reads_other_results_reads_this_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+        fs::write(folder.path().join("usual"), "").unwrap();
+        NewFile::create(&folder.path().join("rows.csv")).unwrap().finish().unwrap();
+        assert_eq!(mode("rows.csv"), mode("usual"));
     }
 
     #[test]

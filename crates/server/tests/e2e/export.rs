@@ -113,11 +113,14 @@ async fn what_was_changed_after_an_export_is_not_proved() {
         (&["-o", "new", "--view", "sessions"], "leaf_index"),
         (&["-o", "new2", "--view", "steps", "--format", "chat"], "leave --view out"),
         (&["-o", "new3", "--where", "no such thing"], "such"),
+        (&["-o", "new3", "--columns", "id, nothing"], "nothing"),
         (&["-o", "new4", "--resume"], "no unfinished export"),
     ] {
         let refused = log.run(&[&["export"], arguments].concat());
         assert!(refused.code == Some(2) && refused.output().contains(says), "{arguments:?}: {refused:?}");
     }
+    // None of them has left anything that stands in the way of the right one.
+    log.run(&["export", "-o", "new3"]).good();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -100,6 +100,14 @@ async fn an_answer_with_too_many_rows_breaks_off_unless_it_may_be_cut() {
     assert!(last["error"]["message"].as_str().unwrap().contains("`query_rows`"));
     let command = log.run(&["query", ROWS, "--format", "csv"]);
     assert!(command.code == Some(2) && command.stderr.contains("broke off"), "{command:?}");
+    let file = log.folder().join("rows.csv");
+    std::fs::write(&file, "before").unwrap();
+    let files = || std::fs::read_dir(log.folder()).unwrap().count();
+    let count = files();
+    assert_eq!(log.run(&["query", ROWS, "-o", "rows.csv"]).code, Some(2));
+    assert_eq!((std::fs::read_to_string(&file).unwrap().as_str(), files()), ("before", count));
+    log.run(&["query", "SELECT 1 AS one", "-o", "rows.csv"]).good();
+    assert_eq!((std::fs::read_to_string(&file).unwrap().as_str(), files()), ("one\n1\n", count));
 
     let body = json!({ "sql": ROWS, "rows": 3, "format": "csv" }).to_string();
     let head = format!(

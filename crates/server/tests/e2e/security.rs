@@ -67,6 +67,18 @@ async fn tokens_open_what_their_role_allows() {
         let reply = get(server.api, "/api/v1/calls", &headers).await;
         assert_eq!(reply.status, status, "{}", reply.text());
     }
+    for (since, status, says) in [
+        ("2026-01-31T12:00:00Z", 200, "\"leaf_index\""),
+        ("2126-01-31T12:00:00%2B01:00", 200, "[]"),
+        ("4924044000000000", 200, "[]"),
+        ("1h", 400, "RFC 3339"),
+    ] {
+        for path in ["calls?", "slow?", "search?q=Hello&"] {
+            let reply = get(server.api, &format!("/api/v1/{path}since={since}"), &[("x-onrecord-token", &read)]).await;
+            assert_eq!(reply.status, status, "{path} {since}: {}", reply.text());
+            assert!(path != "calls?" || reply.text().contains(says), "{since}: {}", reply.text());
+        }
+    }
     remote(&log, &server.api.to_string(), &read);
     server.stop();
     for token in [call, read, ingest, admin] {
@@ -172,6 +184,35 @@ fn secrets_are_for_their_owner_alone() {
     assert_eq!((mode(""), mode("ledger"), mode("ledger/segments")), (0o700, 0o700, 0o700));
     assert_eq!((mode("ledger/key"), mode("server.json"), mode("tokens.json")), (0o600, 0o600, 0o600));
     server.stop();
+}
+
+#[test]
+fn what_a_configuration_names_elsewhere_is_looked_for() {
+    for (toml, says) in [
+        (
+            "[gateway]\nupstream = \"http://127.0.0.1:9\"\nupstream_key_env = \"ONRECORD_TEST_NO_KEY\"\n",
+            "ONRECORD_TEST_NO_KEY",
+        ),
+        ("[tls]\ncert = \"nothing.pem\"\nkey = \"nothing.key\"\n", "nothing.pem"),
+        ("[key]\nenv = \"ONRECORD_TEST_NO_KEY\"\n", "ONRECORD_TEST_NO_KEY"),
+    ] {
+        let checked = Log::with_config(toml).run(&["config", "check"]);
+        assert!(checked.code == Some(2) && checked.output().contains(says), "{toml}: {checked:?}");
+    }
+    // A flag names the model server when it is served.
+    Log::with_config("[gateway]\nmax_in_flight = 7\n").run(&["config", "check"]).good();
+}
+
+#[test]
+fn what_is_in_the_folder_is_not_asked_of_a_server() {
+    let log = Log::new();
+    for command in
+        [&["token", "list"][..], &["token", "create", "--role", "read", "--name", "n"], &["key"], &["key", "export"]]
+    {
+        let refused = log.run(&[&["--server", "http://127.0.0.1:9"], command].concat());
+        assert!(refused.code == Some(2) && refused.output().contains("--data"), "{command:?}: {refused:?}");
+    }
+    assert!(!log.data().exists(), "nothing was made");
 }
 
 /// The files below a folder in which a text stands.

@@ -92,6 +92,8 @@ async fn a_checkpoint_is_stamped_and_the_stamp_is_checked_offline() {
         assert!(good.contains("TIMESTAMPED  20"), "{good}");
         let unchecked = check(&[]).good();
         assert!(unchecked.contains("is not checked without certificates"), "{unchecked}");
+        let missing = check(&["--tsa", "tsa/nothing.pem"]);
+        assert!(missing.code == Some(2) && missing.output().contains("tsa/nothing.pem"), "{missing:?}");
         let wrong = other.folder().join("tsa/ca.pem");
         let refused = check(&["--tsa", wrong.to_str().unwrap()]);
         assert!(refused.code == Some(1) && refused.output().contains("does not lead to the authority"), "{refused:?}");

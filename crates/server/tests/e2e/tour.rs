@@ -21,6 +21,13 @@ fn the_demo_shows_every_kind_of_ending_and_exits() {
         }
         assert!(out.contains("onrecord.local/") && out.contains("\n— onrecord.local/"), "no signed checkpoint: {out}");
     }
+    // What it says to try next works.
+    let out = run(program(folder.path()).args(["demo", "--once", "--data", "log"])).good();
+    let hints: Vec<_> = out.lines().filter_map(|line| line.trim().strip_prefix("onrecord ")).collect();
+    let hint = |part: &str| hints.iter().find(|hint| hint.contains(part)).unwrap_or_else(|| panic!("{part}: {out}"));
+    for part in [" show ", "--tokens", " prove ", "check "] {
+        run(program(folder.path()).args(hint(part).split(' '))).good();
+    }
     // The second run has gone on with the log of the first; --fresh begins with none.
     let count = || {
         let sql = "SELECT count(*) AS n FROM interactions";
@@ -29,7 +36,7 @@ fn the_demo_shows_every_kind_of_ending_and_exits() {
     };
     let both = count();
     run(program(folder.path()).args(["demo", "--once", "--fresh", "--data", "log"])).good();
-    assert_eq!(both, 2 * count());
+    assert_eq!(both, 3 * count());
 
     // Whoever reads only its beginning ends it, and leaves a whole log.
     let mut demo = program(folder.path());
