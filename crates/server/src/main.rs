@@ -1,8 +1,9 @@
 //! onrecord: the audit log for small language models. Gateway, API and command line in one binary.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
-// They panic where nobody reads; see `terminal::print_line`.
+// They panic where nobody reads; see `terminal::print_line` and `terminal::note`.
 #![warn(clippy::print_stdout)]
+#![cfg_attr(not(test), warn(clippy::print_stderr))]
 
 mod alerts;
 mod api;

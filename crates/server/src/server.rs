@@ -244,6 +244,8 @@ impl Server {
         if let Some(shipping) = Shipping::start(&engine, &stop).await? {
             tasks.spawn(shipping);
         }
+        let end_others = Box::pin(Alerts::end_others(Arc::clone(&engine)));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(end_others));
         for watcher in Alerts::tasks(&engine, &stop).await? {
             tasks.spawn(watcher);
         }

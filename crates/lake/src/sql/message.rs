@@ -51,7 +51,8 @@ fn schema(error: &SchemaError) -> String {
             format!("no column named \"{}\"", field.name())
         }
         SchemaError::FieldNotFound { field, valid_fields } => {
-            let names: Vec<_> = valid_fields.iter().take(NAMES_MAX).map(Column::name).collect();
+            let names: Vec<_> =
+                valid_fields.iter().map(Column::name).filter(|name| !name.starts_with('_')).take(NAMES_MAX).collect();
             format!("no column named \"{}\"; there are {}", field.name(), names.join(", "))
         }
         SchemaError::AmbiguousReference { field } => {

@@ -55,6 +55,13 @@ impl Alerts {
         Self { rules: rules.into_iter().map(watched).collect() }
     }
 
+    /// Ends what rules had raised that are not there any more.
+    pub(crate) async fn end_others(engine: Arc<Engine>) {
+        if let Err(error) = watcher::end_others(&engine, &engine.alerts.rules).await {
+            tracing::error!(error = format!("{error:#}"), "what rules of earlier had raised could not be ended");
+        }
+    }
+
     /// The tasks that look, one for each rule. Refused is a statement that cannot be run.
     pub(crate) async fn tasks(
         engine: &Arc<Engine>,

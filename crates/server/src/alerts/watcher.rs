@@ -66,6 +66,7 @@ struct Webhook {
 #[derive(Deserialize)]
 struct Known {
     occurrence: String,
+    rule: String,
     #[serde(flatten)]
     row: Row,
 }
@@ -128,23 +129,7 @@ impl Watcher {
 
     /// What was raised by an earlier run and is not over.
     async fn known(&self) -> anyhow::Result<BTreeMap<String, Row>> {
-        let last = |column: &str| format!("last_value({column} ORDER BY leaf_index)");
-        let columns = [
-            ("subject_id", "id"),
-            ("session", "session"),
-            ("model", "model"),
-            ("upstream", "upstream"),
-            ("note", "note"),
-            ("score", "score"),
-        ];
-        let columns: Vec<_> = columns.iter().map(|(column, name)| format!("{} AS {name}", last(column))).collect();
-        let statement = format!(
-            "SELECT occurrence, {} FROM alerts WHERE event = $1 GROUP BY occurrence HAVING {} = $2",
-            columns.join(", "),
-            last("outcome")
-        );
-        let values = [self.watched.rule.name.as_str(), RAISED].map(ScalarValue::from).to_vec();
-        let known: Vec<Known> = self.engine.rows(&statement, values, QueryLimits::default()).await?;
+        let known = lasting(&self.engine, "event = $2", [self.watched.rule.name.as_str()]).await?;
         Ok(known.into_iter().map(|known| (known.occurrence, known.row)).collect())
     }
 
@@ -229,6 +214,45 @@ impl Watcher {
         }
         Ok(())
     }
+}
+
+/// What was raised and is not over, by the rules for which a condition holds with these values from `$2` on.
+async fn lasting<'a>(
+    engine: &Engine,
+    condition: &str,
+    values: impl IntoIterator<Item = &'a str>,
+) -> anyhow::Result<Vec<Known>> {
+    let last = |column: &str| format!("last_value({column} ORDER BY leaf_index)");
+    let columns = [
+        ("event", "rule"),
+        ("subject_id", "id"),
+        ("session", "session"),
+        ("model", "model"),
+        ("upstream", "upstream"),
+        ("note", "note"),
+        ("score", "score"),
+    ];
+    let columns: Vec<_> = columns.iter().map(|(column, name)| format!("{} AS {name}", last(column))).collect();
+    let statement = format!(
+        "SELECT occurrence, {} FROM alerts WHERE {condition} GROUP BY occurrence HAVING {} = $1",
+        columns.join(", "),
+        last("outcome")
+    );
+    let values = std::iter::once(RAISED).chain(values).map(ScalarValue::from).collect();
+    engine.rows(&statement, values, QueryLimits::default()).await
+}
+
+/// Ends what rules had raised that are not there any more: nobody looks whether it lasts.
+pub(super) async fn end_others(engine: &Engine, rules: &[Arc<Watched>]) -> anyhow::Result<()> {
+    let names: Vec<_> = rules.iter().map(|watched| watched.rule.name.as_str()).collect();
+    let places: Vec<_> = (2..2 + names.len()).map(|place| format!("${place}")).collect();
+    let others = if places.is_empty() { "true".to_owned() } else { format!("event NOT IN ({})", places.join(", ")) };
+    for Known { occurrence, rule, row } in lasting(engine, &others, names).await? {
+        let record = record(&rule, RESOLVED, &occurrence, "the rule is not there any more", &about(&row));
+        let leaf = engine.ledger.append(&record)?.await?.index;
+        tracing::warn!(alert = rule, leaf, "its rule is not there any more, so what it had found counts as over");
+    }
+    Ok(())
 }
 
 /// What tells a row of a rule from its others: what it has as text. Numbers may change while it lasts. It names nothing,

@@ -155,6 +155,11 @@ impl IntoResponse for ApiError {
     }
 }
 
+pub(super) async fn method_not_allowed() -> ApiError {
+    let says = "this path does not answer that method; the header `allow` names those that it does";
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", says)
+}
+
 pub(super) async fn not_found() -> ApiError {
     ApiError::not_found("there is no such path; the API is below /api/v1")
 }

@@ -33,7 +33,11 @@ pub(crate) fn router(api: Api) -> Router {
     let (router, document) = routes(&api).finish();
     let document: Arc<str> = format!("{document:#}\n").into();
     let document = move || async move { ([(CONTENT_TYPE, "application/json")], document.to_string()) };
-    router.route(document::PATH, get(document)).fallback(error::not_found).with_state(api)
+    router
+        .route(document::PATH, get(document))
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .fallback(error::not_found)
+        .with_state(api)
 }
 
 fn routes(api: &Api) -> Routes {

@@ -91,6 +91,7 @@ async fn what_cannot_be_read_is_refused_in_the_form_of_the_document() {
         let large = log.refused("POST", &path, JSON, vec![b' '; (17 << 20) + 1]).await;
         assert_eq!(large, (413, "too_large".into()), "{path}");
     }
+    assert_eq!(log.refused("DELETE", "/api/v1/calls", JSON, "").await, (405, "method_not_allowed".into()));
     let (status, code) = log.refused("POST", "/api/v1/holds/x/release", JSON, "{}").await;
     assert_eq!((status, code.as_str()), (400, "bad_request"));
     let (status, code) = log.refused("POST", &format!("/api/v1/holds/{UNKNOWN}/release"), JSON, "{}").await;

@@ -10,7 +10,7 @@ use super::format::Calls;
 use super::options::{ListArgs, TailArgs};
 use super::uri::query;
 use crate::engine::{Filter, Summary};
-use crate::terminal::{print_json, print_line};
+use crate::terminal::{note, print_json, print_line};
 
 pub(super) async fn tail(client: &Client, args: &TailArgs) -> anyhow::Result<()> {
     let path = format!("/api/v1/tail?last={}&follow={}", args.lines, args.follow);
@@ -77,14 +77,14 @@ pub(super) async fn list(client: &Client, args: &ListArgs) -> anyhow::Result<()>
     }
     let calls: Vec<Summary> = serde_json::from_slice(&body)?;
     if calls.is_empty() {
-        eprintln!("no calls");
+        note("no calls");
         return Ok(());
     }
     let table = Calls::for_rows(&calls);
     print_line(&table.header())?;
     calls.iter().try_for_each(|call| print_line(&table.line(call)))?;
     if calls.len() == limit {
-        eprintln!("the newest {limit}; more with -n");
+        note(format_args!("the newest {limit}; more with -n"));
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use super::options::{CheckArgs, ProveArgs};
 use crate::api::UNWITNESSED;
 use crate::engine::{DISPOSAL_LEAVES, Prove};
 use crate::render;
-use crate::terminal::{NewFile, escape, print_json, stdout};
+use crate::terminal::{NewFile, escape, note, print_json, stdout};
 use crate::timestamp::Stamp;
 
 pub(super) async fn prove(client: &Client, args: &ProveArgs) -> anyhow::Result<()> {
@@ -35,7 +35,7 @@ pub(super) async fn prove(client: &Client, args: &ProveArgs) -> anyhow::Result<(
     let (head, body) = client.post("/api/v1/evidence", &serde_json::to_value(ask)?, None).await?.into_parts();
     let body = body.collect().await?.to_bytes();
     if let Some(short) = head.headers.get(UNWITNESSED).and_then(|short| short.to_str().ok()) {
-        eprintln!("UNWITNESSED  {}", escape(short));
+        note(format_args!("UNWITNESSED  {}", escape(short)));
     }
     match &args.output {
         None => Ok(print_json(&String::from_utf8_lossy(&body))?),
@@ -43,7 +43,7 @@ pub(super) async fn prove(client: &Client, args: &ProveArgs) -> anyhow::Result<(
             let mut file = NewFile::create(path)?;
             file.write_all(&body)?;
             file.finish()?;
-            eprintln!("wrote {}; check it with: {}", path.display(), client.how_to_check(path));
+            note(format_args!("wrote {}; check it with: {}", path.display(), client.how_to_check(path)));
             Ok(())
         }
     }

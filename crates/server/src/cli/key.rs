@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::client::{Client, no_log_in};
 use crate::config::{Config, SigningKey};
-use crate::terminal::{print_json, print_line, stdout};
+use crate::terminal::{note, print_json, print_line, stdout};
 
 /// Prints the key that signs.
 pub(super) fn print(config: &Config) -> anyhow::Result<ExitCode> {
@@ -84,9 +84,9 @@ pub(super) async fn rotate(client: &Client, json: bool) -> anyhow::Result<()> {
         print_json(&format!("{:#}", as_json(&keys, &SigningKey::Folder)))?;
         return Ok(());
     }
-    eprintln!(
-        "The log has a new key, which the old one names on record. Those who have the old one can follow: evidence carries"
+    note(
+        "The log has a new key, which the old one names on record. Those who have the old one can follow: evidence carries",
     );
-    eprintln!("the change. Give witnesses, and those who check, the new history: onrecord key export");
+    note("the change. Give witnesses, and those who check, the new history: onrecord key export");
     Ok(print_line(&keys.current().to_string())?)
 }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::client::Client;
 use super::show::read;
 use crate::render::hex;
-use crate::terminal::{NewFile, bytes, stdout};
+use crate::terminal::{NewFile, bytes, note, stdout};
 
 /// Shorter base64 is shown as it is.
 const ELIDED_MIN: usize = 1024;
@@ -106,7 +106,7 @@ pub(super) async fn write(client: &Client, record: &str, number: usize, output: 
     let mut file = NewFile::create(path)?;
     file.write_all(&media)?;
     file.finish()?;
-    eprintln!("{}, sha256 {}", bytes(media.len() as u64), hex(&Sha256::digest(&media)));
+    note(format_args!("{}, sha256 {}", bytes(media.len() as u64), hex(&Sha256::digest(&media))));
     Ok(())
 }
 

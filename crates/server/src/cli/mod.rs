@@ -66,7 +66,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     if crate::terminal::is_broken_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {}", crate::terminal::escape_lines(&format!("{error:#}")));
+    crate::terminal::note(format_args!("error: {}", crate::terminal::escape_lines(&format!("{error:#}"))));
     ExitCode::from(FAILED)
 }
 
@@ -79,7 +79,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "demo")]
         Command::Demo(args) => crate::demo::demo(args).await,
         Command::Config { command: ConfigCommand::Example } => setup::config_example(),
-        Command::Config { command: ConfigCommand::Check } => setup::config_check(&load(&global)?),
+        Command::Config { command: ConfigCommand::Check } => setup::config_check(&load(&global)?).await,
         Command::Serve(args) => serve::serve(&load_to_serve(&global, args)?.config).await,
         Command::Witness(args) => {
             witness::witness(global.data.as_deref(), &load(&global)?.config.telemetry, &args).await

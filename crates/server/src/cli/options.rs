@@ -29,7 +29,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Ask the server whose API is at this address, instead of the one that has the data folder open
-    #[arg(long, global = true, value_name = "URL", env = "ONRECORD_SERVER")]
+    #[arg(long, global = true, value_name = "URL", env = "ONRECORD_SERVER", value_parser = server_url)]
     pub server: Option<String>,
     /// Access token for --server
     #[arg(long, global = true, value_name = "TOKEN", env = "ONRECORD_TOKEN", hide_env_values = true)]
@@ -37,6 +37,14 @@ pub(crate) struct Global {
     /// Why you read; goes on record with each access
     #[arg(long, global = true, value_name = "TEXT", env = "ONRECORD_PURPOSE")]
     pub purpose: Option<String>,
+}
+
+/// The address of a server's API.
+fn server_url(text: &str) -> Result<String, String> {
+    match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(text.to_owned()),
+        _ => Err("it must be a URL, as http://127.0.0.1:4180".to_owned()),
+    }
 }
 
 impl Global {
@@ -99,7 +107,8 @@ pub(crate) enum Command {
     Slow(SlowArgs),
     /// Find records by the words in them, by session, model, tag and more
     Search(SearchArgs),
-    /// Ask in SQL; the tables are `interactions`, `steps`, `feedback`, `configs`, `accesses`, `events` and `records`
+    /// Ask in SQL; the tables are `interactions`, `steps`, `tokens`, `sessions`, `feedback`, `configs`, `alerts`, `accesses`,
+    /// `disposals`, `events` and `records`
     Query(QueryArgs),
     /// Write records to files, with a manifest that ties each row to the log
     Export(ExportArgs),

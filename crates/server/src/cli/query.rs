@@ -16,7 +16,9 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::options::QueryArgs;
 use crate::api::Format;
-use crate::terminal::{Cell, Column, Escape, Escaping, NewFile, Terminal, escape_json, escape_lines, stdout, table};
+use crate::terminal::{
+    Cell, Column, Escape, Escaping, NewFile, Terminal, escape_json, escape_lines, note, stdout, table,
+};
 
 /// A text is cut down to so many columns where a line would get too long.
 const CELL: usize = 12;
@@ -132,7 +134,7 @@ fn print_rows(stream: &[u8]) -> anyhow::Result<()> {
         rows.extend(cells(&batch?)?);
     }
     write!(stdout(), "{}", table(columns.collect(), &rows, Terminal::stdout()))?;
-    eprintln!("{} row{}", rows.len(), if rows.len() == 1 { "" } else { "s" });
+    note(format_args!("{} row{}", rows.len(), if rows.len() == 1 { "" } else { "s" }));
     Ok(())
 }
 

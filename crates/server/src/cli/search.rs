@@ -9,7 +9,7 @@ use super::client::Client;
 use super::options::SearchArgs;
 use super::uri;
 use crate::engine::{Hit, Search, SearchAnswer};
-use crate::terminal::{Style, Terminal, clock_of, count, escape, print_json, print_line};
+use crate::terminal::{Style, Terminal, clock_of, count, escape, note, print_json, print_line};
 
 pub(super) async fn search(client: &Client, args: &SearchArgs) -> anyhow::Result<()> {
     let SearchArgs { query, since, until, newest, limit, json } = args.clone();
@@ -30,9 +30,9 @@ pub(super) async fn search(client: &Client, args: &SearchArgs) -> anyhow::Result
     answer.hits.iter().try_for_each(|hit| print_line(&shown(hit, terminal)))?;
     let (shown, total) = (answer.hits.len() as u64, answer.total);
     match total {
-        0 => eprintln!("nothing was found"),
-        _ if shown < total => eprintln!("{} of {} hits; more with -n", count(shown), count(total)),
-        _ => eprintln!("{} hit{}", count(total), if total == 1 { "" } else { "s" }),
+        0 => note("nothing was found"),
+        _ if shown < total => note(format_args!("{} of {} hits; more with -n", count(shown), count(total))),
+        _ => note(format_args!("{} hit{}", count(total), if total == 1 { "" } else { "s" })),
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
 use crate::server::Server;
+use crate::terminal::note;
 
 /// Serves until the process is told to stop.
 pub(crate) async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
@@ -15,26 +16,29 @@ pub(crate) async fn serve(config: &Config) -> anyhow::Result<ExitCode> {
     let scheme = if server.tls { "https" } else { "http" };
     let stats = server.engine.stats();
     let names: Vec<_> = upstreams.iter().map(|upstream| upstream.url.as_str()).collect();
-    eprintln!("onrecord {} keeps the record of {}", stats.version, names.join(", "));
-    eprintln!("  gateway   {scheme}://{}   (the base URL for your clients)", server.gateway);
-    eprintln!("  API       http://{}", server.api);
+    note(format_args!("onrecord {} keeps the record of {}", stats.version, names.join(", ")));
+    note(format_args!("  gateway   {scheme}://{}   (the base URL for your clients)", server.gateway));
+    note(format_args!("  API       http://{}", server.api));
     if let Some(address) = server.postgres {
-        eprintln!("  SQL       postgresql://{address}/onrecord   (PostgreSQL protocol; read only)");
+        note(format_args!("  SQL       postgresql://{address}/onrecord   (PostgreSQL protocol; read only)"));
     }
     let [grpc, http] = server.otlp;
     let addresses =
         [grpc.map(|grpc| format!("http://{grpc} (gRPC)")), http.map(|http| format!("http://{http} (HTTP)"))];
     let addresses: Vec<_> = addresses.into_iter().flatten().collect();
     if !addresses.is_empty() {
-        eprintln!("  OTLP      {}", addresses.join(", "));
+        note(format_args!("  OTLP      {}", addresses.join(", ")));
     }
-    eprintln!("  log       {} in {}, {} records", stats.origin, stats.data, stats.records);
+    note(format_args!("  log       {} in {}, {} records", stats.origin, stats.data, stats.records));
     if stats.interrupted_at_start > 0 {
-        eprintln!("  {} calls of the last run had no end and are on record as interrupted", stats.interrupted_at_start);
+        note(format_args!(
+            "  {} calls of the last run had no end and are on record as interrupted",
+            stats.interrupted_at_start
+        ));
     }
-    eprintln!("Stop with Ctrl-C. Calls show with `onrecord tail -f`.");
+    note("Stop with Ctrl-C. Calls show with `onrecord tail -f`.");
     until_told_to_stop().await?;
-    eprintln!("stopping; running calls may finish");
+    note("stopping; running calls may finish");
     server.stop().await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use super::trace::records;
 use super::uri::segment;
 use crate::engine::{Alternative, Conversation, Decision, Session, Turn};
 use crate::terminal::{
-    Cell, Column, Terminal, clock, duration, escape, escape_lines, print_json, print_line, stdout, table,
+    Cell, Column, Terminal, clock, duration, escape, escape_lines, note, print_json, print_line, stdout, table,
 };
 
 /// Alternatives of a token that a line has room for.
@@ -20,7 +20,7 @@ pub(super) async fn list(client: &Client, limit: usize, json: bool) -> anyhow::R
         return Ok(print_json(&serde_json::to_string_pretty(&sessions)?)?);
     }
     if sessions.is_empty() {
-        eprintln!("no sessions; a call names its session with the header x-onrecord-session, or in its own dialect");
+        note("no sessions; a call names its session with the header x-onrecord-session, or in its own dialect");
         return Ok(());
     }
     let right = |name: &'static str| Column::new(name).right();
@@ -125,8 +125,8 @@ pub(super) async fn tokens(client: &Client, record: &str, json: bool) -> anyhow:
         return Ok(print_json(&serde_json::to_string_pretty(&decisions)?)?);
     }
     if decisions.is_empty() {
-        eprintln!(
-            "this record has no token decisions; with `decisions = 5` in [gateway] the model server is asked for them"
+        note(
+            "this record has no token decisions; with `decisions = 5` in [gateway] the model server is asked for them",
         );
         return Ok(());
     }

@@ -4,19 +4,28 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use onrecord_lake::LakeOptions;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::options::TokenCommand;
+use crate::alerts::Alerts;
 use crate::auth::{Token, Tokens};
 use crate::config::{self, Config, Effective, Loaded};
-use crate::terminal::{Cell, Column, Terminal, clock, escape, print_json, print_line, stdout, table};
+use crate::engine::{Engine, Options};
+use crate::outside::Outside;
+use crate::shipping::Shipping;
+use crate::terminal::{Cell, Column, Terminal, clock, escape, note, print_json, print_line, stdout, table};
+
+/// Bytes of the segment that a log without records has.
+const SEGMENT: u64 = 1 << 20;
 
 pub(super) fn token(data: &Path, command: TokenCommand) -> anyhow::Result<ExitCode> {
     let tokens = Tokens::load(data)?;
     match command {
         TokenCommand::Create { role, name } => {
             let (token, text) = tokens.create(&name, role)?;
-            eprintln!("Token {} of role {role} for {}. Its text is shown this once:", token.id, escape(&name));
+            note(format_args!("Token {} of role {role} for {}. Its text is shown this once:", token.id, escape(&name)));
             writeln!(stdout(), "{}", text.reveal())?;
         }
         TokenCommand::List { json: true } => {
@@ -30,7 +39,7 @@ pub(super) fn token(data: &Path, command: TokenCommand) -> anyhow::Result<ExitCo
         }
         TokenCommand::Revoke { id } => {
             tokens.revoke(&id)?;
-            eprintln!("revoked {}", escape(&id));
+            note(format_args!("revoked {}", escape(&id)));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -53,19 +62,39 @@ pub(super) fn config_example() -> anyhow::Result<ExitCode> {
 }
 
 /// Reads what the configuration names elsewhere, as the server does when it starts: keys of the environment, certificates.
-fn try_out(config: &Config) -> anyhow::Result<()> {
+async fn try_out(config: &Config) -> anyhow::Result<()> {
     if config.gateway.upstream.is_some() || !config.upstreams.is_empty() {
         config.upstreams()?;
     }
     config.tls.clone().map(crate::tls::server_config).transpose()?;
-    crate::server::engine_options(config).map(drop)
+    try_statements(crate::server::engine_options(config)?).await
 }
 
-pub(super) fn config_check(loaded: &Loaded) -> anyhow::Result<ExitCode> {
-    try_out(&loaded.config)?;
+/// Plans what alerts look for and what is forwarded, on a log without records: nothing of the one that is configured is
+/// touched, neither its key nor its bucket.
+async fn try_statements(configured: Options) -> anyhow::Result<()> {
+    if configured.alerts.is_empty() && configured.forward.is_empty() {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let options = Options {
+        ledger: onrecord_ledger::Options { segment_size: SEGMENT, ..onrecord_ledger::Options::default() },
+        lake: LakeOptions { store: None, ..configured.lake },
+        outside: Outside::default(),
+        retention: None,
+        ..configured
+    };
+    let engine = Engine::open(folder.path(), options).await?;
+    drop(Alerts::tasks(&engine, &CancellationToken::new()).await?);
+    Shipping::try_out(&engine).await?;
+    engine.close().await
+}
+
+pub(super) async fn config_check(loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    try_out(&loaded.config).await?;
     match &loaded.file {
-        Some(file) => eprintln!("{} is good", file.display()),
-        None => eprintln!("there is no onrecord.toml; these are the defaults"),
+        Some(file) => note(format_args!("{} is good", file.display())),
+        None => note("there is no onrecord.toml; these are the defaults"),
     }
     let row = |line: &Effective| {
         vec![line.key.clone().into(), line.value.as_deref().unwrap_or("–").into(), line.place.to_string().into()]

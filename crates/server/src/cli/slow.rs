@@ -7,7 +7,7 @@ use super::client::Client;
 use super::options::SlowArgs;
 use super::uri::query;
 use crate::engine::{Outlier, Slow};
-use crate::terminal::{Cell, Column, Terminal, clock_of, print_json, stdout, table};
+use crate::terminal::{Cell, Column, Terminal, clock_of, note, print_json, stdout, table};
 
 pub(super) async fn slow(client: &Client, args: SlowArgs) -> anyhow::Result<()> {
     let SlowArgs { since, until, measure, by, factor, limit, json } = args;
@@ -18,7 +18,7 @@ pub(super) async fn slow(client: &Client, args: SlowArgs) -> anyhow::Result<()> 
         return Ok(print_json(&serde_json::to_string_pretty(&outliers)?)?);
     }
     if outliers.is_empty() {
-        eprintln!("no call took more than {factor} times the median of its like");
+        note(format_args!("no call took more than {factor} times the median of its like"));
         return Ok(());
     }
     let right = |name: &'static str| Column::new(name).right();

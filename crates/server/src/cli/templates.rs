@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::options::TemplateCommand;
 use crate::engine::Template;
-use crate::terminal::{escape, print_json, print_line};
+use crate::terminal::{escape, note, print_json, print_line};
 
 pub(super) async fn list(client: &Client, as_json: bool) -> anyhow::Result<()> {
     if as_json {
@@ -14,7 +14,7 @@ pub(super) async fn list(client: &Client, as_json: bool) -> anyhow::Result<()> {
     }
     let templates: Vec<Template> = client.json("/api/v1/templates").await?;
     if templates.is_empty() {
-        eprintln!("no templates; calls name theirs in the header x-onrecord-template");
+        note("no templates; calls name theirs in the header x-onrecord-template");
     }
     for template in templates {
         let version = template.version.map(|version| format!("@{version}")).unwrap_or_default();

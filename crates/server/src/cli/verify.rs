@@ -1,6 +1,6 @@
 //! `onrecord verify` and `fsck`.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::options::FsckArgs;
 use crate::config::Config;
 use crate::engine::{self, Phase, Progress, Report, check_offline};
 use crate::server;
-use crate::terminal::{Style, Terminal, escape};
+use crate::terminal::{Style, Terminal, clear_progress, escape, show_progress};
 
 /// Characters of the progress bar.
 const BAR: u64 = 30;
@@ -24,7 +24,7 @@ pub(super) async fn verify(config: &Config, remote: Remote, json: bool) -> anyho
     if !running {
         no_log_in(&config.data)?;
         // A folder that nobody has open is first checked as it is: what is wrong with it may keep it from opening.
-        let progress: Progress = Arc::new(show_progress);
+        let progress: Progress = Arc::new(show_phase);
         let report = check_offline(&config.data, &progress).await;
         clear_progress();
         let report = report?;
@@ -40,7 +40,7 @@ pub(super) async fn verify(config: &Config, remote: Remote, json: bool) -> anyho
 
 pub(super) async fn fsck(config: &Config, args: FsckArgs) -> anyhow::Result<ExitCode> {
     no_log_in(&config.data)?;
-    let progress: Progress = Arc::new(show_progress);
+    let progress: Progress = Arc::new(show_phase);
     let report = engine::fsck(&config.data, args.repair, &progress).await;
     clear_progress();
     print(&report?, args.json)
@@ -54,7 +54,7 @@ pub(crate) async fn ask(client: &Client) -> anyhow::Result<Report> {
         for line in batch {
             let mut line: Value = serde_json::from_str(&line)?;
             if let Ok(phase) = serde_json::from_value::<Phase>(line["progress"].take()) {
-                show_progress(phase);
+                show_phase(phase);
             } else if let Some(error) = line["error"].as_str() {
                 clear_progress();
                 bail!("{error}");
@@ -68,20 +68,11 @@ pub(crate) async fn ask(client: &Client) -> anyhow::Result<Report> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is called back with what the verification made")]
-fn show_progress(phase: Phase) {
-    if std::io::stderr().is_terminal() {
-        let percent = (phase.done * 100).checked_div(phase.of).unwrap_or(100);
-        let full = (percent * BAR / 100) as usize;
-        let bar = format!("{}{}", "█".repeat(full), "░".repeat(BAR as usize - full));
-        eprint!("\r\x1b[2K{bar} {percent:3} %  {}: {} of {}", phase.name, phase.done, phase.of);
-        drop(std::io::stderr().flush());
-    }
-}
-
-fn clear_progress() {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[2K");
-    }
+fn show_phase(phase: Phase) {
+    let percent = (phase.done * 100).checked_div(phase.of).unwrap_or(100);
+    let full = (percent * BAR / 100) as usize;
+    let bar = format!("{}{}", "█".repeat(full), "░".repeat(BAR as usize - full));
+    show_progress(format_args!("{bar} {percent:3} %  {}: {} of {}", phase.name, phase.done, phase.of));
 }
 
 /// Prints the report; the exit code says whether the log is as it was written.

@@ -17,6 +17,7 @@ use onrecord_proof::KeyHistory;
 use super::options::WitnessArgs;
 use super::serve::until_told_to_stop;
 use crate::config::Telemetry;
+use crate::terminal::{escape, log_to_stderr, note, print_line};
 
 /// Bytes of a request: 63 hashes, and a checkpoint with the lines of many signers.
 const BODY_MAX: usize = 64 << 10;
@@ -28,7 +29,7 @@ pub(super) async fn witness(
     telemetry: &Telemetry,
     args: &WitnessArgs,
 ) -> anyhow::Result<ExitCode> {
-    crate::terminal::log_to_stderr(telemetry);
+    log_to_stderr(telemetry);
     let data = std::path::absolute(data.map_or_else(|| PathBuf::from("onrecord-witness"), Path::to_owned))?;
     let logs = args.log.iter().map(|key| super::check::read_key(key)).collect::<anyhow::Result<Vec<KeyHistory>>>()?;
     let names: Vec<_> = logs.iter().map(|log| log.name().to_owned()).collect();
@@ -38,14 +39,14 @@ pub(super) async fn witness(
         .with_context(|| format!("the witness cannot listen on {}", args.listen))?;
     let (name, dir) = (args.name.clone(), data.clone());
     let witness = tokio::task::spawn_blocking(move || Witness::open(&dir, name.as_deref(), logs)).await??;
-    eprintln!("onrecord {} witnesses {}", env!("CARGO_PKG_VERSION"), crate::terminal::escape(&names.join(", ")));
-    eprintln!("  takes checkpoints at  http://{}/add-checkpoint", listener.local_addr()?);
-    eprintln!("  its memory            {}", data.display());
+    note(format_args!("onrecord {} witnesses {}", env!("CARGO_PKG_VERSION"), escape(&names.join(", "))));
+    note(format_args!("  takes checkpoints at  http://{}/add-checkpoint", listener.local_addr()?));
+    note(format_args!("  its memory            {}", data.display()));
     for last in witness.last() {
-        eprintln!("  has cosigned          {} leaves of {}", last.size, crate::terminal::escape(&last.origin));
+        note(format_args!("  has cosigned          {} leaves of {}", last.size, escape(&last.origin)));
     }
-    eprintln!("  its key, for [[witness]] and `onrecord check --witness`:");
-    crate::terminal::print_line(&witness.witness().to_string())?;
+    note("  its key, for [[witness]] and `onrecord check --witness`:");
+    print_line(&witness.witness().to_string())?;
     let serve = axum::serve(listener, router(witness)).with_graceful_shutdown(async {
         let _ = until_told_to_stop().await;
     });

@@ -10,6 +10,7 @@ mod exposure;
 mod find;
 mod forward;
 mod keys;
+mod listen;
 mod outside;
 mod problem;
 mod raw;
@@ -187,6 +188,9 @@ impl Config {
         let telemetry = Telemetry::check(raw, Telemetry::SECTION.name);
         let tls = tls.map(|tls| tls.files(raw));
         let keep = keep.and_then(|keep| keep.read(raw));
+        if let (Some(gateway), Some(api), Some(postgres), Some(ingest)) = (&gateway, &api, &postgres, &ingest) {
+            listen::check(raw, gateway, api, postgres, ingest);
+        }
         let gateway = gateway.filter(|gateway| gateway.has_one_key(raw));
         let top = top.filter(|top| top.is_local(raw));
         let Top { data, origin } = top?;

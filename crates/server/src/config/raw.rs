@@ -99,6 +99,11 @@ impl Raw {
         self.values.get(name)?.value.as_str().map(PathBuf::from)
     }
 
+    /// True if somebody has set `name`.
+    pub(super) fn is_written(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|value| !matches!(value.place, Place::Default))
+    }
+
     /// Reports that the value of `name` does not go with the others.
     pub(super) fn conflict(&mut self, name: &str, reason: &str, remedy: &str) {
         let place = self.values.get(name).map(|written| written.place.clone());

@@ -179,14 +179,14 @@ fn can_reveal(records: &[Committed], groups: &[Group]) -> Result<(), Refused> {
         }
         let erased = records.iter().any(|committed| state(committed, *group).is_some());
         let why = if erased { "it was erased" } else { "there is no such group" };
-        let have: std::collections::BTreeSet<_> =
-            records.iter().flat_map(|committed| committed.record.groups()).map(|(group, _)| group).collect();
-        let have: Vec<_> = have.into_iter().map(Group::name).collect();
+        let has = |group: &Group| records.iter().any(|committed| state(committed, *group) == Some(true));
+        let have: Vec<_> = Group::ALL.into_iter().filter(has).map(Group::name).collect();
+        let have = if have.is_empty() { "nothing".to_owned() } else { have.join(", ") };
         let whose = match records {
             [one] => format!("record {}", one.record.id),
             several => format!("none of these {} records", several.len()),
         };
-        return Err(Refused::Wrong(format!("{whose} cannot reveal `{group}`: {why}; it has {}", have.join(", "))));
+        return Err(Refused::Wrong(format!("{whose} cannot reveal `{group}`: {why}; it has {have}")));
     }
     Ok(())
 }

@@ -48,10 +48,8 @@ fn check_ledger(data: &Path, progress: &Progress, report: &mut Report) -> anyhow
     let mut tell = |done, of| told(progress, "tree", done, of);
     let checked = match onrecord_ledger::check(&disk, &dir, &mut tell) {
         Ok(checked) => checked,
-        // Without the public key it is a log that cannot be checked, and no missing one.
-        Err(error @ onrecord_ledger::Error::Io { kind: std::io::ErrorKind::NotFound, .. })
-            if !dir.exists() || dir.join("key.pub").exists() =>
-        {
+        // A folder in which something is missing is a log that cannot be checked, and no missing one.
+        Err(error @ onrecord_ledger::Error::Io { kind: std::io::ErrorKind::NotFound, .. }) if !dir.exists() => {
             return Err(error).with_context(|| format!("there is no log in {}", data.display()));
         }
         Err(error) => {

@@ -114,8 +114,7 @@ impl Shipping {
     ) -> anyhow::Result<Option<impl Future<Output = ()> + use<>>> {
         let mut workers = Vec::new();
         for destination in &engine.shipping.destinations {
-            let name = &destination.settings.name;
-            let target = destination.begin(engine).await.with_context(|| format!("the destination {name:?}"))?;
+            let target = destination.begin_named(engine).await?;
             workers.push(Worker::new(Arc::clone(engine), Arc::clone(destination), target, stop.clone()));
         }
         if workers.is_empty() {
@@ -135,6 +134,14 @@ impl Shipping {
         Ok(Some(async move { drop(ended.await) }))
     }
 
+    /// Refused is a destination that cannot be begun with. Nothing is sent.
+    pub(crate) async fn try_out(engine: &Engine) -> anyhow::Result<()> {
+        for destination in &engine.shipping.destinations {
+            destination.begin_named(engine).await?;
+        }
+        Ok(())
+    }
+
     /// How each destination stands, in the order of the configuration.
     pub(crate) async fn status(engine: &Engine) -> Vec<Status> {
         join_all(engine.shipping.destinations.iter().map(|destination| destination.status(engine))).await
@@ -142,6 +149,10 @@ impl Shipping {
 }
 
 impl Destination {
+    async fn begin_named(&self, engine: &Engine) -> anyhow::Result<Target> {
+        self.begin(engine).await.with_context(|| format!("the destination {:?}", self.settings.name))
+    }
+
     /// Finds its place in the log, or gives it one.
     async fn begin(&self, engine: &Engine) -> anyhow::Result<Target> {
         let (origin, size) = (engine.reader().origin(), engine.reader().size());

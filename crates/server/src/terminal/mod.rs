@@ -4,6 +4,7 @@
 mod escape;
 mod format;
 mod new_file;
+mod stderr;
 mod stdout;
 mod style;
 mod table;
@@ -18,6 +19,7 @@ use crate::config::{LogFormat, Telemetry};
 pub(crate) use escape::{Escape, escape, escape_json, escape_lines};
 pub(crate) use format::{bytes, clock, clock_of, count, duration};
 pub(crate) use new_file::NewFile;
+pub(crate) use stderr::{clear_progress, note, show_progress};
 pub(crate) use stdout::{Escaping, is_broken_pipe, print_json, print_line, stdout};
 pub(crate) use style::Style;
 pub(crate) use table::{Cell, Column, Layout, table};

@@ -96,6 +96,24 @@ async fn what_a_rule_finds_is_told_once_and_when_it_is_over() {
     let read = log.query("SELECT count(*) AS looks FROM accesses WHERE principal = 'alerts' AND event = 'alert'");
     assert_eq!(read[0]["looks"], 2);
     assert_eq!(alerts(&log).len(), 4);
+
+    // The rule goes while it lasts.
+    assert_eq!(post(server.gateway, &[], call()).await.status, 500);
+    assert_eq!(wait_for_alerts(&log, 5)[4]["outcome"], "raised");
+    server.stop();
+    let rules = std::fs::read_to_string(log.folder().join("onrecord.toml")).unwrap();
+    let renamed = rules.replace("\"failures\"", "\"errors\"").replace("4 seconds", "0 seconds");
+    std::fs::write(log.folder().join("onrecord.toml"), renamed).unwrap();
+    let server = log.serve(&model);
+    let over = &wait_for_alerts(&log, 6)[5];
+    assert_eq!(
+        (&over["event"], &over["outcome"], &over["model"]),
+        (&json!("failures"), &json!("resolved"), &json!("m"))
+    );
+    assert_eq!(
+        (&over["note"], &over["occurrence"]),
+        (&json!("the rule is not there any more"), &found[0]["occurrence"])
+    );
     server.stop();
     log.verify();
 }

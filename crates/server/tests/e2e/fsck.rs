@@ -66,6 +66,7 @@ async fn a_folder_is_checked_where_it_is_and_repaired_from_its_rows() {
     whole(&log);
     damaged_tree(&log);
     damaged_public_key(&log);
+    missing_checkpoints(&log);
     changed_row(&log);
     unfinished(&log);
     damaged_index(&log);
@@ -129,6 +130,14 @@ fn damaged_public_key(log: &Log) {
     copy.fsck(0, &["--repair"]);
     assert!(std::fs::read(&public).unwrap() == good);
     copy.run(&["verify"]).good();
+}
+
+/// It is damaged, and not taken for a log that is somewhere else.
+fn missing_checkpoints(log: &Log) {
+    let copy = Copy::of(log);
+    std::fs::remove_dir_all(copy.data().join("ledger/checkpoints")).unwrap();
+    let report = copy.fsck(1, &[]);
+    assert!(report["problems"][0]["why"].as_str().unwrap().contains("checkpoints"), "{report:#}");
 }
 
 /// What is not derived is named and left alone.

@@ -195,12 +195,31 @@ fn what_a_configuration_names_elsewhere_is_looked_for() {
         ),
         ("[tls]\ncert = \"nothing.pem\"\nkey = \"nothing.key\"\n", "nothing.pem"),
         ("[key]\nenv = \"ONRECORD_TEST_NO_KEY\"\n", "ONRECORD_TEST_NO_KEY"),
+        ("[[alert]]\nname = \"slow\"\nquery = \"SELECT id FROM interactions WHERE lateness > 1\"\n", "lateness"),
+        (
+            "[[forward]]\nname = \"siem\"\nto = \"syslog\"\naddress = \"tcp://127.0.0.1:9\"\nwhere = \"color = 'red'\"\n",
+            "color",
+        ),
+        (
+            "[[forward]]\nname = \"siem\"\nto = \"otlp\"\nurl = \"http://127.0.0.1:9\"\nheaders_env = \"ONRECORD_TEST_NO_KEY\"\n",
+            "ONRECORD_TEST_NO_KEY",
+        ),
+        ("[postgres]\nlisten = \"127.0.0.1:4180\"\n", "`api.listen` listens on 127.0.0.1:4180 already"),
+        ("[ingest]\nhttp = \"0.0.0.0:4100\"\n", "`gateway.listen`"),
     ] {
         let checked = Log::with_config(toml).run(&["config", "check"]);
         assert!(checked.code == Some(2) && checked.output().contains(says), "{toml}: {checked:?}");
     }
     // A flag names the model server when it is served.
-    Log::with_config("[gateway]\nmax_in_flight = 7\n").run(&["config", "check"]).good();
+    let log = Log::with_config(
+        "[gateway]\nmax_in_flight = 7\n\
+         [[alert]]\nname = \"slow\"\nquery = \"SELECT id FROM interactions WHERE duration_ms > 1\"\n\
+         [[forward]]\nname = \"siem\"\nto = \"syslog\"\naddress = \"tcp://127.0.0.1:9\"\nwhere = \"kind = 'gap'\"\n",
+    );
+    log.run(&["config", "check"]).good();
+    assert!(!log.data().exists(), "nothing was made");
+    // Where the default for spans is taken, the program goes on without it.
+    Log::with_config("[gateway]\nlisten = \"127.0.0.1:4318\"\n").run(&["config", "check"]).good();
 }
 
 #[test]

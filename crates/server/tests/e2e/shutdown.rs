@@ -153,4 +153,19 @@ fn commands_that_need_no_log() {
         assert!(refused.stderr.contains("there is no log in"), "{refused:?}");
         assert!(!empty.path().join("onrecord-data").exists(), "{command:?} made a log");
     }
+    let nowhere = log.run(&["--server", "nowhere", "list"]);
+    assert!(nowhere.code == Some(2) && nowhere.stderr.contains("http://127.0.0.1:4180"), "{nowhere:?}");
+}
+
+/// As when the window is gone that a command was started in.
+#[test]
+fn nobody_need_read_what_is_said_beside_the_result() {
+    let log = Log::new();
+    let (closed, to_nobody) = std::io::pipe().unwrap();
+    drop(closed);
+    let checked =
+        program(log.folder()).args(["config", "check"]).stderr(to_nobody.try_clone().unwrap()).output().unwrap();
+    assert!(checked.status.success() && !checked.stdout.is_empty(), "{checked:?}");
+    let refused = program(log.folder()).arg("list").stderr(to_nobody).status().unwrap();
+    assert_eq!(refused.code(), Some(2), "as if it had been read");
 }

@@ -11,7 +11,6 @@ mod rows;
 mod window;
 
 use std::fs;
-use std::io::IsTerminal as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
@@ -23,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::options::ExportArgs;
-use crate::terminal::{print_json, print_line};
+use crate::terminal::{clear_progress, print_json, print_line, show_progress};
 use part::Part;
 use window::Windows;
 
@@ -144,7 +143,7 @@ async fn add_file(client: &Client, folder: &Path, state: &mut State) -> anyhow::
         for batch in state.windows.next(client, &asked).await? {
             part.write(&batch)?;
         }
-        show_progress(state.contents.row_count() + part.rows(), state.total);
+        show_rows(state.contents.row_count() + part.rows(), state.total);
     }
     if let Some((file, leaves)) = part.finish(&name)? {
         state.contents.files.push(file);
@@ -188,17 +187,9 @@ fn save(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
     RealDisk.replace(&path, bytes, 0o644).with_context(|| format!("writing {}", path.display()))
 }
 
-fn show_progress(done: u64, total: u64) {
-    if std::io::stderr().is_terminal() {
-        let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100).min(100);
-        eprint!("\r\x1b[Kexporting: {done} of {total} rows, {percent} %");
-    }
-}
-
-fn clear_progress() {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K");
-    }
+fn show_rows(done: u64, total: u64) {
+    let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100).min(100);
+    show_progress(format_args!("exporting: {done} of {total} rows, {percent} %"));
 }
 
 /// A row as JSON, by the names of its columns.

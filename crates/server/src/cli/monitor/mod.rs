@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::NOT_GOOD;
 use super::options::MonitorArgs;
 use super::serve::until_told_to_stop;
-use crate::terminal::{escape, print_line};
+use crate::terminal::{escape, note, print_line};
 use crate::web::Web;
 use follow::{Look, Seen};
 
@@ -182,13 +182,13 @@ impl<'a> Monitor<'a> {
     async fn shout(&self, findings: &[Finding]) {
         for finding in findings {
             let line = format!("{finding} ({})", self.web.base());
-            eprintln!("{}", escape(&line));
+            note(escape(&line));
             if let Some(command) = &self.args.command {
                 let mut shell = tokio::process::Command::new("sh");
                 let ran = shell.args(["-c", command]).env("ONRECORD_FINDING", &line).stdin(std::process::Stdio::null());
                 match ran.status().await {
                     Ok(status) if status.success() => {}
-                    other => eprintln!("the command {} has failed: {other:?}", escape(command)),
+                    other => note(format_args!("the command {} has failed: {other:?}", escape(command))),
                 }
             }
         }
