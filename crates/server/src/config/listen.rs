@@ -18,8 +18,8 @@ pub(super) fn check(raw: &mut Raw, gateway: &Gateway, api: &Api, postgres: &Post
     ];
     let addresses: Vec<_> = addresses.into_iter().filter_map(|(name, address)| Some((name, address?))).collect();
     for (at, (name, address)) in addresses.iter().enumerate() {
-        if let Some((first, _)) = addresses[..at].iter().find(|(_, taken)| overlap(*taken, *address)) {
-            raw.conflict(name, &format!("`{first}` listens on {address} already"), "give one of them another port");
+        if let Some((first, taken)) = addresses[..at].iter().find(|(_, taken)| overlap(*taken, *address)) {
+            raw.conflict(name, &format!("`{first}` listens on {taken} already"), "give one of them another port");
         }
     }
 }
