@@ -129,7 +129,7 @@ impl Watcher {
 
     /// What was raised by an earlier run and is not over.
     async fn known(&self) -> anyhow::Result<BTreeMap<String, Row>> {
-        let known = lasting(&self.engine, "event = $2", [self.watched.rule.name.as_str()]).await?;
+        let known = lasting(&self.engine, "onrecord_event = $3", [self.watched.rule.name.as_str()]).await?;
         Ok(known.into_iter().map(|known| (known.occurrence, known.row)).collect())
     }
 
@@ -216,37 +216,41 @@ impl Watcher {
     }
 }
 
-/// What was raised and is not over, by the rules for which a condition holds with these values from `$2` on.
-async fn lasting<'a>(
+/// What this log has raised and is not over, by the rules for which a condition holds with these values from `$3` on. A table
+/// can have the records of several logs.
+async fn lasting(
     engine: &Engine,
     condition: &str,
-    values: impl IntoIterator<Item = &'a str>,
+    values: impl IntoIterator<Item = &str>,
 ) -> anyhow::Result<Vec<Known>> {
     let last = |column: &str| format!("last_value({column} ORDER BY leaf_index)");
     let columns = [
-        ("event", "rule"),
-        ("subject_id", "id"),
-        ("session", "session"),
-        ("model", "model"),
-        ("upstream", "upstream"),
-        ("note", "note"),
-        ("score", "score"),
+        ("onrecord_event", "rule"),
+        ("onrecord_subject", "id"),
+        ("gen_ai_conversation_id", "session"),
+        ("gen_ai_request_model", "model"),
+        ("onrecord_upstream", "upstream"),
+        ("onrecord_output_text", "note"),
+        ("gen_ai_evaluation_score_value", "score"),
     ];
     let columns: Vec<_> = columns.iter().map(|(column, name)| format!("{} AS {name}", last(column))).collect();
     let statement = format!(
-        "SELECT occurrence, {} FROM alerts WHERE {condition} GROUP BY occurrence HAVING {} = $1",
+        "SELECT onrecord_request_id AS occurrence, {} FROM records WHERE kind = 'alert' AND origin = $2 AND {condition} \
+         GROUP BY onrecord_request_id HAVING {} = $1",
         columns.join(", "),
-        last("outcome")
+        last("onrecord_outcome")
     );
-    let values = std::iter::once(RAISED).chain(values).map(ScalarValue::from).collect();
+    let own = [ScalarValue::from(RAISED), ScalarValue::from(engine.reader().origin())];
+    let values = own.into_iter().chain(values.into_iter().map(ScalarValue::from)).collect();
     engine.rows(&statement, values, QueryLimits::default()).await
 }
 
 /// Ends what rules had raised that are not there any more: nobody looks whether it lasts.
 pub(super) async fn end_others(engine: &Engine, rules: &[Arc<Watched>]) -> anyhow::Result<()> {
     let names: Vec<_> = rules.iter().map(|watched| watched.rule.name.as_str()).collect();
-    let places: Vec<_> = (2..2 + names.len()).map(|place| format!("${place}")).collect();
-    let others = if places.is_empty() { "true".to_owned() } else { format!("event NOT IN ({})", places.join(", ")) };
+    let places: Vec<_> = (3..3 + names.len()).map(|place| format!("${place}")).collect();
+    let others =
+        if places.is_empty() { "true".to_owned() } else { format!("onrecord_event NOT IN ({})", places.join(", ")) };
     for Known { occurrence, rule, row } in lasting(engine, &others, names).await? {
         let record = record(&rule, RESOLVED, &occurrence, "the rule is not there any more", &about(&row));
         let leaf = engine.ledger.append(&record)?.await?.index;

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use onrecord_lake::LakeOptions;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -76,7 +77,7 @@ async fn try_statements(configured: Options) -> anyhow::Result<()> {
     if configured.alerts.is_empty() && configured.forward.is_empty() {
         return Ok(());
     }
-    let folder = tempfile::tempdir()?;
+    let folder = tempfile::tempdir().context("a folder to try statements in; TMPDIR names where")?;
     let options = Options {
         ledger: onrecord_ledger::Options { segment_size: SEGMENT, ..onrecord_ledger::Options::default() },
         lake: LakeOptions { store: None, ..configured.lake },

@@ -4,22 +4,25 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::keys::{Api, Gateway, Ingest, Postgres};
 use super::raw::Raw;
+use crate::ingest::{GRPC_PORT, HTTP_PORT, is_default};
 
-/// Reports each address that an earlier key has taken.
+/// Reports each address that two keys name.
 pub(super) fn check(raw: &mut Raw, gateway: &Gateway, api: &Api, postgres: &Postgres, ingest: &Ingest) {
-    // The program goes on without the defaults of these two where they are taken.
-    let spans = |name, address| (ingest.otlp && raw.is_written(name)).then_some(address);
+    let spans = |address, port| (ingest.otlp && !is_default(address, port)).then_some(address);
     let addresses = [
         ("gateway.listen", Some(gateway.listen)),
         ("api.listen", Some(api.listen)),
         ("postgres.listen", postgres.listen),
-        ("ingest.grpc", spans("ingest.grpc", ingest.grpc)),
-        ("ingest.http", spans("ingest.http", ingest.http)),
+        ("ingest.grpc", spans(ingest.grpc, GRPC_PORT)),
+        ("ingest.http", spans(ingest.http, HTTP_PORT)),
     ];
     let addresses: Vec<_> = addresses.into_iter().filter_map(|(name, address)| Some((name, address?))).collect();
-    for (at, (name, address)) in addresses.iter().enumerate() {
-        if let Some((first, taken)) = addresses[..at].iter().find(|(_, taken)| overlap(*taken, *address)) {
-            raw.conflict(name, &format!("`{first}` listens on {taken} already"), "give one of them another port");
+    for (at, later) in addresses.iter().enumerate() {
+        if let Some(earlier) = addresses[..at].iter().find(|earlier| overlap(earlier.1, later.1)) {
+            // Whoever has set only one of them finds the problem there.
+            let (name, other) = if raw.is_written(later.0) { (later.0, earlier) } else { (earlier.0, later) };
+            let reason = format!("`{}` listens on {} already", other.0, other.1);
+            raw.conflict(name, &reason, "give one of them another port");
         }
     }
 }

@@ -173,20 +173,15 @@ fn can_reveal(records: &[Committed], groups: &[Group]) -> Result<(), Refused> {
         let mut groups = committed.record.groups();
         groups.find(|(have, _)| *have == group).map(|(_, state)| matches!(state, GroupState::Open(_)))
     };
-    for group in groups {
-        if records.iter().any(|committed| state(committed, *group) == Some(true)) {
-            continue;
-        }
-        let erased = records.iter().any(|committed| state(committed, *group).is_some());
-        let why = if erased { "it was erased" } else { "there is no such group" };
-        let has = |group: &Group| records.iter().any(|committed| state(committed, *group) == Some(true));
-        let have: Vec<_> = Group::ALL.into_iter().filter(has).map(Group::name).collect();
-        let have = if have.is_empty() { "nothing".to_owned() } else { have.join(", ") };
-        let whose = match records {
-            [one] => format!("record {}", one.record.id),
-            several => format!("none of these {} records", several.len()),
-        };
-        return Err(Refused::Wrong(format!("{whose} cannot reveal `{group}`: {why}; it has {have}")));
-    }
-    Ok(())
+    let has = |group: &Group| records.iter().any(|committed| state(committed, *group) == Some(true));
+    let Some(group) = groups.iter().find(|group| !has(group)) else { return Ok(()) };
+    let erased = records.iter().any(|committed| state(committed, *group).is_some());
+    let why = if erased { "it was erased" } else { "there is no such group" };
+    let have: Vec<_> = Group::ALL.into_iter().filter(has).map(Group::name).collect();
+    let have = if have.is_empty() { "nothing".to_owned() } else { have.join(", ") };
+    let whose = match records {
+        [one] => format!("record {}", one.record.id),
+        several => format!("none of these {} records", several.len()),
+    };
+    Err(Refused::Wrong(format!("{whose} cannot reveal `{group}`: {why}; it has {have}")))
 }

@@ -49,7 +49,7 @@ fn check_ledger(data: &Path, progress: &Progress, report: &mut Report) -> anyhow
     let checked = match onrecord_ledger::check(&disk, &dir, &mut tell) {
         Ok(checked) => checked,
         // A folder in which something is missing is a log that cannot be checked, and no missing one.
-        Err(error @ onrecord_ledger::Error::Io { kind: std::io::ErrorKind::NotFound, .. }) if !dir.exists() => {
+        Err(error) if !dir.exists() => {
             return Err(error).with_context(|| format!("there is no log in {}", data.display()));
         }
         Err(error) => {

@@ -14,6 +14,11 @@ use crate::config;
 /// For requests under way at the end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The port of OTLP over gRPC.
+pub(crate) const GRPC_PORT: u16 = 4317;
+/// The port of OTLP over HTTP.
+pub(crate) const HTTP_PORT: u16 = 4318;
+
 /// The addresses that are configured, free and listened on.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
@@ -29,8 +34,8 @@ impl Listeners {
         if !config.otlp {
             return Ok(Self::default());
         }
-        let grpc = bind(config.grpc, 4317, "ingest.grpc").await?;
-        let http = bind(config.http, 4318, "ingest.http").await?;
+        let grpc = bind(config.grpc, GRPC_PORT, "ingest.grpc").await?;
+        let http = bind(config.http, HTTP_PORT, "ingest.http").await?;
         Ok(Self { grpc, http, max_body: config.max_body.as_usize() })
     }
 
@@ -60,10 +65,15 @@ async fn with_patience(serve: impl Future<Output = ()>, stop: CancellationToken)
     }
 }
 
+/// True if the program goes on without this address where it is taken.
+pub(crate) fn is_default(address: SocketAddr, default_port: u16) -> bool {
+    address.port() == default_port && address.ip().is_loopback()
+}
+
 async fn bind(address: SocketAddr, default_port: u16, key: &str) -> anyhow::Result<Option<TcpListener>> {
     match TcpListener::bind(address).await {
         Ok(listener) => Ok(Some(listener)),
-        Err(error) if address.port() == default_port && address.ip().is_loopback() => {
+        Err(error) if is_default(address, default_port) => {
             tracing::warn!(%address, %error, "no spans are taken here: another program has the address; set `{key}` to another one, or `ingest.otlp = false`");
             Ok(None)
         }

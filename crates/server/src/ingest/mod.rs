@@ -31,7 +31,7 @@ use recent::Recent;
 pub(crate) use feedback::{Feedback, NotTaken};
 pub(crate) use http::Problem;
 pub(crate) use known::KnownCalls;
-pub(crate) use listen::Listeners;
+pub(crate) use listen::{GRPC_PORT, HTTP_PORT, Listeners, is_default};
 pub(crate) use records::{Item, Taken, items};
 
 /// Spans and calls that are remembered, to tell what was sent again or is known from the gateway: some minutes of a busy

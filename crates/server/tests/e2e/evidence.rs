@@ -44,15 +44,16 @@ async fn one_file_proves_many_records_and_says_what_it_does_not_prove() {
         .unwrap();
     assert!(second.status.success(), "{second:?}");
 
-    for (arguments, problem) in [
-        (&["prove", "--where", "session = 's-9'"][..], "no record is meant"),
-        (&["prove", "01a20888-9579-7083-9b51-de3d34162ce9"], "there is no record"),
-        (&["prove", &ids[0], "--reveal", "secrets"], "there is no group"),
-        (&["prove", &ids[1], "--reveal", "input"], "it was erased"),
-        (&["prove", "--where", "no_such_column = 1"], "no_such_column"),
+    for (arguments, problem, never) in [
+        (&["prove", "--where", "session = 's-9'"][..], "no record is meant", "\0"),
+        (&["prove", "01a20888-9579-7083-9b51-de3d34162ce9"], "there is no record", "\0"),
+        (&["prove", &ids[0], "--reveal", "secrets"], "there is no group", "\0"),
+        (&["prove", &ids[1], "--reveal", "input"], "it was erased; it has who, ", ", input"),
+        (&["prove", "--where", "no_such_column = 1"], "no_such_column", "_leaf"),
     ] {
         let refused = log.run(arguments);
         assert!(refused.code == Some(2) && refused.stderr.contains(problem), "{arguments:?}: {refused:?}");
+        assert!(!refused.stderr.contains(never), "{arguments:?}: {refused:?}");
     }
     server.stop();
 }

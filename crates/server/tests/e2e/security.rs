@@ -205,7 +205,8 @@ fn what_a_configuration_names_elsewhere_is_looked_for() {
             "ONRECORD_TEST_NO_KEY",
         ),
         ("[postgres]\nlisten = \"127.0.0.1:4180\"\n", "`api.listen` listens on 127.0.0.1:4180 already"),
-        ("[ingest]\nhttp = \"0.0.0.0:4100\"\n", "`gateway.listen`"),
+        ("[gateway]\nlisten = \"0.0.0.0:4180\"\n", "onrecord.toml:3: `gateway.listen` cannot be set: `api.listen`"),
+        ("[ingest]\nhttp = \"0.0.0.0:4100\"\n", "`ingest.http` cannot be set: `gateway.listen`"),
     ] {
         let checked = Log::with_config(toml).run(&["config", "check"]);
         assert!(checked.code == Some(2) && checked.output().contains(says), "{toml}: {checked:?}");
@@ -219,7 +220,9 @@ fn what_a_configuration_names_elsewhere_is_looked_for() {
     log.run(&["config", "check"]).good();
     assert!(!log.data().exists(), "nothing was made");
     // Where the default for spans is taken, the program goes on without it.
-    Log::with_config("[gateway]\nlisten = \"127.0.0.1:4318\"\n").run(&["config", "check"]).good();
+    Log::with_config("[gateway]\nlisten = \"127.0.0.1:4318\"\n[ingest]\nhttp = \"127.0.0.1:4318\"\n")
+        .run(&["config", "check"])
+        .good();
 }
 
 #[test]
