@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{AsArray, RecordBatch};
 use datafusion::arrow::datatypes::Int64Type;
-use datafusion::parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection, RowSelector};
+use datafusion::parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection};
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
 use datafusion::parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use datafusion::parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
@@ -137,8 +137,9 @@ impl Lake {
     /// The records of `file` from leaf `from` on, before `until`.
     pub(crate) async fn read_file(&self, file: &DataFile, from: u64, until: u64) -> Result<Batches> {
         let mut builder = self.rows_in(file).await?;
-        if has_no_gap(file) {
-            builder = builder.with_row_selection(selection(file, from, until));
+        if let Some(rows) = file.rows_of(&(from..until)) {
+            let selected = RowSelection::from_consecutive_ranges(std::iter::once(rows), file.rows as usize);
+            builder = builder.with_row_selection(selected);
         }
         let mask = stored(&builder);
         let at_once = batch_rows(builder.metadata());
@@ -172,19 +173,16 @@ async fn all_seen<T>(mut records: BoxStream<'static, Result<Committed>>, look: f
 
 type Rows = ParquetRecordBatchStreamBuilder<Box<dyn AsyncFileReader>>;
 
-/// Without gaps in it, a file has leaf n in row n - first.
-fn has_no_gap(file: &DataFile) -> bool {
-    file.leaves.end - file.leaves.start == file.rows
-}
-
 fn rows_of(builder: Rows, file: &DataFile, leaves: &[u64]) -> Rows {
     let at_once = batch_rows(builder.metadata());
     let builder = builder.with_batch_size(at_once);
-    if !has_no_gap(file) {
-        return builder;
+    let rows: Option<Vec<_>> = leaves.iter().map(|leaf| file.rows_of(&(*leaf..leaf + 1))).collect();
+    match rows {
+        Some(rows) => {
+            builder.with_row_selection(RowSelection::from_consecutive_ranges(rows.into_iter(), file.rows as usize))
+        }
+        None => builder,
     }
-    let rows = leaves.iter().map(|leaf| (leaf - file.leaves.start) as usize).map(|row| row..row + 1);
-    builder.with_row_selection(RowSelection::from_consecutive_ranges(rows, file.rows as usize))
 }
 
 /// The columns that have something in them. Most fields are of few records, and a column of nulls takes its time too;
@@ -222,18 +220,6 @@ fn searchable() -> impl Iterator<Item = &'static str> {
         _ => true,
     };
     COLUMNS.iter().filter(wanted).map(|column| column.field.name().as_str())
-}
-
-/// The rows of the leaves `from..until` in a file that has every leaf from its first to its last.
-fn selection(file: &DataFile, from: u64, until: u64) -> RowSelection {
-    let skip = from.saturating_sub(file.leaves.start);
-    let select = until.min(file.leaves.end) - file.leaves.start - skip;
-    let rest = file.rows - skip - select;
-    RowSelection::from(vec![
-        RowSelector::skip(skip as usize),
-        RowSelector::select(select as usize),
-        RowSelector::skip(rest as usize),
-    ])
 }
 
 /// Walks over the leaves in order: through data files, then through the log. Where it is in the log, it goes on in a data

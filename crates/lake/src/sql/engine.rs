@@ -33,6 +33,7 @@ use tokio::time::timeout;
 
 use super::functions::functions;
 use super::message::{explain, too_long};
+use super::narrow::{self, CATALOG, Narrow, RECORDS, SCHEMA};
 use super::readers::Readers;
 use super::records::{QueryView, RecordsTable, partitioned_file, store_url};
 use super::result::QueryResult;
@@ -100,7 +101,7 @@ impl Lake {
     pub async fn plan(&self, session: SessionState, statement: Statement, limits: QueryLimits) -> Result<LogicalPlan> {
         let time = limits.time;
         let plan = async move {
-            let plan = session.statement_to_plan(statement).await.and_then(read_only);
+            let plan = plan_statement(&session, statement).await;
             plan.map_err(|error| explain(error, &limits))
         };
         self.inner.engine.spawn_within(plan, time).await
@@ -135,7 +136,7 @@ impl Engine {
         context.runtime_env().register_object_store(&store_url()?, Arc::clone(&store));
         let footers = context.runtime_env().cache_manager.get_file_metadata_cache();
         let readers = Readers::new(Arc::clone(&store), footers);
-        context.register_table("records", Arc::new(RecordsTable::new(store)))?;
+        context.register_table(RECORDS, Arc::new(RecordsTable::new(store)))?;
         context.register_udtf("search", Arc::new(SearchFunction));
         for view in VIEWS {
             context.sql(&view.statement()).await?;
@@ -264,7 +265,7 @@ fn session(base: &SessionState, limits: &QueryLimits, view: QueryView) -> Result
 
 fn base_state(options: &LakeOptions) -> Result<SessionState> {
     let mut config = SessionConfig::new()
-        .with_default_catalog_and_schema("onrecord", "public")
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_information_schema(true)
         .with_target_partitions(options.threads.max(1))
         .with_batch_size(BATCH_ROWS);
@@ -316,7 +317,8 @@ async fn plan_rows(
 ) -> Result<SendableRecordBatchStream, DataFusionError> {
     let plan = match query {
         Query::Text { statement, values } => {
-            let plan = read_only(session.create_logical_plan(&statement).await?)?;
+            let statement = session.sql_to_statement(&statement, &session.config_options().sql_parser.dialect)?;
+            let plan = plan_statement(&session, statement).await?;
             if values.is_empty() { plan } else { plan.with_param_values(values)? }
         }
         Query::Plan { plan, values } => read_only(*plan)?.replace_params_with_values(&values)?,
@@ -335,6 +337,20 @@ async fn plan_rows(
     let config = session.config().clone().with_batch_size(at_once);
     let task = TaskContext::from(&session).with_session_config(config);
     execute_stream(filtered_in_batches(plan, at_once)?, Arc::new(task))
+}
+
+/// Plans a statement over no more columns than it names, if that can be told, else over all. It may not change anything.
+async fn plan_statement(session: &SessionState, statement: Statement) -> Result<LogicalPlan, DataFusionError> {
+    let tables = session.catalog_list().catalog(CATALOG).and_then(|catalog| catalog.schema(SCHEMA));
+    if let Some((tables, names)) = tables.zip(narrow::names(&statement)) {
+        let mut narrow = session.clone();
+        narrow.register_catalog_list(Narrow::catalog(tables, names)?);
+        // What is wrong with a statement is said of all columns, and what is not there may be elsewhere.
+        if let Ok(plan) = narrow.statement_to_plan(statement.clone()).await {
+            return read_only(plan);
+        }
+    }
+    read_only(session.statement_to_plan(statement).await?)
 }
 
 /// The plan with filters that put no more than so many rows together. All else goes by the task, and filters by how they were

@@ -5,6 +5,7 @@ mod engine;
 mod functions;
 mod hot;
 mod message;
+mod narrow;
 mod readers;
 mod records;
 mod result;

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, Statistics};
@@ -19,10 +19,10 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::parquet::arrow::arrow_reader::RowSelection;
-use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::streaming::StreamingTableExec;
 use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::{ExecutionPlan, Partitioning};
 use datafusion::scalar::ScalarValue;
 use object_store::ObjectStore;
 
@@ -32,12 +32,18 @@ use super::readers::Readers;
 use crate::lake::{Lake, blocking};
 use crate::row::date_of_text;
 use crate::schema::{COLUMNS, Source, file_schema, partition_columns, table_schema};
-use crate::search::Conditions;
+use crate::search::{Conditions, Indexes};
 use crate::snapshot::Snapshot;
 use crate::table::DataFile;
 
 /// By this URL DataFusion knows the storage of the table. SQL cannot name it.
 const STORE: &str = "onrecord://lake";
+/// So many rows are read by one reader: what one more would have to open takes as long as they do.
+const ONE_READER: usize = if cfg!(test) { 64 } else { 32 << 10 };
+/// So many are read as they are and then looked at, without asking first what a file says of its pages, if they have no more
+/// than so many bytes.
+const AT_ONCE: usize = if cfg!(test) { 16 } else { 1 << 10 };
+const AT_ONCE_BYTES: u64 = 4 << 20;
 
 /// What one query sees. It travels in the query's session, so that each use of the table in it sees the same.
 pub(crate) struct QueryView {
@@ -69,44 +75,102 @@ impl QueryView {
 #[derive(Debug)]
 pub(super) struct RecordsTable {
     store: Arc<dyn ObjectStore>,
+    /// Which of all columns it has, in order.
+    columns: Vec<usize>,
     schema: TableSchema,
 }
 
 impl RecordsTable {
     pub(super) fn new(store: Arc<dyn ObjectStore>) -> Self {
-        let schema = TableSchema::builder(file_schema()).with_table_partition_cols(partition_columns()).build();
-        Self { store, schema }
+        Self::of(store, |_| true)
     }
 
-    /// The scan of the data files.
-    fn sealed(&self, state: &dyn Session, files: Vec<SomeRows>, columns: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
+    /// The same table with those columns alone that are `wanted`, and the partition columns.
+    pub(super) fn with(&self, wanted: impl Fn(&str) -> bool) -> Self {
+        Self::of(Arc::clone(&self.store), wanted)
+    }
+
+    fn of(store: Arc<dyn ObjectStore>, wanted: impl Fn(&str) -> bool) -> Self {
+        let of_files = file_schema().fields().len();
+        let mut columns: Vec<_> = (0..of_files).filter(|at| wanted(COLUMNS[*at].field.name())).collect();
+        let fields: Fields = columns.iter().map(|at| Arc::clone(&COLUMNS[*at].field)).collect();
+        columns.extend(of_files..COLUMNS.len());
+        let schema = TableSchema::builder(Arc::new(Schema::new(fields)));
+        Self { store, columns, schema: schema.with_table_partition_cols(partition_columns()).build() }
+    }
+
+    /// The scan of the data files, whose rows have so many bytes; `columns` counts those of this table.
+    fn sealed(
+        &self,
+        state: &dyn Session,
+        files: Vec<SomeRows>,
+        columns: Vec<usize>,
+        row_bytes: u64,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let read = |(file, rows): &SomeRows| {
+            rows.as_ref().map_or(file.rows as usize, |rows| rows.iter().map(Range::len).sum::<usize>())
+        };
+        let read: usize = files.iter().map(read).sum();
         let files = files.into_iter().map(|(file, rows)| {
-            let file = partitioned_file(&file)?;
+            let part = partitioned_file(&file)?.with_statistics(Arc::new(self.statistics(&file)));
             Ok(match rows {
-                Some(rows) => file.with_extension(ParquetRowSelection::new(rows)),
-                None => file,
+                Some(rows) => {
+                    let rows = RowSelection::from_consecutive_ranges(rows.into_iter(), file.rows as usize);
+                    part.with_extension(ParquetRowSelection::new(rows))
+                }
+                None => part,
             })
         });
         let files = files.collect::<Result<_>>()?;
         let cache = state.runtime_env().cache_manager.get_file_metadata_cache();
         let readers = Readers::new(Arc::clone(&self.store), cache);
-        let options =
+        let mut options =
             TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
+        if read <= AT_ONCE && read as u64 * row_bytes <= AT_ONCE_BYTES {
+            let parquet = &mut options.global;
+            (parquet.pruning, parquet.enable_page_index, parquet.bloom_filter_on_read) = (false, false, false);
+            parquet.pushdown_filters = false;
+        }
+        let readers_max = if read <= ONE_READER { 1 } else { state.config().target_partitions() };
+        let groups = dealt(files, readers_max);
+        // Told how the rows are dealt, the engine does not deal them out again.
+        let dealt = (read <= ONE_READER).then_some(Partitioning::UnknownPartitioning(groups.len()));
         let source = ParquetSource::new(self.schema.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers));
         let scan = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE)?, Arc::new(source))
-            .with_file_groups(dealt(files, state.config().target_partitions()))
-            .with_projection_indices(Some(columns.to_vec()))?
+            .with_file_groups(groups)
+            .with_output_partitioning(dealt)
+            .with_projection_indices(Some(columns))?
             .build();
         Ok(DataSourceExec::from_data_source(scan))
+    }
+
+    /// What is known of a file without opening it.
+    fn statistics(&self, file: &DataFile) -> Statistics {
+        let mut statistics = Statistics::new_unknown(self.schema.file_schema());
+        statistics.num_rows = Precision::Exact(file.rows as usize);
+        for (column, statistics) in self.columns.iter().zip(&mut statistics.column_statistics) {
+            match (COLUMNS[*column].source, file.committed_at, file.captured_at) {
+                (Source::LeafIndex, _, _) => {
+                    let int = |n: u64| ScalarValue::Int64(Some(n as i64));
+                    *statistics = bounds(Precision::Exact, int(file.leaves.start), int(file.leaves.end - 1));
+                }
+                (Source::CommittedAt, Some(span), _) | (Source::CapturedAt, _, Some(span)) => {
+                    let time = |at| ScalarValue::TimestampMicrosecond(Some(at), Some("UTC".into()));
+                    *statistics = bounds(Precision::Inexact, time(span.0), time(span.1));
+                }
+                _ => {}
+            }
+        }
+        statistics
     }
 }
 
 #[async_trait::async_trait]
 impl TableProvider for RecordsTable {
     fn schema(&self) -> SchemaRef {
-        table_schema()
+        Arc::clone(self.schema.table_schema())
     }
 
     fn table_type(&self) -> TableType {
@@ -126,7 +190,8 @@ impl TableProvider for RecordsTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let view = QueryView::of(state)?;
-        let columns = projection.cloned().unwrap_or_else(|| (0..COLUMNS.len()).collect());
+        let own = projection.cloned().unwrap_or_else(|| (0..self.columns.len()).collect());
+        let columns: Vec<_> = own.iter().map(|at| self.columns[*at]).collect();
         let leaves = bounds::leaves(filters);
         let conditions = Conditions::of(filters);
         let log = Arc::clone(&view.lake.inner.log);
@@ -137,7 +202,7 @@ impl TableProvider for RecordsTable {
         let row_bytes = files.iter().map(|(file, _)| file.wide.row_bytes(&columns)).max().unwrap_or_default();
         view.row_bytes.fetch_max(row_bytes, Ordering::Relaxed);
         if !files.is_empty() {
-            parts.push(self.sealed(state, files, &columns)?);
+            parts.push(self.sealed(state, files, own, row_bytes)?);
         }
         if !hot.is_empty() {
             let hot = StreamingTableExec::try_new(schema.clone(), vec![Arc::new(hot)], None, [], false, limit)?;
@@ -152,29 +217,38 @@ impl TableProvider for RecordsTable {
 }
 
 /// A data file, and which of its rows are read if not all.
-type SomeRows = (Arc<DataFile>, Option<RowSelection>);
+type SomeRows = (Arc<DataFile>, Option<Vec<Range<usize>>>);
 
-/// The data files that may have rows which fulfil the conditions, the newest first, each with these rows if its index
-/// tells them.
+/// The data files that may have rows which fulfil the conditions, the newest first, each with these rows if they are known.
 async fn files(view: &QueryView, leaves: Range<u64>, conditions: Conditions) -> Result<Vec<SomeRows>> {
     let (lake, snapshot) = (view.lake.clone(), Arc::clone(&view.snapshot));
-    let may_have = move |file: &&Arc<DataFile>| file.leaves.start < leaves.end && leaves.start < file.leaves.end;
-    if conditions.is_empty() {
-        let files = snapshot.sealed.files.iter().rev().filter(may_have);
-        return Ok(files.map(|file| (Arc::clone(file), None)).collect());
-    }
-    let find = move || {
-        let some = |file: &Arc<DataFile>| match lake.inner.indexes.rows(file, &conditions) {
-            None => Some((Arc::clone(file), None)),
-            Some(rows) if rows.is_empty() => None,
-            Some(rows) => {
-                let selection = RowSelection::from_consecutive_ranges(rows.into_iter(), file.rows as usize);
-                Some((Arc::clone(file), Some(selection)))
-            }
+    let is_any = conditions.is_empty();
+    let of = move |indexes: Option<&Indexes>| {
+        let files = snapshot.sealed.files.iter().rev();
+        let files = files.filter(|file| file.leaves.start < leaves.end && leaves.start < file.leaves.end);
+        let some = |file: &Arc<DataFile>| {
+            let rows = indexes.and_then(|indexes| indexes.rows(file, &conditions));
+            let rows = match (rows, file.rows_of(&leaves)) {
+                (Some(rows), Some(of)) => Some(rows.into_iter().filter_map(|rows| both(&rows, &of)).collect()),
+                (None, Some(of)) if of.len() <= ONE_READER => Some(vec![of]),
+                (rows, _) => rows,
+            };
+            let is_empty = rows.as_ref().is_some_and(Vec::is_empty);
+            (!is_empty).then(|| (Arc::clone(file), rows))
         };
-        Ok(snapshot.sealed.files.iter().rev().filter(may_have).filter_map(some).collect())
+        files.filter_map(some).collect()
     };
+    if is_any {
+        return Ok(of(None));
+    }
+    let find = move || Ok(of(Some(&lake.inner.indexes)));
     blocking(find).await.map_err(|error| DataFusionError::External(Box::new(error)))
+}
+
+/// The rows that are in both.
+fn both(one: &Range<usize>, other: &Range<usize>) -> Option<Range<usize>> {
+    let both = one.start.max(other.start)..one.end.min(other.end);
+    (!both.is_empty()).then_some(both)
 }
 
 /// The files in groups that are read at the same time. Each group has some of the newest, so that whoever wants these
@@ -186,37 +260,17 @@ fn dealt(files: Vec<PartitionedFile>, groups: usize) -> Vec<FileGroup> {
     dealt.into_iter().map(FileGroup::new).collect()
 }
 
-/// The file with its partition, and with statistics by which it may be passed over unopened.
+/// The file with its partition.
 pub(super) fn partitioned_file(file: &DataFile) -> Result<PartitionedFile> {
     let columns = partition_columns();
     let partition = columns.iter().map(|column| match column.data_type() {
         DataType::Date32 => Ok(ScalarValue::Date32(Some(date_of_text(&file.commit_date)?))),
         _ => Ok(ScalarValue::from(file.origin.as_str())),
     });
-    let mut found = PartitionedFile::new(file.path.as_ref(), file.size)
-        .with_partition_values(partition.collect::<Result<_>>()?)
-        .with_statistics(Arc::new(statistics(file)));
+    let mut found =
+        PartitionedFile::new(file.path.as_ref(), file.size).with_partition_values(partition.collect::<Result<_>>()?);
     found.object_meta.location = file.path.clone();
     Ok(found)
-}
-
-fn statistics(file: &DataFile) -> Statistics {
-    let mut statistics = Statistics::new_unknown(&file_schema());
-    statistics.num_rows = Precision::Exact(file.rows as usize);
-    for (column, statistics) in COLUMNS.iter().zip(&mut statistics.column_statistics) {
-        match (column.source, file.committed_at, file.captured_at) {
-            (Source::LeafIndex, _, _) => {
-                let int = |n: u64| ScalarValue::Int64(Some(n as i64));
-                *statistics = bounds(Precision::Exact, int(file.leaves.start), int(file.leaves.end - 1));
-            }
-            (Source::CommittedAt, Some(span), _) | (Source::CapturedAt, _, Some(span)) => {
-                let time = |at| ScalarValue::TimestampMicrosecond(Some(at), Some("UTC".into()));
-                *statistics = bounds(Precision::Inexact, time(span.0), time(span.1));
-            }
-            _ => {}
-        }
-    }
-    statistics
 }
 
 fn bounds(

@@ -76,6 +76,13 @@ impl Sealed {
 }
 
 impl DataFile {
+    /// The rows of those of the leaves that it has: without gaps it has leaf n in row n - first. `None` if there are gaps.
+    pub(crate) fn rows_of(&self, leaves: &Range<u64>) -> Option<Range<usize>> {
+        let Range { start, end } = self.leaves;
+        let row = |leaf: u64| (leaf.clamp(start, end) - start) as usize;
+        (end - start == self.rows).then(|| row(leaves.start)..row(leaves.end))
+    }
+
     /// A file of `leaves` that is not part of the table yet.
     pub(crate) fn of(add: &Add, leaves: Range<u64>) -> Result<Self> {
         let bad = |problem: &str| Error::corrupt(&add.path, problem);

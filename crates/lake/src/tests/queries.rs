@@ -48,6 +48,33 @@ async fn an_answer_does_not_depend_on_what_is_sealed() {
     }
 }
 
+/// Around a statement, `SELECT *` has it planned over all columns.
+#[tokio::test]
+async fn an_answer_does_not_depend_on_the_columns_that_are_left_out() {
+    let fixture = Fixture::new(calls(250)).await;
+    fixture.lake.seal().await.unwrap();
+    let more = [
+        "SELECT count(*) FROM interactions",
+        "SELECT 1 AS one FROM records WHERE leaf_index < 3",
+        "SELECT I.\"id\", Answer FROM interactions AS I WHERE i.Model LIKE 'tin%' AND outcome = 'completed'",
+        "SELECT r.kind, count(*) AS n FROM records r LEFT JOIN steps s ON s.interaction_id = r.id GROUP BY r.kind",
+        "SELECT id FROM interactions i WHERE EXISTS (SELECT leaf_index FROM records WHERE id = i.id AND leaf_index > 200)",
+        "WITH last AS (SELECT session, max(leaf_index) AS leaf FROM interactions GROUP BY session) \
+         SELECT last.session, answer FROM last JOIN interactions ON leaf_index = leaf",
+        "SELECT session, row_number() OVER (PARTITION BY session ORDER BY leaf_index) AS turn FROM interactions",
+        "SELECT session, calls, models FROM sessions",
+        "SELECT origin, commit_date, count(*) AS n FROM records GROUP BY origin, commit_date",
+    ];
+    for statement in STATEMENTS.into_iter().chain(more) {
+        let mut found = fixture.query(statement).await;
+        let mut among_all = fixture.query(&format!("SELECT * FROM ({statement}) AS whole")).await;
+        assert!(!found.is_empty(), "{statement}");
+        found.sort();
+        among_all.sort();
+        assert_eq!(found, among_all, "{statement}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn answers_are_whole_while_sealing_goes_on() {
     let fixture = Fixture::new(Vec::new()).await;

@@ -1,6 +1,7 @@
 //! Finding calls: lists by filter, and one record by what names it.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 use futures::TryStreamExt;
 use onrecord_lake::QueryLimits;
@@ -114,12 +115,19 @@ impl Engine {
         if filter.from.is_some() || filter.names_few() {
             return self.list_of(filter, filter.from.unwrap_or(0)..u64::MAX, most).await;
         }
-        let first = if filter.picks() { NEWEST * FURTHER } else { NEWEST };
+        let picks = filter.picks();
+        let some = NEWEST * FURTHER;
+        // Reads are on record too: behind many of them the newest calls are further back.
+        let first = if picks { some } else { self.newest.load(Ordering::Relaxed).clamp(NEWEST, some) };
         let (mut found, mut step) = (Vec::new(), first.max(most as u64));
-        let mut leaves = self.reader().size().saturating_sub(step)..u64::MAX;
+        let size = self.reader().size();
+        let mut leaves = size.saturating_sub(step)..u64::MAX;
         loop {
             found.extend(self.list_of(filter, leaves.clone(), most - found.len()).await?);
             if found.len() >= most || leaves.start == 0 {
+                if let (false, Some(last)) = (picks, found.last()) {
+                    self.newest.store(size.saturating_sub(last.leaf_index), Ordering::Relaxed);
+                }
                 return Ok(found);
             }
             step = step.saturating_mul(FURTHER);
@@ -237,6 +245,11 @@ mod tests {
                 engine.lake.seal_all().await.unwrap();
             }
         }
+        let behind = 2 * NEWEST;
+        let steps: Vec<_> = (0..behind).map(|_| engine.ledger.append(&new_record(Kind::Step)).unwrap()).collect();
+        for step in steps {
+            step.await.unwrap();
+        }
         let some = |text: &str| Some(text.to_owned());
         for filter in [
             Filter::default(),
@@ -252,6 +265,9 @@ mod tests {
                 assert_eq!(newest, all[..limit.min(all.len())], "{filter:?}, {limit}");
             }
         }
+        engine.list(&Filter { limit: Some(1), ..Filter::default() }).await.unwrap();
+        let back = engine.newest.load(Ordering::Relaxed);
+        assert!((behind + 1..behind + 9).contains(&back), "the next list begins {back} leaves back");
         engine.close().await.unwrap();
     }
 }

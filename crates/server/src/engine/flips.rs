@@ -1,7 +1,7 @@
 //! Flipped bits in a small complete data folder: each is found, or does no harm for a reason that is written down here.
 //!
 //! A part of the bytes of each file is flipped by the ordinary tests. `cargo test … every_byte -- --ignored` flips one bit of
-//! every byte of the large files and all eight of every byte of the others, which takes some minutes.
+//! every byte of the large files and all eight of every byte of the others, which takes hours.
 
 #![expect(clippy::disallowed_methods, reason = "a test's own files")]
 
@@ -293,7 +293,7 @@ async fn a_flipped_bit_is_found_or_does_no_harm() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes some minutes"]
+#[ignore = "takes hours"]
 async fn every_byte_that_flips_is_found_or_does_no_harm() {
     sweep(true).await;
 }

@@ -28,6 +28,7 @@ mod trace;
 mod verify;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -94,6 +95,8 @@ pub(crate) struct Engine {
     /// Whoever has it may dispose of records or change the holds on them.
     disposing: tokio::sync::Mutex<()>,
     reader: Reader,
+    /// How many leaves back the newest calls were that were listed last.
+    newest: AtomicU64,
     dir: PathBuf,
     opened: Instant,
     background: Mutex<Option<Background>>,
@@ -163,6 +166,7 @@ impl Engine {
             retention: options.retention,
             disposing: tokio::sync::Mutex::new(()),
             reader,
+            newest: AtomicU64::default(),
             dir: data.to_owned(),
             opened: Instant::now(),
             background: Mutex::new(Some(Background { sealer, compactor, indexer })),
