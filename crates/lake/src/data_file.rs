@@ -24,7 +24,7 @@ use crate::table::files::{self, Attempt};
 use crate::table::sidecar::Entry;
 
 /// Rows of a page: what is decoded at least to read one of them.
-const PAGE_ROWS: usize = 1_000;
+pub(crate) const PAGE_ROWS: usize = 1_000;
 /// The row limit of a page is looked at after so many values.
 const WRITE_BATCH: usize = 250;
 /// A page of a body column holds at most about this many bytes, be it a few large bodies.

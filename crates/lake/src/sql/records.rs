@@ -29,6 +29,7 @@ use object_store::ObjectStore;
 use super::bounds;
 use super::hot::HotRows;
 use super::readers::Readers;
+use crate::data_file::PAGE_ROWS;
 use crate::lake::{Lake, blocking};
 use crate::row::date_of_text;
 use crate::schema::{COLUMNS, Source, file_schema, partition_columns, table_schema};
@@ -38,12 +39,12 @@ use crate::table::DataFile;
 
 /// By this URL DataFusion knows the storage of the table. SQL cannot name it.
 const STORE: &str = "onrecord://lake";
-/// So many rows are read by one reader: what one more would have to open takes as long as they do.
-const ONE_READER: usize = if cfg!(test) { 64 } else { 32 << 10 };
-/// So many are read as they are and then looked at, without asking first what a file says of its pages, if they have no more
-/// than so many bytes.
-const AT_ONCE: usize = if cfg!(test) { 16 } else { 1 << 10 };
-const AT_ONCE_BYTES: u64 = 4 << 20;
+/// Pages that one reader reads, in each column: what one more would have to open takes as long as they do.
+const FEW_PAGES: usize = if cfg!(test) { 1 } else { 32 };
+/// So many rows in few pages are read as they are and then looked at, without asking first what a file says of its pages, if
+/// they have no more than so many bytes.
+const FEW_ROWS: usize = if cfg!(test) { 16 } else { 1 << 10 };
+const FEW_BYTES: u64 = 4 << 20;
 
 /// What one query sees. It travels in the query's session, so that each use of the table in it sees the same.
 pub(crate) struct QueryView {
@@ -107,10 +108,14 @@ impl RecordsTable {
         columns: Vec<usize>,
         row_bytes: u64,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let read = |(file, rows): &SomeRows| {
-            rows.as_ref().map_or(file.rows as usize, |rows| rows.iter().map(Range::len).sum::<usize>())
-        };
-        let read: usize = files.iter().map(read).sum();
+        let (mut rows_read, mut pages_read) = (0, 0);
+        for (file, rows) in &files {
+            let all = [0..file.rows as usize];
+            let rows = rows.as_deref().unwrap_or(&all);
+            rows_read += rows.iter().map(Range::len).sum::<usize>();
+            pages_read += pages(rows);
+        }
+        let is_little = pages_read <= FEW_PAGES;
         let files = files.into_iter().map(|(file, rows)| {
             let part = partitioned_file(&file)?.with_statistics(Arc::new(self.statistics(&file)));
             Ok(match rows {
@@ -126,15 +131,14 @@ impl RecordsTable {
         let readers = Readers::new(Arc::clone(&self.store), cache);
         let mut options =
             TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
-        if read <= AT_ONCE && read as u64 * row_bytes <= AT_ONCE_BYTES {
+        if is_little && rows_read <= FEW_ROWS && rows_read as u64 * row_bytes <= FEW_BYTES {
             let parquet = &mut options.global;
             (parquet.pruning, parquet.enable_page_index, parquet.bloom_filter_on_read) = (false, false, false);
             parquet.pushdown_filters = false;
         }
-        let readers_max = if read <= ONE_READER { 1 } else { state.config().target_partitions() };
-        let groups = dealt(files, readers_max);
+        let groups = dealt(files, if is_little { 1 } else { state.config().target_partitions() });
         // Told how the rows are dealt, the engine does not deal them out again.
-        let dealt = (read <= ONE_READER).then_some(Partitioning::UnknownPartitioning(groups.len()));
+        let dealt = is_little.then_some(Partitioning::UnknownPartitioning(groups.len()));
         let source = ParquetSource::new(self.schema.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers));
@@ -219,6 +223,17 @@ impl TableProvider for RecordsTable {
 /// A data file, and which of its rows are read if not all.
 type SomeRows = (Arc<DataFile>, Option<Vec<Range<usize>>>);
 
+/// How many pages of a column have the rows, which are in order.
+fn pages(rows: &[Range<usize>]) -> usize {
+    let (mut count, mut last) = (0, None);
+    for rows in rows.iter().filter(|rows| !rows.is_empty()) {
+        let (first, end) = (rows.start / PAGE_ROWS, (rows.end - 1) / PAGE_ROWS);
+        count += end - first + usize::from(last != Some(first));
+        last = Some(end);
+    }
+    count
+}
+
 /// The data files that may have rows which fulfil the conditions, the newest first, each with these rows if they are known.
 async fn files(view: &QueryView, leaves: Range<u64>, conditions: Conditions) -> Result<Vec<SomeRows>> {
     let (lake, snapshot) = (view.lake.clone(), Arc::clone(&view.snapshot));
@@ -230,7 +245,7 @@ async fn files(view: &QueryView, leaves: Range<u64>, conditions: Conditions) -> 
             let rows = indexes.and_then(|indexes| indexes.rows(file, &conditions));
             let rows = match (rows, file.rows_of(&leaves)) {
                 (Some(rows), Some(of)) => Some(rows.into_iter().filter_map(|rows| both(&rows, &of)).collect()),
-                (None, Some(of)) if of.len() <= ONE_READER => Some(vec![of]),
+                (None, Some(of)) if of.len() <= FEW_PAGES * PAGE_ROWS => Some(vec![of]),
                 (rows, _) => rows,
             };
             let is_empty = rows.as_ref().is_some_and(Vec::is_empty);
@@ -289,4 +304,23 @@ fn bounds(
 /// The URL of the table's storage.
 pub(super) fn store_url() -> Result<url::Url> {
     ObjectStoreUrl::parse(STORE).map(|url| AsRef::<url::Url>::as_ref(&url).clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_rows() {
+        for (rows, expected) in [
+            (vec![], 0),
+            (vec![0..1], 1),
+            (vec![5..5, 999..1000], 1),
+            (vec![999..1001], 2),
+            (vec![0..10_000], 10),
+            (vec![0..1, 7..9, 998..1002, 1005..1006, 5000..6001], 4),
+        ] {
+            assert_eq!(pages(&rows), expected, "{rows:?}");
+        }
+    }
 }
