@@ -1,6 +1,7 @@
 //! The table `records` as queries see it: the data files of a snapshot and the hot rows that follow on them.
 
 use std::ops::Range;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -110,8 +111,8 @@ impl RecordsTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let (mut rows_read, mut pages_read) = (0, 0);
         for (file, rows) in &files {
-            let all = [0..file.rows as usize];
-            let rows = rows.as_deref().unwrap_or(&all);
+            let all = 0..file.rows as usize;
+            let rows = rows.as_deref().unwrap_or(slice::from_ref(&all));
             rows_read += rows.iter().map(Range::len).sum::<usize>();
             pages_read += pages(rows);
         }
@@ -314,10 +315,10 @@ mod tests {
     fn pages_of_rows() {
         for (rows, expected) in [
             (vec![], 0),
-            (vec![0..1], 1),
-            (vec![5..5, 999..1000], 1),
-            (vec![999..1001], 2),
-            (vec![0..10_000], 10),
+            (vec![0..1, 999..1000], 1),
+            (vec![5..5, 1000..1000, 999..1000], 1),
+            (vec![3..4, 999..1001], 2),
+            (vec![0..10_000, 10_001..10_002], 11),
             (vec![0..1, 7..9, 998..1002, 1005..1006, 5000..6001], 4),
         ] {
             assert_eq!(pages(&rows), expected, "{rows:?}");
